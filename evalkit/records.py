@@ -1,0 +1,310 @@
+"""The plain frozen records that flow, one way, from a suite to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from evalkit.errors import ExitCode
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+RequestKind: TypeAlias = Literal["loglikelihood", "rolling", "generate"]
+StopReason: TypeAlias = Literal["stop", "length", "scored", "error"]
+Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
+CheckStatus: TypeAlias = Literal["ok", "warning", "failed"]
+MetricKind: TypeAlias = Literal["binary", "continuous", "corpus"]
+IntervalKind: TypeAlias = Literal["tango", "t", "none"]
+Policy: TypeAlias = Literal["non_inferiority", "superiority"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+Prompt: TypeAlias = str | tuple[Message, ...]
+"""What a model is asked: plain text, or turns that its chat template renders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How text is generated; temperature 0 is greedy."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One question of a suite, with all that scoring it needs.
+
+    `choices` are the continuations whose log-likelihoods are compared and `answer` the index of
+    the right one; `targets` are acceptable answers of a generated text. `fields` holds the
+    sample's whole row as the suite's author wrote it (constraints, required facts …).
+    """
+
+    id: str
+    suite: str
+    prompt: Prompt
+    targets: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    answer: int | None = None
+    cluster: str = ""
+    slices: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One thing asked of one arm: score a continuation, score a whole text, or generate.
+
+    `index` tells a sample's requests apart (which choice, which repeat). `rolling` scores
+    `continuation` from its first token; `prompt` is empty then.
+    """
+
+    arm: str
+    suite: str
+    sample_id: str
+    kind: RequestKind
+    prompt: Prompt
+    continuation: str = ""
+    decoding: Decoding | None = None
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a model said to one request.
+
+    `logprobs` are natural logarithms, one per scored or generated token (empty where the
+    model does not tell); `prompt_text` is the prompt as the model saw it, `prompt_hash` a hash
+    of its token ids and `prompt_start` the first of them (empty where unknown); `truncated`
+    counts prompt tokens cut from the left.
+    """
+
+    key: str
+    text: str = ""
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    is_greedy: bool | None = None
+    stop_reason: StopReason = "scored"
+    tokens_in: int = 0
+    tokens_out: int = 0
+    truncated: int = 0
+    prompt_text: str = ""
+    prompt_hash: str = ""
+    prompt_start: tuple[int, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def loglikelihood(self) -> float:
+        """Sum of the token log-probabilities, in nats."""
+        return float(sum(self.logprobs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What one scorer says of one completion; `value` is None when it could not be scored.
+
+    `stats` are the sample's sufficient statistics where the metric is an aggregate over the
+    corpus (total negative log-likelihood and token count for perplexity, for instance).
+    """
+
+    sample_id: str
+    scorer: str
+    value: float | None
+    reason: str = ""
+    stats: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """How the scores of one scorer are read; `higher_is_better` None: described, never judged."""
+
+    name: str
+    higher_is_better: bool | None = True
+    kind: MetricKind = "continuous"
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a judge said of one sample (a later room; recorded runs may carry them)."""
+
+    sample_id: str
+    judge: str
+    value: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """All that one run knows about one sample."""
+
+    sample: Sample
+    completions: tuple[Completion, ...]
+    scores: tuple[Score, ...]
+    judgements: tuple[Judgement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteInfo:
+    """What a run remembers of a suite it was measured on; `metric` is the one that is gated."""
+
+    name: str
+    title: str
+    language: str
+    task: str
+    metric: str
+    metrics: tuple[Metric, ...]
+    fingerprint: str
+    path: str
+    samples: int
+    policy: Policy = "non_inferiority"
+    margin: float = 0.02
+    license: str = ""
+    source: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Who, what, when of a run; written last, so its existence means the run is complete."""
+
+    schema_version: int
+    run_id: str
+    name: str
+    config: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
+    suites: tuple[SuiteInfo, ...]
+    versions: Mapping[str, str]
+    git_commit: str
+    seed: int
+    started: str
+    finished: str
+    counts: Mapping[str, int]
+    measures: Mapping[str, float] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One arm, evaluated."""
+
+    manifest: Manifest
+    results: tuple[Result, ...]
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """The same sample, answered by both arms."""
+
+    base: Result
+    tuned: Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """tuned − base on one metric of one suite (or one slice of it), over the paired samples.
+
+    `low`, `high` bound the difference at `level`; they are None when it cannot be estimated
+    (`note` says why); `boot_low`, `boot_high` do so by the bootstrap. `gained` and `lost` count
+    the samples on which a binary metric rose and fell: where lower is better, `lost` ones improved.
+    `missing` pairs lack a score in at least one arm. `interval` names the kind of the bounds.
+    """
+
+    suite: str
+    metric: Metric
+    slice: str = ""
+    base: float | None
+    tuned: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    level: float = 0.95
+    standard_error: float | None = None
+    p_value: float | None = None
+    boot_low: float | None = None
+    boot_high: float | None = None
+    interval: IntervalKind = "none"
+    method: str = ""
+    n: int = 0
+    clusters: int = 0
+    missing: int = 0
+    missing_base: int = 0
+    missing_tuned: int = 0
+    gained: int = 0
+    lost: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A canary: a condition without which the comparison would mean nothing."""
+
+    name: str
+    status: CheckStatus
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A sample whose answer changed most, kept with the comparison so that it can be read."""
+
+    suite: str
+    sample_id: str
+    metric: str
+    base_score: float | None
+    tuned_score: float | None
+    prompt: str
+    base_text: str
+    tuned_text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Everything a gate and a report need; holds no model and needs none."""
+
+    schema_version: int
+    base: Manifest
+    tuned: Manifest
+    base_path: str
+    tuned_path: str
+    deltas: tuple[Delta, ...]
+    checks: tuple[Check, ...]
+    unpaired: Mapping[str, tuple[str, ...]]
+    flips: tuple[Flip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteVerdict:
+    """The gate's word on one suite."""
+
+    suite: str
+    outcome: Outcome
+    policy: Policy
+    margin: float
+    delta: Delta | None
+    reason: str
+    samples_needed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The one object behind the printed verdict, the JSON, the JUnit file and the exit code."""
+
+    outcome: Outcome
+    exit_code: ExitCode
+    suites: tuple[SuiteVerdict, ...]
+    checks: tuple[Check, ...]
+    advice: str
