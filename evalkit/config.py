@@ -1,0 +1,145 @@
+"""What users write: one run's YAML, checked whole before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from evalkit.records import Decoding, Policy
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class Strict(BaseModel):
+    """A part of a file a user writes: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Existing:
+    """Marks a path that must exist: beside the file that names it, else in the current folder."""
+
+
+class HubOrFolder:
+    """Marks a hub id or a folder; a folder is looked for beside the file that names it."""
+
+
+InputPath: TypeAlias = Annotated[Path, Existing()]
+
+
+class HFModel(Strict):
+    """A local model: a hub id or a folder, with or without an adapter on it."""
+
+    kind: Literal["hf"]
+    path: Annotated[str, HubOrFolder()] = Field(min_length=1)
+    adapter: InputPath | None = None
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["none", "nf4", "int8"] = "none"
+    device: str = "auto"
+    max_length: int | None = Field(default=None, ge=8)
+    batch_tokens: int | None = Field(default=None, ge=64)
+    trust_remote_code: bool = False
+    allow_other_base: bool = False
+    chat_template: InputPath | None = None
+
+
+class OpenAIModel(Strict):
+    """Any OpenAI-compatible endpoint; the key comes from the environment."""
+
+    kind: Literal["openai"]
+    model: str = Field(min_length=1)
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    concurrency: int = Field(default=8, ge=1, le=512)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    timeout: float = Field(default=120.0, gt=0)
+    max_retries: int = Field(default=6, ge=0, le=20)
+    price_in: float = Field(default=0.0, ge=0, description="cost of a million input tokens")
+    price_out: float = Field(default=0.0, ge=0, description="cost of a million output tokens")
+
+
+class RecordedModel(Strict):
+    """Completions made elsewhere, from a JSONL file of {id, text} or {id, choices: [float …]}."""
+
+    kind: Literal["recorded"]
+    path: InputPath
+
+
+ModelConfig: TypeAlias = Annotated[
+    HFModel | OpenAIModel | RecordedModel, Field(discriminator="kind")
+]
+
+
+class DecodingConfig(Strict):
+    """How texts are generated; a suite's own limits win over these."""
+
+    max_new_tokens: int = Field(default=256, ge=1, le=32_768)
+    temperature: float = Field(default=0.0, ge=0.0, le=5.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    stop: tuple[str, ...] = ()
+
+    def with_limits(self, max_new_tokens: int | None, stop: tuple[str, ...], seed: int) -> Decoding:
+        """The decoding of one suite: its own limit where it has one, its stop strings added."""
+        return Decoding(
+            max_new_tokens=max_new_tokens or self.max_new_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            stop=tuple(dict.fromkeys((*stop, *self.stop))),
+            seed=seed,
+        )
+
+
+class SuiteGate(Strict):
+    """The gate of one suite; what is left out comes from `gate`, then from the suite itself."""
+
+    metric: str | None = None
+    policy: Policy | None = None
+    margin: float | None = Field(default=None, ge=0.0)
+
+
+class GateConfig(Strict):
+    """When a tuned model may be shipped; declared before the run."""
+
+    policy: Policy | None = None
+    margin: float | None = Field(default=None, ge=0.0)
+    alpha: float = Field(default=0.05, gt=0.0, lt=0.5)
+    max_missing: float = Field(default=0.0, ge=0.0, le=1.0)
+    suites: dict[str, SuiteGate] = Field(default_factory=dict)
+
+
+class RunConfig(Strict):
+    """One arm: a model, what it is asked, and when it passes."""
+
+    name: str
+    model: ModelConfig
+    suites: tuple[str, ...] = Field(min_length=1)
+    decoding: DecodingConfig = DecodingConfig()
+    gate: GateConfig = GateConfig()
+    chat: Literal["suite", "always", "never"] = "suite"
+    system: str | None = None
+    fewshot_as: Literal["turns", "text"] = "turns"
+    limit: int | None = Field(default=None, ge=1)
+    seed: int = 0
+
+    @field_validator("suites")
+    @classmethod
+    def suites_are_named_once(cls, suites: tuple[str, ...]) -> tuple[str, ...]:
+        """A suite that counts twice would be gated twice."""
+        twice = [name for name in dict.fromkeys(suites) if suites.count(name) > 1]
+        if twice:
+            raise ValueError(f"{', '.join(map(repr, twice))} is named twice")
+        return suites
+
+    @field_validator("name")
+    @classmethod
+    def name_is_safe(cls, name: str) -> str:
+        """A run's name becomes a folder's name."""
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            )
+        return name
