@@ -1,0 +1,148 @@
+"""Completions, written once and never computed twice: one SQLite file, safe for many processes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import StoreError
+from evalkit.records import Completion
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS completion (
+    key TEXT PRIMARY KEY, body BLOB NOT NULL, created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+) WITHOUT ROWID
+"""
+# These are known again from the request itself whenever its completion is read.
+_FROM_REQUEST = ("key", "prompt_text", "prompt_hash", "prompt_start", "truncated")
+_LOOKUP = 500  # SQLite's limit of variables in one statement is 999 in old builds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSize:
+    """What `evalkit cache stats` shows; bytes include SQLite's write-ahead log."""
+
+    path: str
+    completions: int
+    bytes: int
+
+
+class CompletionStore:
+    """Completions by key; open it in a `with` block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._explained("opened"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=60.0, isolation_level=None)
+            # WAL: one process may write while others read, and a killed one loses no commit.
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(_SCHEMA)
+
+    def __enter__(self) -> CompletionStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def get(self, keys: Iterable[str]) -> dict[str, Completion]:
+        """Those of the keys that are stored; prompt fields are left for the caller to fill."""
+        found: dict[str, Completion] = {}
+        with self._explained("read"):
+            for part in _parts(list(dict.fromkeys(keys))):
+                marks = ",".join("?" * len(part))
+                query = f"SELECT key, body FROM completion WHERE key IN ({marks})"  # noqa: S608
+                for key, body in self._db.execute(query, part):
+                    found[key] = _decode(key, body)
+        return found
+
+    def known(self, keys: Iterable[str]) -> set[str]:
+        """Which of the keys are stored, without reading what they hold."""
+        found: set[str] = set()
+        with self._explained("read"):
+            for part in _parts(list(dict.fromkeys(keys))):
+                marks = ",".join("?" * len(part))
+                query = f"SELECT key FROM completion WHERE key IN ({marks})"  # noqa: S608
+                found.update(key for (key,) in self._db.execute(query, part))
+        return found
+
+    def put(self, completions: Sequence[Completion]) -> None:
+        """Store completions in one transaction: all of them or none."""
+        rows = [(one.key, _encode(one)) for one in completions]
+        with self._explained("written"):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO completion (key, body) VALUES (?, ?)", rows
+                )
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk has rolled it back already
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def size(self) -> StoreSize:
+        """How much is stored."""
+        with self._explained("read"):
+            (count,) = self._db.execute("SELECT COUNT(*) FROM completion").fetchone()
+        files = self.path.parent.glob(self.path.name + "*")
+        return StoreSize(
+            path=str(self.path),
+            completions=count,
+            bytes=sum(file.stat().st_size for file in files),
+        )
+
+    def clear(self) -> int:
+        """Forget everything; says how many completions that were."""
+        count = self.size().completions
+        with self._explained("written"):
+            self._db.execute("DELETE FROM completion")
+            self._db.execute("VACUUM")
+        return count
+
+    @contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, zlib.error, json.JSONDecodeError) as error:
+            raise StoreError(_explain(self.path, done, error)) from error
+
+
+def _explain(path: Path, done: str, error: Exception) -> str:
+    what = str(error)
+    if "disk is full" in what or "disk I/O error" in what or "No space left" in what:
+        next_step = "Free some space and run the same command again: all that was finished is kept."
+    elif "readonly" in what or "unable to open" in what or isinstance(error, OSError):
+        next_step = "Make the folder writable, or set EVALKIT_HOME to a folder that is."
+    elif "locked" in what:
+        next_step = "Another process has held it for a minute; run the same command again."
+    else:
+        next_step = (
+            f"The file seems damaged. Move it away (mv '{path}' '{path}.damaged') and run the "
+            "same command again; finished runs in runs/ are not affected."
+        )
+    return f"The completion store {path} could not be {done}: {what}. {next_step}"
+
+
+def _parts(keys: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(keys), _LOOKUP):
+        yield keys[start : start + _LOOKUP]
+
+
+def _encode(completion: Completion) -> bytes:
+    body = {k: v for k, v in asdict(completion).items() if k not in _FROM_REQUEST}
+    return zlib.compress(json.dumps(body, ensure_ascii=False).encode(), level=1)
+
+
+def _decode(key: str, body: bytes) -> Completion:
+    fields: dict[str, Any] = json.loads(zlib.decompress(body))
+    fields["token_ids"] = tuple(fields["token_ids"])
+    fields["logprobs"] = tuple(fields["logprobs"])
+    return Completion(key=key, **fields)

@@ -1,0 +1,303 @@
+"""Run folders: three Parquet files, then the manifest, whose existence says the run is complete.
+
+results.parquet      one row per sample and scorer
+completions.parquet  one row per completion (the long texts)
+samples.parquet      one row per sample
+manifest.json        written last
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
+
+from evalkit.errors import StoreError
+from evalkit.records import (
+    Comparison,
+    Completion,
+    Manifest,
+    Message,
+    Prompt,
+    Result,
+    Run,
+    Sample,
+    Score,
+)
+
+_Record = TypeVar("_Record")
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+COMPARISON = "comparison.json"
+
+_TEXT, _REAL, _INT = pa.string(), pa.float64(), pa.int64()
+_RESULTS = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("sample_id", _TEXT),
+        ("metric", _TEXT),
+        ("value", _REAL),
+        ("reason", _TEXT),
+        ("stats", pa.list_(_REAL)),
+    ]
+)
+_COMPLETIONS = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("sample_id", _TEXT),
+        ("index", _INT),
+        ("key", _TEXT),
+        ("text", _TEXT),
+        ("prompt_text", _TEXT),
+        ("prompt_hash", _TEXT),
+        ("prompt_start", pa.list_(_INT)),
+        ("stop_reason", _TEXT),
+        ("is_greedy", pa.bool_()),
+        ("tokens_in", _INT),
+        ("tokens_out", _INT),
+        ("truncated", _INT),
+        ("token_ids", pa.list_(_INT)),
+        ("logprobs", pa.list_(_REAL)),
+        ("error", _TEXT),
+    ]
+)
+_SAMPLES = pa.schema(
+    [
+        ("suite", _TEXT),
+        ("sample_id", _TEXT),
+        ("prompt", _TEXT),
+        ("targets", pa.list_(_TEXT)),
+        ("choices", pa.list_(_TEXT)),
+        ("answer", _INT),
+        ("cluster", _TEXT),
+        ("slices", _TEXT),
+        ("fields", _TEXT),
+    ]
+)
+
+
+def write_run(folder: Path, manifest: Manifest, results: Sequence[Result]) -> Run:
+    """Write a run folder whole; times are left out of the Parquet files, so equal runs are equal
+    byte for byte."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for file, rows, schema in (
+            ("samples.parquet", map(_sample_row, results), _SAMPLES),
+            ("completions.parquet", _completion_rows(results), _COMPLETIONS),
+            ("results.parquet", _score_rows(results), _RESULTS),
+        ):
+            _write_parquet(folder / file, rows, schema)
+        write_text(folder / MANIFEST, to_json(manifest))
+    except OSError as error:
+        raise StoreError(
+            f"The run could not be written to {folder}: {error}. Nothing is lost: free space or "
+            "choose another folder with --output, and run the same command again."
+        ) from error
+    return Run(manifest=manifest, results=tuple(results), path=str(folder))
+
+
+def check_writable(folder: Path) -> None:
+    """StoreError now rather than after an hour's work, where nothing could be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 4096)
+    except OSError as error:
+        raise StoreError(
+            f"Nothing can be written to {folder.resolve()}: {error.strerror or error}. "
+            "Choose another folder with --output, or make room there."
+        ) from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a complete run; StoreError tells an unfinished run from a wrong folder."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        state = "holds an unfinished run" if folder.is_dir() else "does not exist"
+        raise StoreError(f"{folder} {state} (no {MANIFEST}). Run the command that makes it again.")
+    return from_json(file, Manifest)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a complete run; StoreError where a file is missing or damaged."""
+    manifest = read_manifest(folder)
+    try:
+        samples = pq.read_table(folder / "samples.parquet", schema=_SAMPLES).to_pylist()
+        completions = pq.read_table(folder / "completions.parquet", schema=_COMPLETIONS).to_pylist()
+        scores = pq.read_table(folder / "results.parquet", schema=_RESULTS).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(
+            f"The run in {folder} is damaged: {error}. Delete the folder and run the command that "
+            "makes it again; stored completions are not computed anew."
+        ) from error
+    results = join_rows(samples, completions, scores)
+    return Run(manifest=manifest, results=results, path=str(folder))
+
+
+def join_rows(
+    samples: Iterable[dict[str, Any]],
+    completions: Iterable[dict[str, Any]],
+    scores: Iterable[dict[str, Any]],
+) -> tuple[Result, ...]:
+    """Rows of the three files become results, in the order of the samples."""
+    by_completion: dict[tuple[str, str], list[Completion]] = defaultdict(list)
+    for row in completions:
+        by_completion[row["suite"], row["sample_id"]].append(_completion(row))
+    by_score: dict[tuple[str, str], list[Score]] = defaultdict(list)
+    for row in scores:
+        by_score[row["suite"], row["sample_id"]].append(_score(row))
+    return tuple(
+        Result(
+            sample=_sample(row),
+            completions=tuple(by_completion[row["suite"], row["sample_id"]]),
+            scores=tuple(by_score[row["suite"], row["sample_id"]]),
+        )
+        for row in samples
+    )
+
+
+def find_runs(root: Path) -> list[Path]:
+    """Folders of complete runs below `root`, by name."""
+    return sorted(file.parent for file in root.glob(f"**/{MANIFEST}") if _is_run(file.parent))
+
+
+def write_comparisons(folder: Path, comparisons: Sequence[Comparison]) -> Path:
+    """Write comparison.json: one comparison for each tuned arm."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / COMPARISON
+        write_text(file, to_json({"comparisons": [asdict(one) for one in comparisons]}))
+    except OSError as error:
+        raise StoreError(f"The comparison could not be written to {folder}: {error}.") from error
+    return file
+
+
+def read_comparisons(path: Path) -> tuple[Comparison, ...]:
+    """Read comparison.json, from the file or the folder that holds it."""
+    file = path / COMPARISON if path.is_dir() else path
+    if not file.is_file():
+        raise StoreError(f"No {COMPARISON} in {path}. Make one with `evalkit compare`.")
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))["comparisons"]
+        return TypeAdapter(tuple[Comparison, ...]).validate_python(rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{file} is not a comparison written by evalkit: {error}") from error
+
+
+def to_json(record: object) -> str:
+    """A record as JSON, keys in the order of its fields."""
+    value = asdict(record) if hasattr(record, "__dataclass_fields__") else record  # type: ignore[call-overload]
+    return json.dumps(value, ensure_ascii=False, indent=1, default=str) + "\n"
+
+
+def from_json(file: Path, kind: type[_Record]) -> _Record:
+    """Read one record back; StoreError where the file does not fit it."""
+    try:
+        return TypeAdapter(kind).validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise StoreError(f"{file} cannot be read as a {kind.__name__}: {error}") from error
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old one or the new one, never half of it."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "results.parquet").is_file()
+
+
+def _write_parquet(file: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), draft, compression="zstd")
+    draft.replace(file)
+
+
+def _prompt_json(prompt: Prompt) -> str:
+    value = prompt if isinstance(prompt, str) else [asdict(message) for message in prompt]
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _prompt(text: str) -> Prompt:
+    value = json.loads(text)
+    return value if isinstance(value, str) else tuple(Message(**message) for message in value)
+
+
+def _sample_row(result: Result) -> dict[str, Any]:
+    sample = result.sample
+    return {
+        "suite": sample.suite,
+        "sample_id": sample.id,
+        "prompt": _prompt_json(sample.prompt),
+        "targets": list(sample.targets),
+        "choices": list(sample.choices),
+        "answer": sample.answer,
+        "cluster": sample.cluster,
+        "slices": json.dumps(dict(sample.slices), ensure_ascii=False, sort_keys=True),
+        "fields": json.dumps(dict(sample.fields), ensure_ascii=False, sort_keys=True),
+    }
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    return Sample(
+        id=row["sample_id"],
+        suite=row["suite"],
+        prompt=_prompt(row["prompt"]),
+        targets=tuple(row["targets"]),
+        choices=tuple(row["choices"]),
+        answer=row["answer"],
+        cluster=row["cluster"],
+        slices=json.loads(row["slices"]),
+        fields=json.loads(row["fields"]),
+    )
+
+
+def _completion_rows(results: Sequence[Result]) -> Iterable[dict[str, Any]]:
+    names = [name for name in _COMPLETIONS.names if name not in {"suite", "sample_id", "index"}]
+    for result in results:
+        for index, one in enumerate(result.completions):
+            row = {name: getattr(one, name) for name in names}
+            where = {"suite": result.sample.suite, "sample_id": result.sample.id, "index": index}
+            yield where | row
+
+
+def _completion(row: dict[str, Any]) -> Completion:
+    fields = {k: v for k, v in row.items() if k not in {"suite", "sample_id", "index"}}
+    for name in ("token_ids", "logprobs", "prompt_start"):
+        fields[name] = tuple(fields.get(name) or ())  # absent in runs of an earlier version
+    return Completion(**fields)
+
+
+def _score_rows(results: Sequence[Result]) -> Iterable[dict[str, Any]]:
+    for result in results:
+        for score in result.scores:
+            yield {
+                "suite": result.sample.suite,
+                "sample_id": result.sample.id,
+                "metric": score.scorer,
+                "value": score.value,
+                "reason": score.reason,
+                "stats": list(score.stats),
+            }
+
+
+def _score(row: dict[str, Any]) -> Score:
+    return Score(
+        sample_id=row["sample_id"],
+        scorer=row["metric"],
+        value=row["value"],
+        reason=row["reason"],
+        stats=tuple(row["stats"]),
+    )

@@ -1,0 +1,104 @@
+"""The completion store: written once, shared by processes, and clear when the disk is not."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import StoreError
+from evalkit.records import Completion
+from evalkit.store.completions import CompletionStore
+
+
+def _completion(key: str, text: str = "小红书 ✨") -> Completion:
+    return Completion(
+        key=key,
+        text=text,
+        token_ids=(1, 2),
+        logprobs=(-0.1, -1 / 3),
+        stop_reason="stop",
+        tokens_in=4,
+    )
+
+
+def test_what_was_put_is_got_back_to_the_last_bit(tmp_path: Path) -> None:
+    with CompletionStore(tmp_path / "c.sqlite") as store:
+        store.put([_completion("a"), _completion("b", "")])
+    with CompletionStore(tmp_path / "c.sqlite") as store:
+        assert store.get(["a", "b", "missing"]) == {
+            "a": _completion("a"),
+            "b": _completion("b", ""),
+        }
+        assert store.known(["a", "missing"]) == {"a"}
+
+
+def test_more_keys_than_sqlite_has_variables(tmp_path: Path) -> None:
+    with CompletionStore(tmp_path / "c.sqlite") as store:
+        store.put([_completion(str(number)) for number in range(2500)])
+        assert len(store.get(map(str, range(2500)))) == 2500
+        assert store.size().completions == 2500
+        assert store.clear() == 2500
+        assert store.size().completions == 0
+
+
+def _fill(path: Path, start: int) -> None:
+    with CompletionStore(path) as store:
+        for number in range(start, start + 100):
+            store.put([_completion(str(number))])
+
+
+def test_two_processes_write_at_once_and_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_fill, args=(path, start)) for start in (0, 50, 100)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    with CompletionStore(path) as store:
+        assert store.size().completions == 200
+
+
+def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    path.write_bytes(b"this is no database, and long enough to be read as one" * 100)
+    with pytest.raises(StoreError, match=r"damaged.*Move it away"):
+        CompletionStore(path)
+
+
+def test_a_damaged_row_is_an_error_not_a_crash(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    with CompletionStore(path) as store:
+        store.put([_completion("a")])
+        store._db.execute("UPDATE completion SET body = x'00ff'")
+        with pytest.raises(StoreError, match="damaged"):
+            store.get(["a"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_says_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="EVALKIT_HOME"):
+        CompletionStore(tmp_path / "deeper" / "c.sqlite")
+
+
+def test_a_file_in_the_folders_place_says_so(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("not a folder")
+    with pytest.raises(StoreError, match="could not be opened"):
+        CompletionStore(tmp_path / "home" / "c.sqlite")
+
+
+def test_a_full_disk_keeps_what_was_stored(tmp_path: Path) -> None:
+    """SQLite's own limit on pages stands in for the disk: the same error, the same path."""
+    with CompletionStore(tmp_path / "c.sqlite") as store:
+        store.put([_completion("kept")])
+        (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+        store._db.execute(f"PRAGMA max_page_count={pages + 2}")
+        big = os.urandom(200_000).hex()
+        with pytest.raises(StoreError, match="Free some space and run the same command again"):
+            store.put([_completion("lost", big)])
+        assert store.known(["kept", "lost"]) == {"kept"}
