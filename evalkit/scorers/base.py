@@ -1,0 +1,33 @@
+"""What a scorer is: a function with its options closed over, and the metrics it yields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from evalkit.records import Completion, Metric, Sample, Score
+
+ScoreFunction: TypeAlias = Callable[[Sample, Sequence[Completion]], list[Score]]
+"""One sample and its completions (one per choice, or one per repeat) to one Score per metric.
+
+Every metric of the scorer is answered every time; what could not be scored is a Score whose
+value is None with a reason. `Score.scorer` is the metric's name.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorer:
+    """A family of scores of one completion; `metrics[0]` is the one to gate by default.
+
+    `tasks` are the kinds of suite whose completions it can read; none means any.
+
+    `notes` tell a reader of the run how far the numbers can be trusted (a classifier's held-out
+    AUC, for instance).
+    """
+
+    name: str
+    metrics: tuple[Metric, ...]
+    score: ScoreFunction
+    notes: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()

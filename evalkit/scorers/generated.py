@@ -1,0 +1,71 @@
+"""From a measure of one text to a scorer of completions: errors, repeats and missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from evalkit.records import Completion, Metric, Sample, Score
+from evalkit.scorers.base import Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One metric of one text; None when it could not be measured, and then `reason` says why."""
+
+    value: float | None
+    reason: str = ""
+    stats: tuple[float, ...] = ()
+
+
+Measure: TypeAlias = Callable[[Sample, str], Sequence[Value]]
+"""A sample and one generated text to one value per metric, in the order of the metrics."""
+
+
+def text_scorer(
+    name: str, metrics: tuple[Metric, ...], measure: Measure, notes: tuple[str, ...] = ()
+) -> Scorer:
+    """A scorer that measures generated texts; several repeats of a sample are averaged."""
+
+    def score(sample: Sample, completions: Sequence[Completion]) -> list[Score]:
+        problem = failure(completions)
+        if problem:
+            return unscored(sample, metrics, problem)
+        rows = [measure(sample, completion.text) for completion in completions]
+        return [
+            _score(sample, metric, values)
+            for metric, values in zip(metrics, zip(*rows, strict=True), strict=True)
+        ]
+
+    return Scorer(name=name, metrics=metrics, score=score, notes=notes, tasks=("generate",))
+
+
+def failure(completions: Sequence[Completion]) -> str:
+    """Why completions cannot be scored, or an empty string."""
+    if not completions:
+        return "no completion"
+    for completion in completions:
+        if completion.error or completion.stop_reason == "error":
+            return f"the model failed: {completion.error or 'no reason given'}"
+    return ""
+
+
+def unscored(sample: Sample, metrics: Sequence[Metric], reason: str) -> list[Score]:
+    """Every metric answered with None and the same reason."""
+    return [
+        Score(sample_id=sample.id, scorer=metric.name, value=None, reason=reason)
+        for metric in metrics
+    ]
+
+
+def _score(sample: Sample, metric: Metric, values: Sequence[Value]) -> Score:
+    known = [value.value for value in values if value.value is not None]
+    stats = [value.stats for value in values if value.stats]
+    return Score(
+        sample_id=sample.id,
+        scorer=metric.name,
+        value=sum(known) / len(known) if known else None,
+        reason="; ".join(dict.fromkeys(value.reason for value in values if value.reason)),
+        stats=tuple(map(sum, zip(*stats, strict=True))),
+    )

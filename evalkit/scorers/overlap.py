@@ -1,0 +1,119 @@
+"""Overlap with reference texts: chrF, BLEU and ROUGE, in English and Chinese.
+
+Values are those of single texts, on a scale of 0 to 100 for chrF and BLEU (sacrebleu) and 0 to 1
+for ROUGE; `stats` hold sacrebleu's sufficient statistics, whose sums give the corpus score.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
+
+from pydantic import Field
+
+from evalkit.records import Metric, Sample
+from evalkit.scorers.base import Scorer
+from evalkit.scorers.context import ScorerContext
+from evalkit.scorers.generated import Value, text_scorer
+from evalkit.scorers.text import Language, words
+
+Tokenizer: TypeAlias = Literal["auto", "word", "character", "jieba"]
+
+_NO_REFERENCE = Value(None, "the sample has no target to compare with")
+
+
+def chrf(_context: ScorerContext, *, word_order: Annotated[int, Field(ge=0, le=4)] = 0) -> Scorer:
+    """chrF (Popović 2015) by sacrebleu; `word_order: 2` is chrF++. The best target counts."""
+    from sacrebleu.metrics import CHRF
+
+    metric = CHRF(word_order=word_order)
+
+    def measure(sample: Sample, text: str) -> tuple[Value]:
+        return (sentence_value(metric, text, sample.targets),)
+
+    return text_scorer("chrf", (Metric(name="chrf", unit="0–100"),), measure)
+
+
+def bleu(context: ScorerContext) -> Scorer:
+    """Sentence BLEU by sacrebleu: effective order, exponential smoothing, `zh` for Chinese."""
+    from sacrebleu.metrics import BLEU
+
+    metrics = {
+        "en": BLEU(effective_order=True, tokenize="13a"),
+        "zh": BLEU(effective_order=True, tokenize="zh"),
+    }
+
+    def measure(sample: Sample, text: str) -> tuple[Value]:
+        language = context.language_for(sample, " ".join(sample.targets))
+        return (sentence_value(metrics[language], text, sample.targets),)
+
+    return text_scorer("bleu", (Metric(name="bleu", unit="0–100"),), measure)
+
+
+def sentence_value(metric: Any, text: str, targets: tuple[str, ...]) -> Value:
+    """A sacrebleu metric of one text against its targets, with its sufficient statistics."""
+    if not targets:
+        return _NO_REFERENCE
+    statistics = metric._extract_corpus_statistics([text], [[target] for target in targets])
+    score = metric._aggregate_and_compute(statistics).score
+    return Value(float(score), "", tuple(float(item) for item in statistics[0]))
+
+
+class _Tokens(Protocol):
+    def tokenize(self, text: str) -> list[str]: ...
+
+
+class _Characters:
+    """Chinese characters one by one, words of spaced scripts whole; lower case."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return [word.casefold() for word in words(text)]
+
+
+class _Jieba:
+    """Chinese words as jieba cuts them; punctuation left out."""
+
+    def tokenize(self, text: str) -> list[str]:
+        import jieba
+
+        jieba.setLogLevel(logging.WARNING)  # or it reports its dictionary on stderr
+        return [piece.casefold() for piece in jieba.lcut(text) if words(piece)]
+
+
+def rouge(
+    context: ScorerContext, *, tokenizer: Tokenizer = "auto", stemmer: bool = False
+) -> Scorer:
+    """ROUGE-1, ROUGE-2 and ROUGE-L (F-measure, rouge_score); the best target counts for each.
+
+    rouge_score's own tokenizer drops every Chinese character, so `auto` takes characters for
+    Chinese and its own words for English; `jieba` takes Chinese words.
+    """
+    from rouge_score.rouge_scorer import RougeScorer
+
+    kinds = ("rougeL", "rouge1", "rouge2")
+    written: _Tokens = _Jieba() if tokenizer == "jieba" else _Characters()
+    scorers = {
+        "word": RougeScorer(kinds, use_stemmer=stemmer),
+        "character": RougeScorer(kinds, tokenizer=written),
+    }
+
+    def measure(sample: Sample, text: str) -> list[Value]:
+        if not sample.targets:
+            return [_NO_REFERENCE] * len(kinds)
+        language = context.language_for(sample, " ".join(sample.targets))
+        chosen = scorers[_way(tokenizer, language)]
+        found = [chosen.score(target, text) for target in sample.targets]
+        return [Value(max(float(score[kind].fmeasure) for score in found)) for kind in kinds]
+
+    metrics = tuple(Metric(name=kind, unit="0–1") for kind in kinds)
+    return text_scorer("rouge", metrics, measure)
+
+
+def _way(tokenizer: Tokenizer, language: Language) -> str:
+    match tokenizer:
+        case "auto":
+            return "character" if language == "zh" else "word"
+        case "word":
+            return "word"
+        case _:
+            return "character"
