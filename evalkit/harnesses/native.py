@@ -1,0 +1,341 @@
+"""Suites as folders: suite.yaml and samples.jsonl, the user's own before the shipped ones."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from evalkit.config import RunConfig
+from evalkit.errors import SuiteError
+from evalkit.harnesses.base import Suite, Task
+from evalkit.harnesses.prompts import Examples, Style, example_of
+from evalkit.harnesses.rows import Mistakes, Row, near, read_rows, read_text
+from evalkit.harnesses.samples import read_samples
+from evalkit.harnesses.suitefile import SuiteConfig, read_suite_file
+from evalkit.records import Metric, Sample, SuiteInfo
+from evalkit.scorers.base import Scorer
+from evalkit.scorers.context import Reference, ScorerContext
+from evalkit.scorers.registry import build_all
+
+SUITES_VARIABLE = "EVALKIT_SUITES"
+SUITE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*")
+_LATER = {"lm_eval": "lm-eval", "opencompass": "OpenCompass"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSuite:
+    """A suite that can be named; `hides` are the folders of others of that name.
+
+    `problem` says why it cannot be opened as it is; the other fields are empty then.
+    """
+
+    name: str
+    path: Path
+    title: str = ""
+    language: str = ""
+    task: Task | None = None
+    license: str = ""
+    samples: int = 0
+    hides: tuple[Path, ...] = ()
+    problem: str = ""
+
+
+def suite_folders() -> list[Path]:
+    """Where suites are looked for, in this order: EVALKIT_SUITES, ./suites, the shipped ones."""
+    given = os.environ.get(SUITES_VARIABLE, "").split(os.pathsep)
+    folders = [Path(each).expanduser() for each in given if each.strip()]
+    lost = [folder for folder in folders if not folder.is_dir()]
+    if lost:
+        raise SuiteError(f"{SUITES_VARIABLE} names {lost[0]}, which is no folder.")
+    folders.append(Path("suites"))
+    spec = importlib.util.find_spec("suites")
+    if spec is not None and spec.submodule_search_locations:
+        folders.append(Path(next(iter(spec.submodule_search_locations))))
+    unique: dict[Path, Path] = {}
+    for folder in folders:
+        if folder.is_dir():
+            unique.setdefault(folder.resolve(), folder)
+    return list(unique.values())
+
+
+def find_suites(folders: Sequence[Path] | None = None) -> list[FoundSuite]:
+    """Every suite by name; one that is in two folders is the first one's."""
+    found: dict[str, FoundSuite] = {}
+    for folder in suite_folders() if folders is None else folders:
+        for path in sorted(folder.rglob("suite.yaml")):
+            name = path.parent.relative_to(folder).as_posix()
+            if name in found:
+                first = found[name]
+                found[name] = replace(first, hides=(*first.hides, path.parent))
+            elif SUITE_NAME.fullmatch(name):
+                found[name] = _described(name, path.parent)
+    return [found[name] for name in sorted(found)]
+
+
+def _described(name: str, folder: Path) -> FoundSuite:
+    try:
+        config = read_suite_file(folder)
+        count = sum(1 for line in read_text(folder / "samples.jsonl").split("\n") if line.strip())
+    except SuiteError as error:
+        return FoundSuite(name=name, path=folder, problem=str(error))
+    return FoundSuite(
+        name=name,
+        path=folder,
+        title=config.title,
+        language=config.language,
+        task=config.task,
+        license=config.license,
+        samples=count,
+    )
+
+
+def open_suite(name: str, config: RunConfig, folders: Sequence[Path] | None = None) -> Suite:
+    """Find a suite, read it whole, render its prompts, build its scorers.
+
+    Raises SuiteError where there is none of that name or anything in it is wrong.
+    """
+    searched = suite_folders() if folders is None else list(folders)
+    folder, hidden = find_suite(name, searched)
+    notes = [f"taken from {folder}; there is another in {other}" for other in hidden]
+    return open_folder(name, folder, config, searched, notes)
+
+
+def find_suite(name: str, folders: Sequence[Path]) -> tuple[Path, list[Path]]:
+    """The folder of a suite, and the folders of others of that name that it hides."""
+    prefix = name.partition(":")[0]
+    if prefix in _LATER and ":" in name:
+        raise SuiteError(
+            f"{name!r}: tasks of {_LATER[prefix]} are not yet supported in this version. "
+            "Use a native suite (`evalkit suites list`), or score the outputs of that tool "
+            "with `model: {kind: recorded}`."
+        )
+    if SUITE_NAME.fullmatch(name):
+        here = [folder / name for folder in folders if (folder / name / "suite.yaml").is_file()]
+        if here:
+            return here[0], here[1:]
+    known = [found.name for found in find_suites(folders)]
+    hint = near(name, known) or " Run `evalkit suites list` to see them."
+    where = ", ".join(map(str, folders)) or "any folder"
+    raise SuiteError(f"No suite {name!r} in {where}.{hint}")
+
+
+def open_folder(
+    name: str,
+    folder: Path,
+    config: RunConfig,
+    folders: Sequence[Path] = (),
+    notes: Sequence[str] = (),
+) -> Suite:
+    """The suite that lies in `folder`; `folders` are where it may find others' references."""
+    told = read_suite_file(folder)
+    samples, examples_text = _samples(name, folder, told, config)
+    references = _References(name, folder, tuple(folders))
+    context = ScorerContext(
+        suite=name,
+        language=told.language,
+        samples=samples,
+        references=references,
+        folder=folder,
+    )
+    scorers = build_all([(line.name, line.options) for line in told.scorers], context)
+    _check_tasks(folder, told, scorers)
+    parts = [*_texts(folder), examples_text, *(text for _, text in sorted(references.read.items()))]
+    parts += _scorer_files(folder, told)
+    return Suite(
+        info=_info(name, folder, told, samples, scorers, _fingerprint(parts)),
+        task=told.task,
+        samples=samples,
+        scorers=scorers,
+        max_new_tokens=told.max_new_tokens,
+        stop=told.stop,
+        delimiter=_delimiter(told, config),
+        notes=tuple(notes),
+    )
+
+
+def _check_tasks(folder: Path, told: SuiteConfig, scorers: Sequence[Scorer]) -> None:
+    """A scorer that cannot read this task's completions is a mistake, not a missing score."""
+    misfits = [one for one in scorers if one.tasks and told.task not in one.tasks]
+    if misfits:
+        raise SuiteError(
+            f"{folder / 'suite.yaml'}: scorers: {misfits[0].name!r} scores "
+            f"{' and '.join(misfits[0].tasks)} suites, and this one's task is {told.task!r}."
+        )
+
+
+def is_chat(told: SuiteConfig, config: RunConfig) -> bool:
+    """Whether prompts are turns: the run's word, then the suite's, then by task."""
+    if told.task == "perplexity":
+        return False  # a text is predicted as it stands, whatever the run prefers
+    match config.chat:
+        case "always":
+            return True
+        case "never":
+            return False
+        case "suite":
+            return told.task == "generate" if told.chat is None else told.chat
+
+
+def _delimiter(told: SuiteConfig, config: RunConfig) -> str:
+    """What stands before a choice. A template ends its prompt itself, so a chat needs nothing."""
+    if not is_chat(told, config):
+        return " " if told.delimiter is None else told.delimiter
+    return told.delimiter if told.chat and told.delimiter is not None else ""
+
+
+def _samples(
+    name: str, folder: Path, told: SuiteConfig, config: RunConfig
+) -> tuple[tuple[Sample, ...], str]:
+    """The samples with their prompts, and the text of the few-shot file ('' without one)."""
+    mistakes = Mistakes()
+    style = Style(
+        chat=is_chat(told, config),
+        system=(told.system if config.system is None else config.system) or "",
+        examples_as=config.fewshot_as,
+        between=" " if told.delimiter is None else told.delimiter,
+    )
+    examples, text = Examples((), 0), ""
+    if told.fewshot is not None:
+        text = read_text(folder / told.fewshot.file)
+        examples = _examples(folder / told.fewshot.file, told, mistakes)
+    samples = read_samples(name, folder / "samples.jsonl", told, style, examples, mistakes)
+    mistakes.check()
+    return samples, text
+
+
+def _examples(path: Path, told: SuiteConfig, mistakes: Mistakes) -> Examples:
+    assert told.fewshot is not None
+    found = []
+    rows = read_rows(path, mistakes)
+    for row in rows:
+        try:
+            found.append(example_of(row, told.template))
+        except ValueError as error:
+            mistakes.at(row, str(error))
+    if len(rows) < told.fewshot.count:
+        mistakes.append(
+            f"{path}: {len(rows)} worked examples, but fewshot.count is {told.fewshot.count}"
+        )
+    return Examples.drawn(found, told.fewshot.count, told.fewshot.seed)
+
+
+@dataclass(slots=True)
+class _References:
+    """Loads the references.jsonl of suites by name, and remembers what was used."""
+
+    suite: str
+    folder: Path
+    folders: tuple[Path, ...]
+    read: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, name: str) -> Sequence[Reference]:
+        folder = self.folder if name == self.suite else find_suite(name, self.folders)[0]
+        path = folder / "references.jsonl"
+        if not path.is_file():
+            raise SuiteError(f"Suite {name!r} has no reference texts: {path} does not exist.")
+        self.read[name] = read_text(path)
+        mistakes = Mistakes()
+        references = list(_references(read_rows(path, mistakes), mistakes))
+        mistakes.check()
+        return references
+
+
+def _references(rows: Sequence[Row], mistakes: Mistakes) -> Iterator[Reference]:
+    for row in rows:
+        kind, text = row.fields.get("kind"), row.fields.get("text")
+        if kind not in {"note", "plain"}:
+            mistakes.at(row, f"'kind' must be note or plain, not {kind!r}")
+        elif not isinstance(text, str) or not text.strip():
+            mistakes.at(row, "'text' must be a text")
+        else:
+            yield Reference(
+                id=str(row.fields.get("id", row.content_hash())),
+                kind=kind,
+                topic=str(row.fields.get("topic", "")),
+                text=text,
+            )
+
+
+def _texts(folder: Path) -> list[str]:
+    return [read_text(folder / "suite.yaml"), read_text(folder / "samples.jsonl")]
+
+
+def _scorer_files(folder: Path, told: SuiteConfig) -> list[str]:
+    """What scorers read besides: an option that is a file's path, from the suite's folder.
+
+    A file that may be absent is left out, or the suite would be another one where it is.
+    """
+    needed = [line.options for line in told.scorers if not line.options.get("optional")]
+    options = [value for given in needed for value in given.values()]
+    files = [folder / value for value in options if isinstance(value, str)]
+    return [read_text(file) for file in files if file.is_file()]
+
+
+def _fingerprint(parts: Sequence[str]) -> str:
+    """sha256 of all files a suite is made of; each is hashed alone, so no border is lost."""
+    digests = [hashlib.sha256(part.encode()).hexdigest() for part in parts]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _info(
+    name: str,
+    folder: Path,
+    told: SuiteConfig,
+    samples: Sequence[Sample],
+    scorers: Sequence[Scorer],
+    fingerprint: str,
+) -> SuiteInfo:
+    metrics = tuple(metric for scorer in scorers for metric in scorer.metrics)
+    return SuiteInfo(
+        name=name,
+        title=told.title,
+        language=told.language,
+        task=told.task,
+        metric=_gated(folder, told, metrics),
+        metrics=metrics,
+        fingerprint=fingerprint,
+        path=str(folder),
+        samples=len(samples),
+        policy=told.gate.policy,
+        margin=told.gate.margin,
+        license=told.license,
+        source=told.source,
+        description=told.description,
+    )
+
+
+def _gated(folder: Path, told: SuiteConfig, metrics: Sequence[Metric]) -> str:
+    names = [metric.name for metric in metrics]
+    metric = told.metric or names[0]
+    if metric not in names:
+        raise SuiteError(
+            f"{folder / 'suite.yaml'}: metric: {metric!r} is no metric of its scorers, which "
+            f"yield {', '.join(names)}.{near(metric, names)}"
+        )
+    return metric
+
+
+def limited(suite: Suite, limit: int | None, seed: int) -> Suite:
+    """The suite with a seeded random part of its samples; all of them without a limit."""
+    if limit is None:
+        return suite
+    samples = subset(suite.samples, limit, seed)
+    return replace(suite, samples=samples, info=replace(suite.info, samples=len(samples)))
+
+
+def subset(samples: Sequence[Sample], limit: int, seed: int) -> tuple[Sample, ...]:
+    """`limit` samples, random but the same for every arm, in their order.
+
+    Each sample draws a number from its id and the seed, and the lowest stay: 20 are among 50.
+    """
+
+    def drawn(sample: Sample) -> bytes:
+        return hashlib.sha256(f"{seed}\0{sample.id}".encode()).digest()
+
+    kept = {sample.id for sample in sorted(samples, key=drawn)[:limit]}
+    return tuple(sample for sample in samples if sample.id in kept)

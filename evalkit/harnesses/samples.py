@@ -1,0 +1,142 @@
+"""samples.jsonl: rows to samples, every mistake told with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalkit.harnesses.prompts import Examples, Style, Template
+from evalkit.harnesses.rows import Mistakes, Row, near, read_rows
+from evalkit.harnesses.suitefile import SuiteConfig
+from evalkit.records import Sample
+
+MAX_PROMPT = 1_000_000  # characters; no model reads more
+_MAX_ID = 200
+
+
+def read_samples(
+    suite: str,
+    path: Path,
+    told: SuiteConfig,
+    style: Style,
+    examples: Examples,
+    mistakes: Mistakes,
+) -> tuple[Sample, ...]:
+    """The samples of a file in its order; what is wrong is added to `mistakes`."""
+    rows = read_rows(path, mistakes)
+    if not rows and not mistakes:
+        mistakes.append(f"{path}: the suite is empty; it needs at least one sample.")
+    template = told.template
+    if not _fields_exist(path, rows, told, mistakes):
+        return ()
+    samples, places = [], dict[str, Row]()
+    for row in rows:
+        try:
+            sample = _sample(suite, row, told, template, style, examples)
+        except ValueError as error:
+            mistakes.at(row, str(error))
+            continue
+        first = places.setdefault(sample.id, row)
+        if first is not row:
+            same = "id" if "id" in row.fields else "content (give the rows ids if that is meant)"
+            mistakes.at(row, f"the same {same} as line {first.line}: {sample.id!r}")
+        samples.append(sample)
+    return tuple(samples)
+
+
+def _fields_exist(path: Path, rows: Sequence[Row], told: SuiteConfig, mistakes: Mistakes) -> bool:
+    """A field that no row has was misspelt in suite.yaml: said once, not for every row."""
+    known = dict.fromkeys(name for row in rows for name in row.fields)
+    wanted = [("prompt", name) for name in told.template.names]
+    wanted += [("slices", name) for name in told.slices]
+    wanted += [("cluster", told.cluster)] if told.cluster is not None else []
+    missing = [(key, name) for key, name in wanted if rows and name not in known]
+    for key, name in missing:
+        hint = near(name, known) or f" They have: {', '.join(known)}."
+        mistakes.append(
+            f"{path.parent / 'suite.yaml'}: {key}: no sample has a field {name!r}.{hint}"
+        )
+    return not missing
+
+
+def _sample(
+    suite: str,
+    row: Row,
+    told: SuiteConfig,
+    template: Template,
+    style: Style,
+    examples: Examples,
+) -> Sample:
+    question = template.render(row.fields)
+    if not question.strip():
+        raise ValueError("the prompt is empty")
+    if len(question) > MAX_PROMPT:
+        raise ValueError(f"a prompt of {len(question):,} characters; at most {MAX_PROMPT:,}")
+    shots = examples.before(question)
+    if len(shots) < examples.count:
+        raise ValueError(
+            f"it is among the worked examples, and without it there are only {len(shots)} of "
+            f"the {examples.count} that fewshot.count asks for"
+        )
+    choices, answer = _choices(row) if told.task == "choice" else ((), None)
+    return Sample(
+        id=_id(row),
+        suite=suite,
+        prompt=question if told.task == "perplexity" else style.prompt(question, shots),
+        targets=_targets(row),
+        choices=choices,
+        answer=answer,
+        cluster=_cluster(row, told.cluster),
+        slices={name: str(row.fields[name]) for name in told.slices if name in row.fields},
+        fields=row.fields,
+    )
+
+
+def _id(row: Row) -> str:
+    """The row's own id, or its content's hash: both stay when rows are added or moved."""
+    if "id" not in row.fields:
+        return row.content_hash()
+    given = row.fields["id"]
+    if isinstance(given, bool) or not isinstance(given, (str, int)):
+        raise ValueError("'id' must be text or a whole number")
+    text = str(given)
+    if not text or len(text) > _MAX_ID or not text.isprintable():
+        raise ValueError(f"'id' must be 1 to {_MAX_ID} printable characters")
+    return text
+
+
+def _choices(row: Row) -> tuple[tuple[str, ...], int]:
+    choices, answer = row.fields.get("choices"), row.fields.get("answer")
+    if choices is None:
+        raise ValueError(f"a choice needs 'choices', a list.{near('choices', row.fields)}")
+    if not isinstance(choices, list) or not all(isinstance(each, str) for each in choices):
+        raise ValueError("'choices' must be a list of texts")
+    if len(choices) < 2 or not all(each.strip() for each in choices):
+        raise ValueError("'choices' must hold two or more texts, none of them empty")
+    if len(set(choices)) < len(choices):
+        raise ValueError("'choices' holds the same text twice")
+    if answer is None:
+        raise ValueError("a choice needs 'answer', the index of the right one (from 0)")
+    if isinstance(answer, bool) or not isinstance(answer, int):
+        raise ValueError(f"'answer' must be the index of the right choice, not {answer!r}")
+    if not 0 <= answer < len(choices):
+        raise ValueError(f"'answer' is {answer}, but there are {len(choices)} choices (from 0)")
+    return tuple(choices), answer
+
+
+def _targets(row: Row) -> tuple[str, ...]:
+    target = row.fields.get("target")
+    if target is None:
+        return ()
+    targets = target if isinstance(target, list) else [target]
+    if not targets or not all(isinstance(each, str) and each.strip() for each in targets):
+        raise ValueError("'target' must be a text or a list of texts (numbers in quotes)")
+    return tuple(targets)
+
+
+def _cluster(row: Row, name: str | None) -> str:
+    if name is None:
+        return ""
+    if name not in row.fields:
+        raise ValueError(f"the cluster's field {name!r} is missing")
+    return str(row.fields[name])
