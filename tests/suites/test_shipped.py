@@ -1,0 +1,118 @@
+"""The shipped suites and training data: complete, sound, and disjoint from each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.harnesses.scaffold import check_suite
+
+ROOT = Path(__file__).parents[2]
+SUITES = sorted(
+    path.parent.relative_to(ROOT / "suites").as_posix()
+    for path in (ROOT / "suites").rglob("suite.yaml")
+)
+TRAINING = sorted((ROOT / "examples" / "rednote" / "data").glob("*.jsonl"))
+WORDS, CHARACTERS = 8, 13  # an n-gram this long is shared by copying, not by chance
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _strings(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _strings(part)
+
+
+def _grams(text: str) -> set[str]:
+    """Word n-grams, and character n-grams of what is written without spaces."""
+    words = re.findall(r"[a-z0-9']+", text.lower())
+    grams = {" ".join(words[i : i + WORDS]) for i in range(len(words) - WORDS + 1)}
+    for run in re.findall(r"[\u4e00-\u9fff]+", text):
+        grams |= {run[i : i + CHARACTERS] for i in range(len(run) - CHARACTERS + 1)}
+    return grams
+
+
+def test_every_suite_the_project_promises_is_there() -> None:
+    assert SUITES == [
+        "chat/answers",
+        "instruct/format-en",
+        "instruct/format-zh",
+        "knowledge/everyday-en",
+        "knowledge/everyday-zh",
+        "reasoning/arithmetic",
+        "style/plain-en",
+        "style/rednote-en",
+        "style/rednote-zh",
+        "style/ruozhiba-zh",
+    ]
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_shipped_suite_has_no_problem_a_licence_and_enough_samples(name: str) -> None:
+    report = check_suite(name)
+    assert report.problems == ()
+    assert report.suite is not None
+    info = report.suite.info
+    assert info.license == "Apache-2.0"
+    assert "evalkit" in info.source
+    assert info.samples >= (60 if name.startswith("style/") else 150)
+
+
+def test_the_training_data_are_enough() -> None:
+    assert len(_rows(ROOT / "examples/rednote/data/notes.jsonl")) >= 300
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_no_suite_shares_an_n_gram_with_the_training_data(name: str) -> None:
+    trained = {
+        gram
+        for file in TRAINING
+        for row in _rows(file)
+        for text in _strings(row)
+        for gram in _grams(text)
+    }
+    shared = {
+        gram: row["id"]
+        for file in (ROOT / "suites" / name).glob("*.jsonl")
+        for row in _rows(file)
+        for text in _strings(row)
+        for gram in _grams(text) & trained
+    }
+    assert shared == {}
+
+
+def test_no_training_prompt_is_asked_by_a_suite() -> None:
+    """Short questions have no 8-gram, so they are compared whole."""
+
+    def plain(text: str) -> str:
+        return re.sub(r"\W+", " ", text.lower()).strip()
+
+    asked = {
+        plain(str(row.get("prompt") or row.get("question")))
+        for name in SUITES
+        for row in _rows(ROOT / "suites" / name / "samples.jsonl")
+    }
+    assert not {plain(row["prompt"]) for file in TRAINING for row in _rows(file)} & asked
+
+
+def test_the_arithmetic_is_what_its_seed_generates() -> None:
+    folder = ROOT / "suites" / "reasoning" / "arithmetic"
+    done = subprocess.run(
+        [sys.executable, str(folder / "generate.py")], capture_output=True, check=True
+    )
+    assert done.stdout == (folder / "samples.jsonl").read_bytes()
