@@ -1,0 +1,204 @@
+"""The three things an OpenAI-compatible endpoint is asked, and how its answers are read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+from openai.types import Completion as TextAnswer
+from openai.types.chat import ChatCompletion
+
+from evalkit.models.endpoint import Endpoint, Failed, Malformed
+from evalkit.records import Prompt, Request, StopReason
+
+Lengths = dict[tuple[str, str], "asyncio.Task[int]"]
+"""Tokens of a context by (arm, context), each asked for once."""
+
+
+class NoScores(Exception):  # noqa: N818  (control flow, turned into words by the engine)
+    """The endpoint does not give log-probabilities of a prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What one request brought back."""
+
+    text: str = ""
+    stop_reason: StopReason = "scored"
+    logprobs: tuple[float, ...] = ()
+    is_greedy: bool | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+def messages(prompt: Prompt) -> list[dict[str, str]]:
+    """Turns as the protocol writes them."""
+    assert not isinstance(prompt, str)
+    return [{"role": turn.role, "content": turn.content} for turn in prompt]
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever is missing or of another type in an answer makes it malformed.
+
+    The client does not validate what it was sent: a field may hold anything, or not be there.
+    """
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise Malformed(f"{type(error).__name__} while reading it") from None
+
+
+async def chatted(endpoint: Endpoint, request: Request) -> Said:
+    """The answer to chat turns."""
+
+    async def send(client: openai.AsyncOpenAI) -> Said:
+        options = _sampling(request)
+        options[endpoint.max_tokens_name] = options.pop("max_tokens")
+        turns: Any = messages(request.prompt)
+        answer: object = await client.chat.completions.create(
+            model=endpoint.config.model, messages=turns, **options
+        )
+        with _reading():
+            if not isinstance(answer, ChatCompletion):
+                raise Malformed("no chat completion")
+            choice = answer.choices[0]
+            text = choice.message.content or choice.message.refusal or ""
+            return _generated(endpoint, request, text, choice.finish_reason, answer)
+
+    return await endpoint.ask(send)
+
+
+async def written(endpoint: Endpoint, request: Request) -> Said:
+    """The continuation of a plain text."""
+
+    async def send(client: openai.AsyncOpenAI) -> Said:
+        answer: object = await client.completions.create(
+            model=endpoint.config.model, prompt=_text(request), **_sampling(request)
+        )
+        with _reading():
+            if not isinstance(answer, TextAnswer):
+                raise Malformed("no completion")
+            choice = answer.choices[0]
+            return _generated(endpoint, request, choice.text, choice.finish_reason, answer)
+
+    return await endpoint.ask(send)
+
+
+async def scored(endpoint: Endpoint, request: Request, lengths: Lengths) -> Said:
+    """The log-probabilities of a continuation.
+
+    As in lm-eval, the context ends before its trailing whitespace, the whole is encoded as one
+    text, and what lies behind as many tokens as the context alone has is the continuation.
+    """
+    prompt = _text(request)
+    context, whole = prompt.rstrip(), prompt + request.continuation
+    if not context:
+        raise Failed("an endpoint does not score the first token of a text: the prompt is empty")
+    before = await _length(endpoint, context, lengths)
+
+    async def send(client: openai.AsyncOpenAI) -> Said:
+        answer: object = await client.completions.create(
+            model=endpoint.config.model, prompt=whole, max_tokens=1, temperature=0.0,
+            echo=True, logprobs=1,
+        )  # fmt: skip
+        with _reading():
+            return _read_scores(answer, whole, before)
+
+    return await endpoint.ask(send)
+
+
+async def _length(endpoint: Endpoint, context: str, lengths: Lengths) -> int:
+    """How many tokens the endpoint makes of a context; its choices share one question."""
+
+    async def send(client: openai.AsyncOpenAI) -> int:
+        answer: object = await client.completions.create(
+            model=endpoint.config.model, prompt=context, max_tokens=1, temperature=0.0
+        )
+        with _reading():
+            if not isinstance(answer, TextAnswer):
+                raise Malformed("no completion")
+            if answer.usage is None:
+                raise NoScores
+            endpoint.usage.tokens_in += answer.usage.prompt_tokens
+            endpoint.usage.tokens_out += answer.usage.completion_tokens
+            return answer.usage.prompt_tokens
+
+    key = (endpoint.arm, context)
+    if key not in lengths:
+        lengths[key] = asyncio.create_task(endpoint.ask(send))
+    return await lengths[key]
+
+
+def _read_scores(answer: object, whole: str, before: int) -> Said:
+    if not isinstance(answer, TextAnswer):
+        raise Malformed("no completion")
+    choice, usage = answer.choices[0], answer.usage
+    scores = choice.logprobs.token_logprobs if choice.logprobs else None
+    if usage is None or not scores or not choice.text.startswith(whole):
+        raise NoScores
+    end = usage.prompt_tokens
+    if not before < end <= len(scores):
+        raise Failed(f"the continuation has no tokens of its own ({end} in all, {before} before)")
+    own: Sequence[float | None] = scores[before:end]
+    if any(score is None for score in own):
+        raise Failed("the endpoint left a token of the continuation without its log-probability")
+    tops = choice.logprobs.top_logprobs if choice.logprobs else None
+    greedy = None
+    if tops and len(tops) >= end:
+        pairs = zip(own, tops[before:end], strict=True)
+        greedy = all(bool(top) and (score or 0.0) >= max(top.values()) for score, top in pairs)
+    return Said(
+        logprobs=tuple(float(score) for score in own if score is not None),
+        is_greedy=greedy,
+        tokens_in=usage.prompt_tokens,
+        tokens_out=usage.completion_tokens,
+    )
+
+
+def _generated(
+    endpoint: Endpoint,
+    request: Request,
+    text: object,
+    reason: str | None,
+    answer: ChatCompletion | TextAnswer,
+) -> Said:
+    """A generated text, cut at its stop strings where the server did not."""
+    if not isinstance(text, str):
+        raise Malformed("no text in it")
+    if reason == "content_filter":
+        raise Failed(f"{endpoint.url} withheld the answer (content filter)")
+    assert request.decoding is not None
+    found = [at for stop in request.decoding.stop if (at := text.find(stop)) >= 0]
+    length = reason == "length" and not found
+    usage = answer.usage
+    return Said(
+        text=text[: min(found)] if found else text,
+        stop_reason="length" if length else "stop",
+        tokens_in=usage.prompt_tokens if usage else 0,
+        tokens_out=usage.completion_tokens if usage else 0,
+    )
+
+
+def _sampling(request: Request) -> dict[str, Any]:
+    """Decoding as parameters; what greedy decoding does not need is not sent, as some refuse it."""
+    assert request.decoding is not None
+    decoding = request.decoding
+    options: dict[str, Any] = {
+        "max_tokens": decoding.max_new_tokens,
+        "temperature": decoding.temperature,
+    }
+    if decoding.temperature > 0:
+        options |= {"top_p": decoding.top_p, "seed": decoding.seed + request.index}
+    if decoding.stop:
+        options["stop"] = list(decoding.stop)
+    return options
+
+
+def _text(request: Request) -> str:
+    assert isinstance(request.prompt, str)
+    return request.prompt

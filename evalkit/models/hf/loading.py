@@ -1,0 +1,194 @@
+"""The base's weights: which dtype, device and attention they get, and how they are brought in."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evalkit.config import HFModel
+from evalkit.errors import MissingExtraError, ModelError
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """How a base will be loaded; all of it is part of every answer's key."""
+
+    device: torch.device
+    dtype: torch.dtype
+    quantization: str
+    attention: str
+    spread: bool
+    """Over several GPUs, as accelerate sees fit."""
+
+    @property
+    def dtype_name(self) -> str:
+        """float32, bfloat16 or float16."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+def open_config(folder: Path, *, trust_remote_code: bool) -> Any:
+    """The transformers configuration of a model folder."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(
+            str(folder), trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"The model in {folder} runs code of its own. Read that code, and if you trust "
+                "it set model.trust_remote_code: true."
+            ) from error
+        raise ModelError(f"{folder / 'config.json'} cannot be read: {error}") from error
+
+
+def place(model: HFModel, config: Any) -> Placement:
+    """Resolve `auto` for this machine."""
+    device = _device(model.device)
+    return Placement(
+        device=device,
+        dtype=_dtype(model.dtype, config, device),
+        quantization=model.quantization,
+        attention=_attention(config),
+        spread=model.device == "auto" and device.type == "cuda" and torch.cuda.device_count() > 1,
+    )
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise ModelError(
+            f"model.device is {wanted!r}; use auto, cpu, cuda, cuda:0 … or mps."
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"model.device is {wanted!r}, but PyTorch sees no GPU on this machine.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"model.device is {wanted!r}, but there are only {torch.cuda.device_count()} GPUs."
+        )
+    return device
+
+
+def _dtype(wanted: str, config: Any, device: torch.device) -> torch.dtype:
+    """`auto`: what the weights are stored in, where the device computes in it natively.
+
+    A CPU without 16-bit instructions emulates them several times slower than float32; and the
+    rounding of bfloat16 (up to 0.4 nats per answer) is not worth having where nothing is saved.
+    """
+    if wanted != "auto":
+        return DTYPES[wanted]
+    inner = getattr(config, "text_config", None) or config
+    stored = getattr(config, "dtype", None) or getattr(inner, "dtype", None) or torch.float32
+    if isinstance(stored, str):
+        stored = DTYPES.get(stored, torch.float32)
+    if stored not in DTYPES.values():
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    assert isinstance(stored, torch.dtype)
+    if device.type != "cpu" or stored == torch.float32:
+        return stored
+    native = torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if stored == torch.bfloat16 and native else torch.float32
+
+
+def _attention(config: Any) -> str:
+    """SDPA where the architecture has it; said outright, because it is part of the key."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        architecture = AutoModelForCausalLM._model_mapping[type(config)]
+    except KeyError:
+        return "auto"
+    return "sdpa" if getattr(architecture, "_supports_sdpa", False) else "eager"
+
+
+def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -> Any:
+    """The base model, in evaluation mode on its device.
+
+    Raises ModelError for anything that is not a causal language model or does not load.
+    """
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {"dtype": placement.dtype, "local_files_only": True}
+    if placement.attention != "auto":
+        options["attn_implementation"] = placement.attention
+    if placement.quantization != "none":
+        options["quantization_config"] = _quantization(placement)
+    options["device_map"] = "auto" if placement.spread else {"": placement.device}
+    with quiet():
+        try:
+            loaded = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                config=config,
+                trust_remote_code=model.trust_remote_code,
+                **options,
+            )
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"{model.path} in {placement.dtype_name} does not fit on {placement.device}. "
+                "Use model.quantization: nf4, a smaller dtype, or device: cpu."
+            ) from error
+        except Exception as error:
+            raise ModelError(f"{model.path} cannot be loaded: {_first_lines(error)}") from error
+    return loaded.eval()
+
+
+def _quantization(placement: Placement) -> Any:
+    """The quantisation our trainer uses: NF4 with double quantisation, or LLM.int8."""
+    from transformers import BitsAndBytesConfig
+
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("model.quantization", "hf") from error
+    if placement.quantization == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=placement.dtype,
+    )
+
+
+def _first_lines(error: Exception, lines: int = 6) -> str:
+    return "\n".join(str(error).strip().splitlines()[:lines]) or type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' own bars and chatter off the terminal; ours says what matters."""
+    import logging as standard
+
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    # Warns, when imported, of an optional kernel that nobody asked for.
+    standard.getLogger("bitsandbytes").setLevel(standard.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

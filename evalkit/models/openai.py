@@ -1,0 +1,216 @@
+"""Any OpenAI-compatible endpoint: OpenAI, vLLM, SGLang, lmdeploy, `evalkit serve` and others."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from evalkit.config import OpenAIModel
+from evalkit.errors import ModelError
+from evalkit.models.answers import NoScores, Said, chatted, messages, scored, written
+from evalkit.models.base import Prepared
+from evalkit.models.endpoint import Endpoint, Failed, Refused, open_endpoint
+from evalkit.progress import Progress, Silent
+from evalkit.records import Check, Completion, Request
+
+VERSION = "openai/1"
+_BATCH = 4  # requests in a batch for every one in flight: progress and storing happen often
+
+
+def open_openai(
+    arms: Mapping[str, OpenAIModel], *, offline: bool = False, progress: Progress | None = None
+) -> OpenAIEngine:
+    """Check the endpoints' addresses and keys; nothing is asked before `complete`.
+
+    Raises ModelError for a missing key, a wrong address, or a remote one when `offline`.
+    """
+    tell = progress or Silent()
+    return OpenAIEngine(
+        {
+            name: open_endpoint(name, model, offline=offline, progress=tell)
+            for name, model in arms.items()
+        }
+    )
+
+
+class OpenAIEngine:
+    """Asks endpoints for several arms, a bounded number of requests at a time for each."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self.arms = tuple(endpoints)
+        self._endpoints = dict(endpoints)
+        self._to_score: dict[str, dict[str, None]] = {name: {} for name in endpoints}
+        self._exhausted: set[str] = set()
+        self._lengths: dict[tuple[str, str], asyncio.Task[int]] = {}
+        self._runner: asyncio.Runner | None = None
+
+    def fingerprints(self, arm: str) -> Mapping[str, str]:
+        """The address and the model's name: all that can be known of somebody else's model."""
+        endpoint = self._endpoints[arm]
+        return {"engine": VERSION, "endpoint": endpoint.url, "model": endpoint.config.model}
+
+    def checks(self, _arm: str, /) -> tuple[Check, ...]:
+        """None: an endpoint tells nothing of the model behind it."""
+        return ()
+
+    def prepare(self, requests: Sequence[Request]) -> list[Prepared]:
+        """Key the requests; raises ModelError for those that no endpoint can answer."""
+        _refuse(
+            [request for request in requests if request.kind == "rolling"],
+            "An endpoint does not score the first token of a text, so perplexities cannot be had",
+            "Leave these suites out.",
+        )
+        _refuse(
+            [
+                request
+                for request in requests
+                if request.kind == "loglikelihood" and not isinstance(request.prompt, str)
+            ],
+            "An endpoint cannot score choices after chat turns: it alone knows its template",
+            "Set `chat: never`, or leave these suites out.",
+        )
+        for request in requests:
+            if request.kind == "loglikelihood":
+                self._to_score[request.arm][request.suite] = None
+        return [self._prepared(request) for request in requests]
+
+    def _prepared(self, request: Request) -> Prepared:
+        endpoint = self._endpoints[request.arm]
+        text = isinstance(request.prompt, str)
+        prompt: Any = request.prompt if text else messages(request.prompt)
+        decoding = asdict(request.decoding) if request.decoding else None
+        repeat = request.index if request.kind == "generate" else 0
+        parts = (VERSION, endpoint.url, endpoint.config.model, request.kind, prompt,
+                 request.continuation, decoding, repeat)  # fmt: skip
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return Prepared(
+            key=key,
+            request=request,
+            prompt_text=str(request.prompt) if text else "",
+            decoding=request.decoding,
+        )
+
+    def batches(self, prepared: Sequence[Prepared]) -> list[list[Prepared]]:
+        """A few requests for each one in flight.
+
+        Those to be scored come first: whether an endpoint can do that at all is known at once.
+        """
+        size = _BATCH * max(each.config.concurrency for each in self._endpoints.values())
+        scored = [one for one in prepared if one.request.kind != "generate"]
+        others = [one for one in prepared if one.request.kind == "generate"]
+        return [
+            part[start : start + size]
+            for part in (scored, others)
+            for start in range(0, len(part), size)
+        ]
+
+    def seconds(self, _batches: Sequence[Sequence[Prepared]], /) -> None:
+        """Unknown: it depends on who else asks the endpoint."""
+
+    def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
+        """Answer a batch; a request without an answer is a completion with its error.
+
+        Raises ModelError when an endpoint answers nothing any more; what it did answer in this
+        batch is given back before that.
+        """
+        for arm in dict.fromkeys(one.request.arm for one in batch):
+            if self._endpoints[arm].refused:
+                raise ModelError(f"{arm}: {self._endpoints[arm].refused}")
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        answers = self._runner.run(self._answer_all(batch))
+        self._check_answers(batch, answers)
+        yield from answers
+
+    async def _answer_all(self, batch: Sequence[Prepared]) -> list[Completion]:
+        return list(await asyncio.gather(*(self._answer(one) for one in batch)))
+
+    async def _answer(self, one: Prepared) -> Completion:
+        endpoint = self._endpoints[one.request.arm]
+        started = time.perf_counter()
+        try:
+            said = await self._said(endpoint, one.request)
+        except Refused as error:
+            return Completion(key=one.key, stop_reason="error", error=str(error))
+        except Failed as error:
+            if error.exhausted:
+                self._exhausted.add(one.key)
+            return Completion(key=one.key, stop_reason="error", error=str(error))
+        endpoint.usage.tokens_in += said.tokens_in
+        endpoint.usage.tokens_out += said.tokens_out
+        return Completion(
+            key=one.key,
+            text=said.text,
+            stop_reason=said.stop_reason,
+            logprobs=said.logprobs,
+            is_greedy=said.is_greedy,
+            tokens_in=said.tokens_in,
+            tokens_out=said.tokens_out,
+            prompt_text=one.prompt_text,
+            seconds=time.perf_counter() - started,
+        )
+
+    async def _said(self, endpoint: Endpoint, request: Request) -> Said:
+        if request.kind == "generate":
+            ask = written if isinstance(request.prompt, str) else chatted
+            return await ask(endpoint, request)
+        try:
+            return await scored(endpoint, request, self._lengths)
+        except NoScores:
+            suites = ", ".join(self._to_score[request.arm])
+            endpoint.refused = (
+                f"{endpoint.url} does not give the log-likelihoods of a prompt (`echo` with "
+                f"`logprobs` on /completions), which choice suites need. This concerns: {suites}. "
+                "Leave them out, or serve the model with one that does, such as vLLM."
+            )
+            raise Refused(endpoint.refused) from None
+
+    def _check_answers(self, batch: Sequence[Prepared], answers: Sequence[Completion]) -> None:
+        """Give up on an endpoint that answers nothing, but never throw an answer away."""
+        for arm, endpoint in self._endpoints.items():
+            mine = [one for one in batch if one.request.arm == arm]
+            silent = len(mine) >= endpoint.config.concurrency and all(
+                one.key in self._exhausted for one in mine
+            )
+            if silent and not endpoint.refused:
+                errors = {answer.key: answer.error for answer in answers}
+                endpoint.refused = (
+                    f"None of {len(mine)} requests was answered. {errors[mine[0].key]} "
+                    "What was answered before is stored; run the same command to go on."
+                )
+        if any(not answer.error for answer in answers):
+            return
+        for arm, endpoint in self._endpoints.items():
+            if endpoint.refused:
+                raise ModelError(f"{arm}: {endpoint.refused}")
+
+    def measures(self) -> Mapping[str, float]:
+        """Requests, repeats, tokens and cost so far, of all arms of this engine together."""
+        spent = [endpoint.usage for endpoint in self._endpoints.values()]
+        return {
+            "requests": float(sum(usage.requests for usage in spent)),
+            "retries": float(sum(usage.retries for usage in spent)),
+            "tokens_in": float(sum(usage.tokens_in for usage in spent)),
+            "tokens_out": float(sum(usage.tokens_out for usage in spent)),
+            "cost": sum(endpoint.cost for endpoint in self._endpoints.values()),
+        }
+
+    def close(self) -> None:
+        """Close the connections; closing twice is harmless."""
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            for endpoint in self._endpoints.values():
+                runner.run(endpoint.close())
+            self._lengths.clear()
+            runner.close()
+
+
+def _refuse(requests: Sequence[Request], why: str, advice: str) -> None:
+    if requests:
+        suites = ", ".join(dict.fromkeys(request.suite for request in requests))
+        raise ModelError(f"{why}. This concerns: {suites}. {advice}")

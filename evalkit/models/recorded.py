@@ -1,0 +1,207 @@
+"""Completions made elsewhere: a JSONL file of {id, text} or {id, choices: [loglikelihood …]}."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from evalkit.config import RecordedModel
+from evalkit.errors import ModelError
+from evalkit.models.base import Prepared
+from evalkit.records import Check, Completion, Request
+
+_SHOWN = 20  # mistakes that are listed before the rest is only counted
+_ROUNDING = 1e-6  # a log-likelihood may be above 0 by this much
+
+Key: TypeAlias = tuple[str, str]
+"""(suite, sample id); the suite is '' where the row names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What one line recorded of one sample."""
+
+    place: str
+    text: str | None
+    choices: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One file, read whole."""
+
+    path: Path
+    digest: str
+    rows: Mapping[Key, Row]
+
+    def find(self, request: Request) -> Row | None:
+        """The row of a sample: the one that names its suite, else the one that names none."""
+        named = self.rows.get((request.suite, request.sample_id))
+        return named or self.rows.get(("", request.sample_id))
+
+
+def open_recorded(arms: Mapping[str, RecordedModel]) -> RecordedEngine:
+    """Read the files of all recorded arms; raises ModelError listing every mistake in them."""
+    mistakes: list[str] = []
+    files = {model.path: read_recording(model.path, mistakes) for model in arms.values()}
+    if len(mistakes) == 1:
+        raise ModelError(mistakes[0])
+    if mistakes:
+        lines = [f"{len(mistakes)} mistakes:", *mistakes[:_SHOWN]]
+        if len(mistakes) > _SHOWN:
+            lines.append(f"… and {len(mistakes) - _SHOWN} more")
+        raise ModelError("\n  ".join(lines))
+    return RecordedEngine({name: files[model.path] for name, model in arms.items()})
+
+
+def read_recording(path: Path, mistakes: list[str]) -> Recording:
+    """A file's rows by sample; what is wrong in it is added to `mistakes` as file:line."""
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ModelError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8.") from None
+    rows: dict[Key, Row] = {}
+    for number, line_text in enumerate(text.split("\n"), start=1):
+        if not line_text.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            key, row = _row(line_text, place)
+        except ValueError as error:
+            mistakes.append(f"{place}: {error}")
+            continue
+        first = rows.setdefault(key, row)
+        if first is not row:
+            mistakes.append(f"{place}: {key[1]!r} was recorded before, at {first.place}")
+    return Recording(path=path, digest=hashlib.sha256(data).hexdigest(), rows=rows)
+
+
+def _row(line: str, place: str) -> tuple[Key, Row]:
+    """One line; fields we do not know are the other tool's business. Raises ValueError."""
+    try:
+        value = json.loads(line)
+        json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from None
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair (\\ud800 to \\udfff) is no text") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError('expected an object such as {"id": "q1", "text": "Paris"}')
+    text, choices = value.get("text"), value.get("choices")
+    if (text is None) == (choices is None):
+        raise ValueError(f"expected one of 'text' and 'choices'; it has {', '.join(value)}")
+    if text is not None and not isinstance(text, str):
+        raise ValueError("'text' must be a text")
+    key = (str(value.get("suite", "")), _id(value.get("id")))
+    return key, Row(place=place, text=text, choices=None if choices is None else _numbers(choices))
+
+
+def _id(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        raise ValueError("'id' must be the sample's id")
+    return str(value)
+
+
+def _numbers(choices: Any) -> tuple[float, ...]:
+    """Natural log-likelihoods, one for each choice."""
+    if not isinstance(choices, list) or not choices:
+        raise ValueError("'choices' must be a list of log-likelihoods, one for each choice")
+    for each in choices:
+        number = isinstance(each, (int, float)) and not isinstance(each, bool)
+        if not number or not math.isfinite(each) or each > _ROUNDING:
+            raise ValueError(f"{each!r} is no log-likelihood; expected a finite number, 0 or less")
+    return tuple(float(each) for each in choices)
+
+
+class RecordedEngine:
+    """Answers from recordings; what was not recorded is an error of its sample, never empty."""
+
+    def __init__(self, recordings: Mapping[str, Recording]) -> None:
+        self.arms = tuple(recordings)
+        self._recordings = dict(recordings)
+        self._answers: dict[str, Completion] = {}
+
+    def fingerprints(self, arm: str) -> Mapping[str, str]:
+        """The file's own hash determines all its answers."""
+        recording = self._recordings[arm]
+        return {"engine": "recorded/1", "recording": recording.digest}
+
+    def checks(self, _arm: str, /) -> tuple[Check, ...]:
+        """None: a file tells nothing of the model behind it."""
+        return ()
+
+    def prepare(self, requests: Sequence[Request]) -> list[Prepared]:
+        """Key the requests by what was recorded for them."""
+        asked: dict[tuple[str, str, str], int] = {}
+        for request in requests:
+            sample = (request.arm, request.suite, request.sample_id)
+            asked[sample] = max(asked.get(sample, 0), request.index + 1)
+        return [
+            self._prepared(request, asked[request.arm, request.suite, request.sample_id])
+            for request in requests
+        ]
+
+    def _prepared(self, request: Request, choices: int) -> Prepared:
+        recording = self._recordings[request.arm]
+        parts = (recording.digest, request.suite, request.sample_id, request.kind, request.index)
+        identity = json.dumps(["recorded/1", *parts, choices])
+        key = hashlib.sha256(identity.encode()).hexdigest()
+        self._answers[key] = _answer(key, recording, request, choices)
+        return Prepared(key=key, request=request, decoding=request.decoding)
+
+    def batches(self, prepared: Sequence[Prepared]) -> list[list[Prepared]]:
+        """One batch: looking up costs nothing."""
+        return [list(prepared)] if prepared else []
+
+    def seconds(self, _batches: Sequence[Sequence[Prepared]], /) -> float:
+        """None at all: the answers are here."""
+        return 0.0
+
+    def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
+        """The recorded answers."""
+        for one in batch:
+            yield self._answers[one.key]
+
+    def measures(self) -> Mapping[str, float]:
+        """Nothing was computed here."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _answer(key: str, recording: Recording, request: Request, choices: int) -> Completion:
+    """The recorded completion, or one whose error says what is missing."""
+
+    def missing(why: str) -> Completion:
+        return Completion(key=key, stop_reason="error", error=why)
+
+    row = recording.find(request)
+    if row is None:
+        return missing(f"{recording.path} has no row for {request.sample_id!r}")
+    match request.kind:
+        case "generate":
+            if row.text is None:
+                return missing(f"{row.place} has no 'text'")
+            return Completion(key=key, text=row.text, stop_reason="stop")
+        case "loglikelihood":
+            if row.choices is None:
+                return missing(f"{row.place} has no 'choices'")
+            if len(row.choices) != choices:
+                return missing(f"{row.place} has {len(row.choices)} choices; asked are {choices}")
+            return Completion(
+                key=key, text=request.continuation, logprobs=(row.choices[request.index],)
+            )
+        case "rolling":
+            return missing("a recording holds no log-likelihoods of whole texts")

@@ -1,0 +1,542 @@
+"""Endpoints are asked over real HTTP: a server on this machine that misbehaves in every way."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from evalkit.config import OpenAIModel
+from evalkit.errors import ModelError
+from evalkit.models.openai import OpenAIEngine, open_openai
+from evalkit.progress import Silent
+from evalkit.records import Completion, Decoding, Message, Prompt, Request, RequestKind
+
+KEY = "sk-secret-key-1234567890"
+Answer = tuple[int, dict[str, str], Any]
+HI = (Message(role="user", content="Hi"),)
+Behaviour = Callable[[str, dict[str, Any], int], Answer]
+
+
+class Server(ThreadingHTTPServer):
+    """Counts what it is asked, and answers as the test tells it to."""
+
+    daemon_threads = True
+
+    def __init__(self, behave: Behaviour) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.behave = behave
+        self.asked: list[tuple[str, dict[str, Any], dict[str, str], float]] = []
+        self.inside = 0
+        self.most_inside = 0
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            number = len(self.server.asked)
+            headers = {key.lower(): value for key, value in self.headers.items()}
+            self.server.asked.append((self.path, body, headers, time.monotonic()))
+            self.server.inside += 1
+            self.server.most_inside = max(self.server.most_inside, self.server.inside)
+        status, extra, answer = self.server.behave(self.path, body, number)
+        with self.server.lock:
+            self.server.inside -= 1
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        try:
+            self.send_response(status)
+            for name, value in ({"Content-Type": "application/json"} | extra).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+        except OSError:
+            pass  # the client did not wait
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Behaviour], Server]]:
+    servers: list[Server] = []
+
+    def start(behave: Behaviour) -> Server:
+        server = Server(behave)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setattr("evalkit.models.endpoint._FIRST_DELAY", 0.01)
+
+
+@pytest.fixture
+def engine() -> Iterator[Callable[..., OpenAIEngine]]:
+    """Opens engines on a server and closes them after the test."""
+    opened: list[OpenAIEngine] = []
+
+    def start(url: str, **options: Any) -> OpenAIEngine:
+        settings = {"concurrency": 4, "max_retries": 3, "timeout": 5.0} | options
+        model = OpenAIModel.model_validate(
+            {"kind": "openai", "model": "tiny", "base_url": url, **settings}
+        )
+        opened.append(open_openai({"base": model}))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.close()
+        each.close()
+
+
+def ask(
+    number: int = 0,
+    prompt: Prompt = HI,
+    kind: RequestKind = "generate",
+    continuation: str = "",
+    decoding: Decoding | None = None,
+    suite: str = "chat/answers",
+) -> Request:
+    return Request(
+        arm="base", suite=suite, sample_id=f"s{number}", kind=kind, prompt=prompt,
+        continuation=continuation, decoding=decoding or Decoding(max_new_tokens=8), index=number,
+    )  # fmt: skip
+
+
+def answers(engine: OpenAIEngine, requests: Sequence[Request]) -> list[Completion]:
+    prepared = engine.prepare(requests)
+    done = {one.key: one for batch in engine.batches(prepared) for one in engine.complete(batch)}
+    return [done[one.key] for one in prepared]
+
+
+def chat(text: str | None = "Hello.", reason: str = "stop") -> Answer:
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    return 200, {}, {
+        "id": "x", "object": "chat.completion", "created": 1, "model": "tiny", "choices": [choice],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+    }  # fmt: skip
+
+
+def refuse(status: int, message: str, code: str | None = None, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status, named, {"error": {"message": message, "type": "error", "code": code}}
+
+
+def tokens(text: str) -> list[str]:
+    """A toy tokenizer: words with the space before them."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+def completions(_path: str, body: dict[str, Any], _number: int) -> Answer:
+    """A server of plain texts that echoes; a token's log-probability is minus its length."""
+    prompt = tokens(body["prompt"])
+    made = [" word"] * body["max_tokens"]
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "length", "text": "".join(made)}
+    if body.get("echo"):
+        choice["text"] = body["prompt"] + choice["text"]
+        scores = [None, *(-float(len(token)) for token in [*prompt, *made][1:])]
+        tops = [None, *({"best": -4.0, token: -float(len(token))} for token in prompt[1:]), {}]
+        choice["logprobs"] = {
+            "tokens": [*prompt, *made], "token_logprobs": scores, "top_logprobs": tops,
+            "text_offset": [0] * len(scores),
+        }  # fmt: skip
+    usage = {"prompt_tokens": len(prompt), "completion_tokens": len(made), "total_tokens": 0}
+    return 200, {}, {
+        "id": "x", "object": "text_completion", "created": 1, "model": "tiny",
+        "choices": [choice], "usage": usage,
+    }  # fmt: skip
+
+
+def test_turns_go_to_the_chat_and_the_answer_comes_back(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: chat("Hello. END and more"))
+    prompt = (Message(role="system", content="Be brief."), Message(role="user", content="你好"))
+    decoding = Decoding(max_new_tokens=8, stop=(" END",))
+    (done,) = answers(engine(server.url), [ask(prompt=prompt, decoding=decoding)])
+    assert (done.text, done.stop_reason, done.error) == ("Hello.", "stop", "")
+    assert (done.tokens_in, done.tokens_out) == (5, 2)
+    path, body, headers, _ = server.asked[0]
+    assert path == "/v1/chat/completions"
+    assert body == {
+        "model": "tiny",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "你好"},
+        ],
+        "max_tokens": 8,
+        "temperature": 0.0,
+        "stop": [" END"],
+    }
+    assert headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_text_goes_to_completions_and_sampling_is_passed_on(serve: Any, engine: Any) -> None:
+    server = serve(completions)
+    decoding = Decoding(max_new_tokens=2, temperature=0.7, top_p=0.9, seed=5)
+    (done,) = answers(engine(server.url), [ask(prompt="Once upon", decoding=decoding)])
+    assert (done.text, done.stop_reason, done.prompt_text) == (" word word", "length", "Once upon")
+    assert server.asked[0][0] == "/v1/completions"
+    sent = server.asked[0][1]
+    assert (sent["temperature"], sent["top_p"], sent["seed"]) == (0.7, 0.9, 5)
+
+
+def test_choices_are_scored_on_their_own_tokens(serve: Any, engine: Any) -> None:
+    server = serve(completions)
+    requests = [
+        ask(number, prompt="Q: What barks? ", kind="loglikelihood", continuation=choice)
+        for number, choice in enumerate(["a dog", "cat"])
+    ]
+    dog, cat = answers(engine(server.url), requests)
+    assert dog.logprobs == (-2.0, -4.0)  # " a", " dog"
+    assert cat.logprobs == (-4.0,)
+    assert (dog.is_greedy, cat.is_greedy) == (True, True)
+    assert dog.stop_reason == "scored"
+    lengths = [body for _, body, _, _ in server.asked if not body.get("echo")]
+    assert [body["prompt"] for body in lengths] == ["Q: What barks?"]
+
+
+def test_a_server_without_scores_is_told_before_anything_else_is_asked(
+    serve: Any, engine: Any
+) -> None:
+    def deaf(path: str, body: dict[str, Any], number: int) -> Answer:
+        return completions(path, {**body, "echo": False}, number)
+
+    server = serve(deaf)
+    requests = [ask(number) for number in range(20)]
+    requests.append(
+        ask(prompt="Q:", kind="loglikelihood", continuation=" x", suite="knowledge/everyday-en")
+    )
+    opened = engine(server.url, concurrency=1)
+    with pytest.raises(ModelError, match=r"choice suites need.* concerns: knowledge/everyday-en\."):
+        answers(opened, requests)
+    assert {path for path, *_ in server.asked} == {"/v1/completions"}
+    assert len(server.asked) == 2
+
+
+def test_what_no_endpoint_can_do_is_told_before_anything_is_asked(serve: Any, engine: Any) -> None:
+    server = serve(completions)
+    opened = engine(server.url)
+    with pytest.raises(ModelError, match=r"after chat turns.*chat/answers"):
+        opened.prepare([ask(kind="loglikelihood", continuation="x")])
+    with pytest.raises(ModelError, match=r"perplexities cannot be had.*chat/answers"):
+        opened.prepare([ask(kind="rolling", prompt="", continuation="x")])
+    assert server.asked == []
+
+
+def test_an_empty_prompt_cannot_be_scored(serve: Any, engine: Any) -> None:
+    server = serve(completions)
+    done = answers(engine(server.url), [ask(prompt=" ", kind="loglikelihood", continuation="x")])
+    assert "the prompt is empty" in done[0].error
+
+
+def test_never_more_requests_at_once_than_allowed(serve: Any, engine: Any) -> None:
+    def slow(*_: object) -> Answer:
+        time.sleep(0.03)
+        return chat()
+
+    server = serve(slow)
+    opened = engine(server.url, concurrency=3)
+    prepared = opened.prepare([ask(number) for number in range(30)])
+    batches = opened.batches(prepared)
+    assert [len(batch) for batch in batches] == [12, 12, 6]
+    assert all(not one.error for batch in batches for one in opened.complete(batch))
+    assert server.most_inside == 3
+
+
+def test_a_429_is_asked_again_after_the_time_it_names(serve: Any, engine: Any) -> None:
+    server = serve(
+        lambda _p, _b, number: refuse(429, "slow down", Retry_After="0.4") if not number else chat()
+    )
+    opened = engine(server.url)
+    (done,) = answers(opened, [ask()])
+    assert done.text == "Hello."
+    first, second = (asked[3] for asked in server.asked)
+    assert second - first >= 0.4
+    assert opened.measures()["retries"] == 1
+
+
+def test_a_429_makes_the_others_wait_too(serve: Any, engine: Any) -> None:
+    server = serve(
+        lambda _p, _b, number: refuse(429, "slow down", Retry_After="0.4") if not number else chat()
+    )
+    answers(engine(server.url, concurrency=1), [ask(number) for number in range(4)])
+    assert server.asked[1][3] - server.asked[0][3] >= 0.4
+
+
+def test_a_retry_after_may_be_a_date(serve: Any, engine: Any) -> None:
+    server = serve(
+        lambda _p, _b, number: (
+            refuse(429, "slow", Retry_After=formatdate(time.time() + 2, usegmt=True))
+            if not number
+            else chat()
+        )
+    )
+    answers(engine(server.url), [ask()])
+    assert server.asked[1][3] - server.asked[0][3] >= 0.9
+
+
+def test_a_wait_of_hours_is_a_refusal_not_a_pause(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: refuse(429, "daily limit", Retry_After="72000"))
+    with pytest.raises(ModelError, match="asks to wait 72,000 s"):
+        answers(engine(server.url), [ask()])
+
+
+def test_server_errors_are_asked_again_with_growing_pauses(serve: Any, engine: Any) -> None:
+    server = serve(lambda _p, _b, number: refuse(503, "busy") if number < 3 else chat())
+    opened = engine(server.url)
+    assert answers(opened, [ask()])[0].text == "Hello."
+    assert opened.measures() == {
+        "requests": 4.0, "retries": 3.0, "tokens_in": 5.0, "tokens_out": 2.0, "cost": 0.0,
+    }  # fmt: skip
+
+
+def test_one_request_that_never_succeeds_leaves_the_others_alone(serve: Any, engine: Any) -> None:
+    def behave(_path: str, body: dict[str, Any], _number: int) -> Answer:
+        return refuse(500, "crash") if body["messages"][0]["content"] == "bad" else chat()
+
+    requests = [ask(number) for number in range(4)]
+    requests.append(ask(9, prompt=(Message(role="user", content="bad"),)))
+    server = serve(behave)
+    done = answers(engine(server.url), requests)
+    assert [one.error for one in done[:4]] == [""] * 4
+    assert done[4].stop_reason == "error"
+    assert done[4].error == f"{server.url}: 500: crash (asked 4 times)"
+
+
+def test_an_endpoint_that_answers_nothing_is_given_up(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: refuse(500, "crash"))
+    opened = engine(server.url, concurrency=2)
+    with pytest.raises(ModelError, match=r"None of 8 requests was answered\. .*500: crash"):
+        answers(opened, [ask(number) for number in range(100)])
+    assert len(server.asked) == 8 * 4
+
+
+def test_a_refusal_in_the_middle_keeps_what_was_answered(serve: Any, engine: Any) -> None:
+    server = serve(lambda _p, _b, number: chat() if number < 3 else refuse(401, "revoked"))
+    opened = engine(server.url, concurrency=1)
+    batches = opened.batches(opened.prepare([ask(number) for number in range(8)]))
+    first = list(opened.complete(batches[0]))
+    assert [bool(one.error) for one in first] == [False, False, False, True]
+    with pytest.raises(ModelError, match="refuses the key"):
+        list(opened.complete(batches[1]))
+    assert len(server.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (refuse(401, f"Incorrect API key provided: {KEY}"), r"refuses the key in \$OPENAI_API_KEY"),
+        (refuse(403, "not yours"), r"403: not yours"),
+        (refuse(404, "The model `tiny` does not exist"), "has no model 'tiny'"),
+        (refuse(429, "You exceeded", "insufficient_quota"), "the quota of this key is used up"),
+    ],
+)
+def test_what_no_repeat_can_cure_ends_the_run_at_once(
+    serve: Any, engine: Any, answer: Answer, message: str
+) -> None:
+    server = serve(lambda *_: answer)
+    with pytest.raises(ModelError, match=message) as caught:
+        answers(engine(server.url, concurrency=1), [ask(number) for number in range(20)])
+    assert len(server.asked) == 1
+    assert KEY not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_request_the_server_calls_wrong_is_not_repeated(serve: Any, engine: Any) -> None:
+    server = serve(lambda _p, _b, n: refuse(400, "context too long") if not n else chat())
+    done = answers(engine(server.url, concurrency=1), [ask(number) for number in range(2)])
+    assert [one.error for one in done] == [f"{server.url}: 400: context too long", ""]
+    assert len(server.asked) == 2
+
+
+def test_a_server_that_is_not_there_is_told_soon() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    model = OpenAIModel(kind="openai", model="tiny", base_url=url)
+    opened = open_openai({"base": model})
+    try:
+        with pytest.raises(ModelError, match=r"Cannot reach .* Is the server running there\?"):
+            answers(opened, [ask(number) for number in range(20)])
+    finally:
+        opened.close()
+
+
+def test_an_answer_that_does_not_come_is_asked_again(serve: Any, engine: Any) -> None:
+    def sleepy(_path: str, _body: dict[str, Any], number: int) -> Answer:
+        time.sleep(0.6 if not number else 0)
+        return chat()
+
+    server = serve(sleepy)
+    assert answers(engine(server.url, timeout=0.2), [ask()])[0].text == "Hello."
+    assert len(server.asked) == 2
+
+
+def test_without_repeats_a_slow_answer_is_an_error(serve: Any, engine: Any) -> None:
+    def slow(*_: object) -> Answer:
+        time.sleep(0.5)
+        return chat()
+
+    server = serve(slow)
+    done = answers(engine(server.url, timeout=0.2, max_retries=0), [ask()])
+    assert done[0].error == f"{server.url}: no answer within 0.2 s (asked once)"
+
+
+BROKEN: list[tuple[Answer, str]] = [
+    ((200, {}, b'{"choices": ['), "not an answer of this protocol"),
+    ((200, {"Content-Type": "text/html"}, b"<html>hello</html>"), "not an answer of this protocol"),
+    ((200, {}, b"[]"), "not an answer of this protocol"),
+    ((200, {}, {"choices": []}), "not an answer of this protocol: IndexError while"),
+    ((200, {}, {"choices": [{"index": 0}]}), "not an answer of this protocol"),
+    ((200, {}, {"choices": 3}), "not an answer of this protocol"),
+    ((200, {}, {"choices": [{"message": {"content": 3}}]}), "not an answer of this protocol"),
+    ((502, {"Content-Type": "text/html"}, b"<h1>Bad gateway</h1>"), "502: <h1>Bad gateway</h1>"),
+]
+
+
+@pytest.mark.parametrize(("answer", "message"), BROKEN)
+def test_a_broken_answer_is_asked_again_and_then_an_error_of_its_sample(
+    serve: Any, engine: Any, answer: Answer, message: str
+) -> None:
+    server = serve(lambda *_: answer)
+    (done,) = answers(engine(server.url, max_retries=1), [ask()])
+    assert message in done.error
+    assert done.stop_reason == "error"
+    assert len(server.asked) == 2
+
+
+def test_a_withheld_answer_is_missing_not_empty(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: chat("", "content_filter"))
+    assert "content filter" in answers(engine(server.url), [ask()])[0].error
+
+
+def test_models_that_know_the_limit_by_another_name_get_it(serve: Any, engine: Any) -> None:
+    def modern(_path: str, body: dict[str, Any], _number: int) -> Answer:
+        if "max_tokens" in body:
+            return refuse(400, "Use 'max_completion_tokens' instead of 'max_tokens'.")
+        return chat()
+
+    server = serve(modern)
+    done = answers(engine(server.url), [ask(number) for number in range(8)])
+    assert [one.error for one in done] == [""] * 8
+    assert server.asked[-1][1]["max_completion_tokens"] == 8
+
+
+def test_the_rate_is_kept(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: chat())
+    answers(engine(server.url, requests_per_minute=600), [ask(number) for number in range(6)])
+    times = [asked[3] for asked in server.asked]
+    assert times[-1] - times[0] >= 5 * 0.1 - 0.05
+
+
+def test_usage_and_cost_are_counted(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: chat())
+    opened = engine(server.url, price_in=2.0, price_out=10.0)
+    answers(opened, [ask(number) for number in range(10)])
+    measured = opened.measures()
+    assert (measured["tokens_in"], measured["tokens_out"]) == (50.0, 20.0)
+    assert measured["cost"] == pytest.approx(50 * 2e-6 + 20 * 10e-6)
+
+
+def test_the_key_is_in_no_fingerprint_and_no_key_of_the_store(
+    monkeypatch: pytest.MonkeyPatch, serve: Any, engine: Any
+) -> None:
+    server = serve(lambda *_: chat())
+    first = engine(server.url)
+    before = first.prepare([ask()])[0]
+    assert KEY not in repr(first.fingerprints("base"))
+    assert KEY not in repr(before)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-another-0987654321")
+    assert engine(server.url).prepare([ask()])[0].key == before.key
+
+
+def test_everything_that_determines_an_answer_is_in_its_key(serve: Any, engine: Any) -> None:
+    opened = engine("http://127.0.0.1:1/v1")
+    requests = [
+        ask(),
+        ask(prompt="Hi"),
+        ask(prompt="Hi", kind="loglikelihood", continuation="x"),
+        ask(prompt="Hi", kind="loglikelihood", continuation="y"),
+        ask(decoding=Decoding(max_new_tokens=9)),
+        ask(1),
+    ]
+    keys = [one.key for one in opened.prepare(requests)]
+    keys += [one.key for one in engine("http://127.0.0.1:2/v1").prepare(requests[:1])]
+    keys += [one.key for one in engine("http://127.0.0.1:1/v1", model="x").prepare(requests[:1])]
+    assert len(set(keys)) == len(keys) == 8
+    assert opened.prepare(requests[:1])[0].key == keys[0]
+
+
+def refused(**options: Any) -> str:
+    offline = options.pop("offline", False)
+    model = OpenAIModel(kind="openai", model="tiny", **options)
+    with pytest.raises(ModelError) as caught:
+        open_openai({"base": model}, offline=offline)
+    return str(caught.value)
+
+
+def test_offline_only_this_machine_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "this run is offline" in refused(offline=True)
+    assert "this run is offline" in refused(offline=True, base_url="http://127.0.0.1.evil.org/v1")
+    for host in ("127.0.0.1:8000", "localhost:8000", "[::1]:8000"):
+        model = OpenAIModel(kind="openai", model="tiny", base_url=f"http://{host}/v1")
+        open_openai({"base": model}, offline=True).close()
+
+
+def test_a_missing_key_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Set the environment variable MY_KEY" in refused(api_key_env="MY_KEY")
+    local = OpenAIModel(
+        kind="openai", model="tiny", base_url="http://localhost:1/v1", api_key_env="MY_KEY"
+    )
+    open_openai({"base": local}).close()
+
+
+def test_an_address_that_is_none_or_holds_a_password_is_refused() -> None:
+    assert "is no http:// or https:// address" in refused(base_url="localhost:8000")
+    said = refused(base_url="https://me:hunter2@example.org/v1")
+    assert "must hold no user, password" in said
+    assert "hunter2" not in said
+
+
+def test_the_first_trouble_is_told_once(serve: Any) -> None:
+    class Ear(Silent):
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def say(self, message: str) -> None:
+            self.heard.append(message)
+
+    server = serve(lambda _p, _b, number: refuse(500, "crash") if number < 6 else chat())
+    model = OpenAIModel(kind="openai", model="tiny", base_url=server.url, max_retries=9)
+    ear = Ear()
+    opened = open_openai({"base": model}, progress=ear)
+    answers(opened, [ask(number) for number in range(6)])
+    opened.close()
+    assert ear.heard == [f"base: {server.url}: 500: crash; asking again, with growing pauses."]
