@@ -1,0 +1,151 @@
+"""Checks without which a comparison would mean nothing; they need two runs and no model.
+
+What only the open model can tell (an adapter that changes no logit, weights that are not
+numbers, a foreign base) is checked where it is opened, in `models`, and comes here with the
+run's manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalkit.errors import CanaryError
+from evalkit.records import Check, Completion, Pair, Run
+
+_MODEL_KEYS = ("model", "weights", "adapter", "dtype", "quantization")
+_IDENTITY_KEYS = ("kind", "model", "weights", "adapter", "dtype", "quantization", "recording")
+
+
+def check_arms(base: Run, tuned: Run, pairs: Sequence[Pair]) -> tuple[Check, ...]:
+    """All canaries, in the order of the report; CanaryError where going on would mislead."""
+    return (
+        _different_models(base, tuned),
+        *tuned.manifest.checks,
+        _answers_differ(base, tuned, pairs),
+        _same_prompts(pairs),
+        _same_template(base, tuned),
+        _untruncated(pairs),
+        _no_errors(pairs),
+    )
+
+
+def _different_models(base: Run, tuned: Run) -> Check:
+    mine, theirs = base.manifest.fingerprints, tuned.manifest.fingerprints
+    same = all(mine.get(key) == theirs.get(key) for key in _IDENTITY_KEYS)
+    if same and any(mine.get(key) for key in _MODEL_KEYS):
+        raise CanaryError(
+            f"{base.manifest.name!r} and {tuned.manifest.name!r} are the same model: same weights, "
+            "same adapter, same precision. Check `model.path` and `model.adapter` in the two files."
+        )
+    changed = [key for key in _IDENTITY_KEYS if mine.get(key) != theirs.get(key)]
+    risky = [key for key in changed if key in ("dtype", "quantization")]
+    if risky:
+        names = " and ".join(risky)
+        return Check(
+            name="models differ",
+            status="warning",
+            message=f"the arms differ in {names} too, so the difference is not the tuning's alone",
+        )
+    return Check(name="models differ", status="ok", message=f"they differ in {', '.join(changed)}")
+
+
+def _answers_differ(base: Run, tuned: Run, pairs: Sequence[Pair]) -> Check:
+    if not pairs:
+        raise CanaryError(
+            f"{base.manifest.name!r} and {tuned.manifest.name!r} have no sample in common. "
+            "Evaluate both with the same suites, --limit and seed."
+        )
+    different = sum(_said(p.base.completions) != _said(p.tuned.completions) for p in pairs)
+    if not different:
+        raise CanaryError(
+            f"{tuned.manifest.name!r} answers all {len(pairs)} samples exactly as "
+            f"{base.manifest.name!r} does, to the last digit. The tuning changes nothing, or "
+            "was not applied: check `model` in the two files. This is an error, not a result."
+        )
+    return Check(
+        name="tuned changes answers",
+        status="ok",
+        message=f"{different} of {len(pairs)} samples are answered differently",
+    )
+
+
+def _said(completions: Sequence[Completion]) -> list[tuple[str, tuple[float, ...]]]:
+    return [(one.text, one.logprobs) for one in completions]
+
+
+def _same_prompts(pairs: Sequence[Pair]) -> Check:
+    """The arms must have been asked the same: the same text, and the same tokens."""
+    name = "same prompts"
+    seen = [
+        (b, t)
+        for pair in pairs
+        for b, t in zip(pair.base.completions, pair.tuned.completions, strict=False)
+        if b.prompt_hash and t.prompt_hash
+    ]
+    if not seen:
+        return Check(
+            name=name,
+            status="warning",
+            message="not known: at least one arm does not tell the tokens it saw",
+        )
+    differ = [(b, t) for b, t in seen if b.prompt_hash != t.prompt_hash]
+    if not differ:
+        start = ", ".join(map(str, seen[0][0].prompt_start))
+        shown = f"; the first begins {start} …" if start else ""
+        return Check(
+            name=name,
+            status="ok",
+            message=f"all {len(seen)} prompts have the same token ids{shown}",
+        )
+    texts = sum(b.prompt_text != t.prompt_text for b, t in differ)
+    if texts:
+        example = next((b, t) for b, t in differ if b.prompt_text != t.prompt_text)
+        return Check(
+            name=name,
+            status="failed",
+            message=(
+                f"{texts} of {len(seen)} prompts differ in their text, the first begins "
+                f"{example[0].prompt_text[:60]!r} against {example[1].prompt_text[:60]!r}"
+            ),
+        )
+    return Check(
+        name=name,
+        status="warning",
+        message=f"{len(differ)} of {len(seen)} prompts have the same text in other tokens",
+    )
+
+
+def _same_template(base: Run, tuned: Run) -> Check:
+    mine = base.manifest.fingerprints.get("template", "")
+    theirs = tuned.manifest.fingerprints.get("template", "")
+    if not mine or not theirs:
+        return Check(name="chat template", status="ok", message="none in use")
+    if mine == theirs:
+        return Check(name="chat template", status="ok", message=f"the same for both ({mine[:12]})")
+    return Check(
+        name="chat template",
+        status="warning",
+        message=f"differs: {mine[:12]} for the base, {theirs[:12]} for the tuned",
+    )
+
+
+def _untruncated(pairs: Sequence[Pair]) -> Check:
+    cut = sum(
+        any(one.truncated for one in (*pair.base.completions, *pair.tuned.completions))
+        for pair in pairs
+    )
+    if cut:
+        message = f"{cut} of {len(pairs)} prompts were cut from the left to fit the context"
+        return Check(name="prompts fit", status="warning", message=message)
+    return Check(name="prompts fit", status="ok", message="no prompt was truncated")
+
+
+def _no_errors(pairs: Sequence[Pair]) -> Check:
+    broken = sum(
+        any(one.error for one in (*pair.base.completions, *pair.tuned.completions))
+        for pair in pairs
+    )
+    if broken:
+        message = f"{broken} of {len(pairs)} samples have no completion in one arm"
+        return Check(name="no errors", status="warning", message=message)
+    return Check(name="no errors", status="ok", message="every sample was completed in both arms")

@@ -1,0 +1,248 @@
+"""Two runs, joined sample by sample, become a Comparison. No model is loaded here."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from evalkit.canaries import check_arms
+from evalkit.errors import UsageError
+from evalkit.records import (
+    Comparison,
+    Delta,
+    Flip,
+    IntervalKind,
+    Metric,
+    Pair,
+    Result,
+    Run,
+    Score,
+    SuiteInfo,
+)
+from evalkit.stats import paired
+
+SCHEMA_VERSION = 1
+LEVEL = 0.95
+_FLIPS_KEPT = 12
+
+
+def compare(base: Run, tuned: Run) -> Comparison:
+    """Join two runs on suite and sample id and estimate every difference.
+
+    Raises UsageError when the runs share no suite, and CanaryError when they cannot be told
+    apart or never saw the same questions.
+    """
+    common = _common_suites(base, tuned)
+    pairs, unpaired = join(base, tuned, [info.name for info in common])
+    checks = check_arms(base, tuned, pairs)
+    deltas: list[Delta] = []
+    flips: list[Flip] = []
+    for info in common:
+        mine = [pair for pair in pairs if pair.base.sample.suite == info.name]
+        deltas += suite_deltas(info, mine)
+        flips += _largest_flips(info, mine)
+    return Comparison(
+        schema_version=SCHEMA_VERSION,
+        base=base.manifest,
+        tuned=tuned.manifest,
+        base_path=base.path,
+        tuned_path=tuned.path,
+        deltas=tuple(deltas),
+        checks=checks,
+        unpaired=unpaired,
+        flips=tuple(flips),
+    )
+
+
+def join(
+    base: Run, tuned: Run, suites: Iterable[str]
+) -> tuple[list[Pair], dict[str, tuple[str, ...]]]:
+    """Pairs in the base's order, and by suite the ids that only one of the arms has."""
+    wanted = set(suites)
+    theirs = {(r.sample.suite, r.sample.id): r for r in tuned.results if r.sample.suite in wanted}
+    pairs: list[Pair] = []
+    lonely: dict[str, list[str]] = defaultdict(list)
+    for result in base.results:
+        if result.sample.suite not in wanted:
+            continue
+        partner = theirs.pop((result.sample.suite, result.sample.id), None)
+        if partner is None:
+            lonely[result.sample.suite].append(result.sample.id)
+        else:
+            pairs.append(Pair(base=result, tuned=partner))
+    for suite, sample_id in theirs:
+        lonely[suite].append(sample_id)
+    return pairs, {suite: tuple(sorted(ids)) for suite, ids in lonely.items()}
+
+
+def suite_deltas(info: SuiteInfo, pairs: Sequence[Pair]) -> list[Delta]:
+    """A delta for each metric of a suite and, of the gated metric, one for each slice."""
+    deltas = [metric_delta(info.name, metric, pairs) for metric in info.metrics]
+    gated = next(metric for metric in info.metrics if metric.name == info.metric)
+    slices: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        for key, value in sorted(pair.base.sample.slices.items()):
+            slices[f"{key}={value}"].append(pair)
+    deltas.extend(
+        replace(metric_delta(info.name, gated, slices[name]), slice=name) for name in sorted(slices)
+    )
+    return deltas
+
+
+def metric_delta(suite: str, metric: Metric, pairs: Sequence[Pair]) -> Delta:
+    """Estimate one difference; pairs with a missing score are counted, never filled in."""
+    scored = [(_score(pair.base, metric), _score(pair.tuned, metric), pair) for pair in pairs]
+    missing_base = sum(base is None for base, _, _ in scored)
+    missing_tuned = sum(tuned is None for _, tuned, _ in scored)
+    both = [(b, t, p) for b, t, p in scored if b is not None and t is not None]
+    empty = Delta(
+        suite=suite,
+        metric=metric,
+        base=None,
+        tuned=None,
+        difference=None,
+        low=None,
+        high=None,
+        level=LEVEL,
+        missing=len(scored) - len(both),
+        missing_base=missing_base,
+        missing_tuned=missing_tuned,
+        note="no sample has a score in both arms",
+    )
+    if not both:
+        return empty
+    bases = np.array([base.value for base, _, _ in both], dtype=np.float64)
+    tuneds = np.array([tuned.value for _, tuned, _ in both], dtype=np.float64)
+    names = [pair.base.sample.cluster for _, _, pair in both]
+    clusters = [name or f"\0{i}" for i, name in enumerate(names)] if any(names) else []
+    known = replace(
+        empty,
+        base=math.fsum(bases) / len(both),
+        tuned=math.fsum(tuneds) / len(both),
+        n=len(both),
+        note="",
+    )
+    return _estimated(known, bases, tuneds, clusters)
+
+
+def _estimated(
+    delta: Delta, bases: paired.Reals, tuneds: paired.Reals, clusters: Sequence[str]
+) -> Delta:
+    differences = tuneds - bases
+    mean = paired.mean_difference(differences, clusters)
+    boot = None if clusters else paired.bootstrap_interval(differences, LEVEL)
+    binary = delta.metric.kind == "binary" and bool(np.isin(differences, (-1, 0, 1)).all())
+    gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
+    if binary and not clusters:
+        kind: IntervalKind = "tango"
+        interval = paired.tango_interval(gained, lost, delta.n, LEVEL)
+        p_value: float | None = paired.mcnemar(gained, lost)
+        method = "Tango score interval, exact McNemar"
+    else:
+        kind = "t"
+        interval = paired.t_interval(mean, LEVEL)
+        p_value = paired.t_test(mean)
+        method = "paired t, clustered by sample group" if clusters else "paired t"
+    note = ""
+    if interval is None:
+        note = "too few samples" if mean.clusters < 2 else "every difference is the same"
+    return replace(
+        delta,
+        difference=mean.mean,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        boot_low=boot.low if boot else None,
+        boot_high=boot.high if boot else None,
+        standard_error=None if math.isnan(mean.standard_error) else mean.standard_error,
+        p_value=p_value,
+        interval=kind if interval else "none",
+        method=method,
+        clusters=mean.clusters,
+        gained=gained if binary else 0,
+        lost=lost if binary else 0,
+        note=note,
+    )
+
+
+def _common_suites(base: Run, tuned: Run) -> list[SuiteInfo]:
+    theirs: Mapping[str, SuiteInfo] = {info.name: info for info in tuned.manifest.suites}
+    common = [info for info in base.manifest.suites if info.name in theirs]
+    if not common:
+        raise UsageError(
+            f"The runs {base.manifest.name!r} and {tuned.manifest.name!r} share no suite: "
+            f"{_names(base)} against {_names(tuned)}. Evaluate both on the same suites."
+        )
+    changed = [i.name for i in common if i.fingerprint != theirs[i.name].fingerprint]
+    if changed:
+        raise UsageError(
+            f"The suites {', '.join(changed)} changed between the two runs, so their answers "
+            "cannot be paired. Evaluate the older run again with `evalkit run`."
+        )
+    return common
+
+
+def _names(run: Run) -> str:
+    return ", ".join(info.name for info in run.manifest.suites)
+
+
+def _score(result: Result, metric: Metric) -> Score | None:
+    """The score if it has a usable value; NaN counts as missing, never as a number."""
+    for score in result.scores:
+        if score.scorer == metric.name:
+            usable = score.value is not None and math.isfinite(score.value)
+            return score if usable else None
+    return None
+
+
+def _largest_flips(info: SuiteInfo, pairs: Sequence[Pair]) -> list[Flip]:
+    """The samples whose gated score got worse most, then those that got better most."""
+    metric = next(m for m in info.metrics if m.name == info.metric)
+    sign = -1.0 if metric.higher_is_better is False else 1.0
+    changed: list[tuple[float, Pair, Score, Score]] = []
+    for pair in pairs:
+        base, tuned = _score(pair.base, metric), _score(pair.tuned, metric)
+        if base is None or tuned is None or base.value == tuned.value:
+            continue
+        assert base.value is not None
+        assert tuned.value is not None
+        changed.append((sign * (tuned.value - base.value), pair, base, tuned))
+    changed.sort(key=lambda row: (row[0], row[1].base.sample.id))
+    worst = [row for row in changed if row[0] < 0][: _FLIPS_KEPT // 2]
+    best = [row for row in reversed(changed) if row[0] > 0][: _FLIPS_KEPT // 2]
+    return [
+        Flip(
+            suite=info.name,
+            sample_id=pair.base.sample.id,
+            metric=metric.name,
+            base_score=base.value,
+            tuned_score=tuned.value,
+            prompt=question(pair.base),
+            base_text=answer(pair.base),
+            tuned_text=answer(pair.tuned),
+        )
+        for _, pair, base, tuned in (*worst, *best)
+    ]
+
+
+def question(result: Result) -> str:
+    """What was asked, for reading: the last turn, or the plain prompt."""
+    prompt = result.sample.prompt
+    return prompt if isinstance(prompt, str) else prompt[-1].content
+
+
+def answer(result: Result) -> str:
+    """What the model said, for reading: its text, or the choice it found likeliest."""
+    if result.sample.choices and len(result.completions) == len(result.sample.choices):
+        if any(one.error for one in result.completions):
+            return ""
+        likeliest = max(range(len(result.completions)), key=lambda i: _likelihood(result, i))
+        return result.sample.choices[likeliest]
+    return result.completions[0].text if result.completions else ""
+
+
+def _likelihood(result: Result, index: int) -> float:
+    return result.completions[index].loglikelihood

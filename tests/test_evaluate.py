@@ -1,0 +1,152 @@
+"""From suites to run folders: nothing computed twice, nothing lost, the same bytes again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from evalkit.compare import compare
+from evalkit.config import RecordedModel, RunConfig
+from evalkit.errors import ModelError
+from evalkit.evaluate import evaluate, make_plan, open_plan
+from evalkit.harnesses.native import open_suite
+from evalkit.models.base import Engine, Prepared
+from evalkit.records import Check, Completion, Request
+from evalkit.store.completions import CompletionStore
+
+SUITE = "my/capitals"
+QUESTIONS = [("France", "Paris"), ("Japan", "Tokyo"), ("Peru", "Lima"), ("Kenya", "Nairobi")]
+
+
+@pytest.fixture
+def suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "suites" / SUITE
+    folder.mkdir(parents=True)
+    (folder / "suite.yaml").write_text(
+        "title: Capitals\nversion: 1\nlanguage: en\nlicense: Apache-2.0\nsource: a test\n"
+        "task: generate\nprompt: 'Capital of {country}?'\nscorers: [contains]\n"
+        "max_new_tokens: 8\n"
+    )
+    rows = [
+        {"id": f"c{number}", "country": country, "target": capital}
+        for number, (country, capital) in enumerate(QUESTIONS)
+    ]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv("EVALKIT_SUITES", str(tmp_path / "suites"))
+    return tmp_path
+
+
+def _arm(folder: Path, name: str, texts: Mapping[str, str]) -> RunConfig:
+    file = folder / f"{name}.jsonl"
+    rows = [json.dumps({"id": key, "text": text}) + "\n" for key, text in texts.items()]
+    file.write_text("".join(rows))
+    return RunConfig(name=name, model=RecordedModel(kind="recorded", path=file), suites=(SUITE,))
+
+
+class Counting:
+    """An engine in front of another that counts what it is asked and can break down."""
+
+    def __init__(self, inner: Engine, breaks_at: int = -1) -> None:
+        self.inner, self.breaks_at, self.asked = inner, breaks_at, 0
+        self.arms = inner.arms
+
+    def fingerprints(self, arm: str) -> Mapping[str, str]:
+        return self.inner.fingerprints(arm)
+
+    def checks(self, arm: str) -> tuple[Check, ...]:
+        return self.inner.checks(arm)
+
+    def prepare(self, requests: Sequence[Request]) -> list[Prepared]:
+        return self.inner.prepare(requests)
+
+    def batches(self, prepared: Sequence[Prepared]) -> list[list[Prepared]]:
+        return [[one] for one in prepared]
+
+    def seconds(self, batches: Sequence[Sequence[Prepared]]) -> float | None:
+        return self.inner.seconds(batches)
+
+    def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
+        if self.asked == self.breaks_at:
+            raise KeyboardInterrupt
+        self.asked += len(batch)
+        return self.inner.complete(batch)
+
+    def measures(self) -> Mapping[str, float]:
+        return self.inner.measures()
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def _counted(config: RunConfig, breaks_at: int = -1) -> Counting:
+    return Counting(open_plan([config]).engines[0], breaks_at)
+
+
+def test_two_recorded_models_become_a_comparison(suites: Path) -> None:
+    base = _arm(suites, "base", {"c0": "Paris.", "c1": "Kyoto", "c2": "Lima", "c3": "Mombasa"})
+    tuned = _arm(suites, "tuned", {"c0": "Paris", "c1": "Tokyo!", "c2": "Lima", "c3": "Nairobi"})
+    with CompletionStore(suites / "c.sqlite") as store:
+        runs = evaluate(open_plan([base, tuned]), store, suites / "runs")
+    delta = compare(*runs).deltas[0]
+    assert (delta.base, delta.tuned, delta.gained, delta.lost) == (0.5, 1.0, 2, 0)
+    assert (suites / "runs" / runs[0].manifest.run_id / "manifest.json").is_file()
+
+
+def test_what_is_stored_is_not_computed_again(suites: Path) -> None:
+    config = _arm(suites, "base", {f"c{n}": "Paris" for n in range(4)})
+    suite = open_suite(SUITE, config)
+    asked = []
+    with CompletionStore(suites / "c.sqlite") as store:
+        for fresh in (False, False, True):
+            engine = _counted(config)
+            evaluate(make_plan([config], [suite], [engine]), store, suites / "runs", fresh=fresh)
+            asked.append(engine.asked)
+    assert asked == [4, 0, 4]
+
+
+def test_a_run_broken_off_goes_on_and_ends_in_the_same_bytes(suites: Path) -> None:
+    config = _arm(suites, "base", {f"c{n}": f"answer {n}" for n in range(4)})
+    suite = open_suite(SUITE, config)
+    with CompletionStore(suites / "whole.sqlite") as store:
+        engine = _counted(config)
+        whole = evaluate(make_plan([config], [suite], [engine]), store, suites / "whole")[0]
+    with CompletionStore(suites / "broken.sqlite") as store:
+        engine = _counted(config, breaks_at=3)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(make_plan([config], [suite], [engine]), store, suites / "again")
+        assert not list((suites / "again").glob("*/manifest.json"))
+        engine = _counted(config)
+        again = evaluate(make_plan([config], [suite], [engine]), store, suites / "again")[0]
+        assert engine.asked == 1
+    for file in sorted(Path(whole.path).glob("*.parquet")):
+        assert file.read_bytes() == (Path(again.path) / file.name).read_bytes(), file.name
+
+
+def test_an_answer_that_is_missing_is_not_a_zero(suites: Path) -> None:
+    config = _arm(suites, "base", {"c0": "Paris", "c1": "Tokyo", "c2": "Lima"})
+    with CompletionStore(suites / "c.sqlite") as store:
+        run = evaluate(open_plan([config]), store, suites / "runs")[0]
+        assert store.size().completions == 3
+    values = [result.scores[0].value for result in run.results]
+    assert values == [1.0, 1.0, 1.0, None]
+    assert run.results[3].scores[0].reason
+    assert run.manifest.counts["errors"] == 1
+
+
+def test_no_answer_at_all_is_an_error_not_a_run(suites: Path) -> None:
+    config = _arm(suites, "base", {"other": "Paris"})
+    with (
+        CompletionStore(suites / "c.sqlite") as store,
+        pytest.raises(ModelError, match="not one request could be answered"),
+    ):
+        evaluate(open_plan([config]), store, suites / "runs")
+
+
+def test_the_plan_counts_what_is_stored_before_anything_runs(suites: Path) -> None:
+    config = _arm(suites, "base", {f"c{n}": "Paris" for n in range(4)})
+    plan = open_plan([config])
+    (row,) = plan.costs(set(list(plan.keys())[:1]))
+    assert (row.samples, row.requests, row.new_tokens, row.stored) == (4, 4, 32, 1)

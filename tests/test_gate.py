@@ -1,0 +1,167 @@
+"""The gate: three outcomes, fails closed, and one object behind the exit code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evalkit.compare import compare
+from evalkit.config import GateConfig, SuiteGate
+from evalkit.errors import ExitCode, UsageError
+from evalkit.gate import decide, one_sided_bounds, worst
+from evalkit.records import Comparison
+from tests.builders import make_info, make_run
+
+SUITE = "knowledge/tiny"
+
+
+def _binary(gained: int, lost: int, n: int, **info: object) -> Comparison:
+    base = [0.0] * gained + [1.0] * (n - gained)
+    tuned = [1.0] * gained + [0.0] * lost + [1.0] * (n - gained - lost)
+    infos = [make_info(SUITE, **info)]  # type: ignore[arg-type]
+    return compare(
+        make_run("base", {SUITE: base}, infos=infos),
+        make_run("tuned", {SUITE: tuned}, infos=infos, adapter="a"),
+    )
+
+
+def test_a_tuned_model_that_gets_worse_fails_the_gate() -> None:
+    verdict = decide(_binary(5, 60, 300), GateConfig())
+    assert (verdict.outcome, verdict.exit_code) == ("fail", ExitCode.FAIL)
+    assert "Do not ship tuned" in verdict.advice
+
+
+def test_a_tuned_model_that_changes_little_on_many_samples_passes() -> None:
+    verdict = decide(_binary(12, 11, 1000), GateConfig())
+    assert (verdict.outcome, verdict.exit_code) == ("pass", ExitCode.PASS)
+    assert "Ship tuned" in verdict.advice
+
+
+def test_few_samples_are_inconclusive_and_say_how_many_would_do() -> None:
+    verdict = decide(_binary(2, 3, 30), GateConfig())
+    assert (verdict.outcome, verdict.exit_code) == ("inconclusive", ExitCode.INCONCLUSIVE)
+    needed = verdict.suites[0].samples_needed
+    assert needed is not None
+    assert needed > 30
+
+
+def test_few_flips_are_not_mistaken_for_safety() -> None:
+    """No discordant pair among 20 samples leaves room for a loss of 12 points."""
+    comparison = _binary(0, 0, 20)
+    verdict = decide(comparison, GateConfig(margin=0.05))
+    assert verdict.outcome == "inconclusive"
+
+
+def test_lower_is_better_turns_the_gate_round() -> None:
+    worse = _binary(60, 2, 300, higher_is_better=False, metric="style_leak")
+    assert decide(worse, GateConfig()).outcome == "fail"
+    better = _binary(2, 60, 300, higher_is_better=False, metric="style_leak")
+    assert decide(better, GateConfig()).outcome == "pass"
+
+
+def test_superiority_asks_for_more_than_its_margin() -> None:
+    gate = GateConfig(suites={SUITE: SuiteGate(policy="superiority", margin=0.10)})
+    assert decide(_binary(100, 5, 300), gate).outcome == "pass"
+    assert decide(_binary(5, 5, 300), gate).outcome == "fail"
+    assert decide(_binary(33, 3, 300), gate).outcome == "inconclusive"
+
+
+def test_a_suites_gate_wins_over_the_files_and_that_over_the_suites_own() -> None:
+    comparison = _binary(0, 9, 300, margin=0.5)
+    assert decide(comparison, GateConfig()).suites[0].margin == 0.5
+    assert decide(comparison, GateConfig(margin=0.3)).suites[0].margin == 0.3
+    own = GateConfig(margin=0.3, suites={SUITE: SuiteGate(margin=0.001)})
+    assert decide(comparison, own).suites[0].margin == 0.001
+    assert decide(comparison, own).outcome == "fail"
+
+
+def test_missing_scores_fail_closed() -> None:
+    base = make_run("base", {SUITE: [1.0] * 100})
+    scores: list[float | None] = [1.0] * 99
+    tuned = make_run("tuned", {SUITE: [*scores, None]}, adapter="a")
+    verdict = decide(compare(base, tuned), GateConfig(margin=0.3))
+    assert verdict.outcome == "fail"
+    assert "1.0% of the samples are missing" in verdict.suites[0].reason
+    assert decide(compare(base, tuned), GateConfig(margin=0.3, max_missing=0.02)).outcome == "pass"
+
+
+def test_scores_missing_in_one_arm_or_the_other_are_all_counted() -> None:
+    gaps: list[float | None] = [None] * 5
+    full: list[float | None] = [1.0] * 5
+    rest: list[float | None] = [1.0] * 90
+    base = make_run("base", {SUITE: [*gaps, *full, *rest]})
+    tuned = make_run("tuned", {SUITE: [*full, *gaps, *rest]}, adapter="a")
+    verdict = decide(compare(base, tuned), GateConfig(margin=0.5, max_missing=0.08))
+    assert verdict.outcome == "fail"
+    assert verdict.suites[0].reason.startswith("10.0% of the samples")
+
+
+def test_unpaired_samples_count_as_missing() -> None:
+    base = make_run("base", {SUITE: [1.0] * 100})
+    tuned = make_run("tuned", {SUITE: [1.0] * 90}, adapter="a")
+    assert decide(compare(base, tuned), GateConfig(margin=0.5)).outcome == "fail"
+
+
+def test_a_suite_the_tuned_run_lacks_fails_closed() -> None:
+    base = make_run("base", {SUITE: [1.0] * 50, "style/other": [1.0] * 50})
+    tuned = make_run("tuned", {SUITE: [1.0] * 50}, adapter="a")
+    verdict = decide(compare(base, tuned), GateConfig(margin=0.5))
+    assert verdict.outcome == "fail"
+    assert verdict.suites[1].reason == "tuned was not evaluated on it"
+
+
+def test_a_failed_canary_fails_whatever_the_numbers_say() -> None:
+    comparison = _binary(12, 11, 1000)
+    broken = replace(comparison.checks[2], status="failed")
+    verdict = decide(replace(comparison, checks=(broken,)), GateConfig())
+    assert verdict.outcome == "fail"
+    assert "Do not trust" in verdict.advice
+
+
+def test_a_gate_for_an_unknown_suite_or_metric_is_a_mistake() -> None:
+    comparison = _binary(1, 1, 30)
+    with pytest.raises(UsageError, match="knowledge/tinny"):
+        decide(comparison, GateConfig(suites={"knowledge/tinny": SuiteGate()}))
+    with pytest.raises(UsageError, match="no metric 'acc'"):
+        decide(comparison, GateConfig(suites={SUITE: SuiteGate(metric="acc")}))
+
+
+def test_a_metric_that_only_describes_cannot_be_gated() -> None:
+    with pytest.raises(UsageError, match="only describes"):
+        decide(_binary(1, 1, 30, higher_is_better=None), GateConfig())
+
+
+def test_the_bounds_of_a_continuous_metric_are_those_of_a_one_sided_t_test() -> None:
+    rng = np.random.default_rng(7)
+    base, tuned = rng.normal(0, 1, 80), rng.normal(0.1, 1, 80)
+    infos = [make_info(SUITE, kind="continuous")]
+    comparison = compare(
+        make_run("base", {SUITE: base.tolist()}, infos=infos),
+        make_run("tuned", {SUITE: tuned.tolist()}, infos=infos, adapter="a"),
+    )
+    bounds = one_sided_bounds(comparison.deltas[0], alpha=0.05)
+    oracle = stats.ttest_rel(tuned, base, alternative="greater").confidence_interval(0.95)
+    assert bounds is not None
+    assert bounds.low == pytest.approx(oracle.low)
+
+
+def test_wrong_passes_are_as_rare_as_promised() -> None:
+    """At a true loss of exactly the margin, at most α of the comparisons pass."""
+    rng = np.random.default_rng(8)
+    n, loss, gain, rounds = 300, 0.10, 0.05, 400
+    passes = 0
+    for gained, lost, _ in rng.multinomial(n, [gain, loss, 1 - gain - loss], size=rounds):
+        comparison = _binary(int(gained), int(lost), n)
+        passes += decide(comparison, GateConfig(margin=0.05)).outcome == "pass"
+    assert passes / rounds <= 0.05 + 4 * (0.05 * 0.95 / rounds) ** 0.5
+
+
+def test_the_worst_verdict_speaks_for_several_arms() -> None:
+    good = decide(_binary(12, 11, 1000), GateConfig())
+    unsure = decide(_binary(2, 3, 30), GateConfig())
+    bad = decide(_binary(5, 60, 300), GateConfig())
+    assert worst([good, unsure]) is unsure
+    assert worst([unsure, bad, good]) is bad
