@@ -1,0 +1,1 @@
+"""From JSONL files to token ids with labels, and a card that says what was in them."""

@@ -1,0 +1,139 @@
+"""A training run's folder: whose it is, how far it came, and starting over."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import StoreError, TrainingError
+from trainers.config import TrainConfig
+
+STATE = "train.json"
+MANIFEST = "manifest.json"
+CHECKPOINTS = "checkpoints"
+
+# Where a run is written says nothing of what it computes.
+_NO_MATTER = ("output",)
+
+
+def run_state(config: TrainConfig, base_weights: str) -> dict[str, Any]:
+    """All that determines the result; a run may only be continued under an equal one."""
+    said = config.model_dump(mode="json", exclude=set(_NO_MATTER))
+    for file, row in zip(config.data, said["data"], strict=True):
+        row["path"] = file.path.name
+        try:
+            row["sha256"] = hashlib.sha256(file.path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise TrainingError(
+                f"Cannot read the training data {file.path}: {error.strerror}."
+            ) from error
+    return {"config": said, "base_weights": base_weights}
+
+
+@contextmanager
+def claimed(folder: Path, state: Mapping[str, Any], *, fresh: bool) -> Iterator[None]:
+    """Make the folder this run's own, or refuse what is not its to continue or delete.
+
+    Raises TrainingError for another run's folder, one of another configuration, or one in which
+    a training is going on; StoreError where the folder cannot be written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not (folder / STATE).is_file():
+            foreign = sorted(each.name for each in folder.iterdir() if each.name != ".lock")
+            if foreign:
+                raise TrainingError(
+                    f"{folder} holds files that no training run made ({', '.join(foreign[:3])}). "
+                    "Give another `output` or `name`."
+                )
+        with (folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise TrainingError(f"A training is already running in {folder}.") from None
+            if fresh:
+                _empty(folder)
+            _agree(folder, state)
+            yield
+
+
+def _empty(folder: Path) -> None:
+    for each in folder.iterdir():
+        if each.name == ".lock":
+            continue
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink()
+
+
+def _agree(folder: Path, state: Mapping[str, Any]) -> None:
+    file = folder / STATE
+    if not file.is_file():
+        replace_text(file, json.dumps(state, indent=2, ensure_ascii=False) + "\n")
+        return
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{file} is damaged. Start over with --fresh.") from error
+    if known != state:
+        changed = ", ".join(_changed(known, dict(state))) or "its format"
+        raise TrainingError(
+            f"{folder} holds a run of another configuration (changed: {changed}). Start over with "
+            "--fresh, which deletes it, or give this run another `name`."
+        )
+
+
+def _changed(known: Any, now: Any, at: str = "") -> list[str]:
+    """Dotted names of the values in which two states differ."""
+    if isinstance(known, dict) and isinstance(now, dict):
+        keys = dict.fromkeys((*known, *now))
+        return [
+            name
+            for key in keys
+            for name in _changed(known.get(key), now.get(key), f"{at}.{key}" if at else key)
+        ]
+    if isinstance(known, list) and isinstance(now, list) and len(known) == len(now):
+        pairs = zip(known, now, strict=True)
+        return [n for i, (a, b) in enumerate(pairs) for n in _changed(a, b, f"{at}.{i}")]
+    return [] if known == now else [at.removeprefix("config.")]
+
+
+def last_checkpoint(folder: Path, marker: str) -> Path | None:
+    """The newest checkpoint that was written whole; half-written ones are deleted."""
+    whole: dict[int, Path] = {}
+    for each in (folder / CHECKPOINTS).glob("checkpoint-*"):
+        step = each.name.removeprefix("checkpoint-")
+        if (each / marker).is_file() and step.isdecimal():
+            whole[int(step)] = each
+        else:
+            shutil.rmtree(each)
+    return whole[max(whole)] if whole else None
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(file)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the disk can do to a run into an error that names the folder and the way out."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StoreError(
+            f"Cannot write to {folder}: {'the disk is full' if full else error.strerror or error}. "
+            "What was complete is kept: free some space, or make the folder writable, and run the "
+            "same command again to go on."
+        ) from error
