@@ -1,0 +1,272 @@
+"""Both arms' answers to the same question, with what changed marked, one sample after another."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from evalkit.errors import StoreError
+from evalkit.records import Comparison, SuiteInfo
+from evalkit.store.query import Change, Filter, Order, PairedRuns, PairRow
+from reports.dashboard import failure, markup, reading, sources
+from reports.wording import decimals, signed
+
+_PAGE = 20
+# The controls' words stand in the URL too.
+_CHANGES: dict[str, Change] = {
+    "All": "all",
+    "Lost": "lost",
+    "Gained": "gained",
+    "Changed": "changed",
+    "Same": "same",
+    "No score": "missing",
+}
+_ORDERS: dict[str, Order] = {
+    "Largest loss": "loss",
+    "Largest gain": "gain",
+    "Largest change": "change",
+    "Suite order": "suite",
+}
+
+
+def show() -> None:
+    """The whole page."""
+    opened = sources.choose_comparison()
+    if opened is None:
+        return
+    comparison = _choose_arm(opened)
+    pairs = sources.open_pairs(opened, comparison)
+    if pairs is None:
+        return
+    try:
+        wanted, order = _filters(comparison, pairs)
+        _browse(comparison, pairs, wanted, order)
+    except StoreError as error:
+        markup.note(str(error), "failed")
+
+
+def _choose_arm(opened: sources.Opened) -> Comparison:
+    names = [arm.tuned.name for arm in opened.arms]
+    if len(names) == 1:
+        return opened.arms[0]
+    chosen = st.selectbox("Tuned arm", names, key="arm", bind="query-params", width=420)
+    return opened.arm(chosen or names[0])
+
+
+def _filters(comparison: Comparison, pairs: PairedRuns) -> tuple[Filter, Order]:
+    """Each control is bound to the URL, so that an address restores what was on the screen."""
+    infos = {info.name: info for info in comparison.base.suites}
+    first, second, third, fourth = st.columns([3, 2.4, 2.4, 3], vertical_alignment="bottom")
+    suite = first.selectbox(
+        "Suite",
+        ["", *infos],
+        format_func=lambda name: name or "All suites",
+        key="suite",
+        bind="query-params",
+        on_change=_restart,
+        args=("slice", "metric"),
+    )
+    sliced = second.selectbox(
+        "Slice",
+        ["", *pairs.slices(suite or "")],
+        format_func=lambda name: name or "All slices",
+        key="slice",
+        bind="query-params",
+        on_change=_restart,
+    )
+    order = third.selectbox(
+        "Sort",
+        list(_ORDERS),
+        key="sort",
+        bind="query-params",
+        on_change=_restart,
+    )
+    text = fourth.text_input(
+        "Search",
+        key="text",
+        bind="query-params",
+        on_change=_restart,
+        type="search",
+        placeholder="In prompts and answers",
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        change = st.segmented_control(
+            "Change",
+            list(_CHANGES),
+            default="All",
+            required=True,
+            key="change",
+            bind="query-params",
+            on_change=_restart,
+            label_visibility="collapsed",
+        )
+        with st.popover("More filters", icon=":material/tune:"):
+            low = _bound("Difference from", "low")
+            high = _bound("Difference to", "high")
+            metric = _metric(infos.get(suite or ""))
+        st.toggle("Mark what changed", value=True, key="diff", bind="query-params")
+    wanted = Filter(
+        suite=suite or "",
+        slice=sliced or "",
+        metric=metric,
+        change=_CHANGES.get(change or "", "all"),
+        low=low,
+        high=high,
+        text=(text or "").strip(),
+    )
+    return wanted, _ORDERS.get(order or "", "loss")
+
+
+def _bound(title: str, key: str) -> float | None:
+    value = st.number_input(
+        title,
+        value=None,
+        key=key,
+        bind="query-params",
+        on_change=_restart,
+        step=0.1,
+        format="%g",
+        placeholder="any",
+    )
+    return None if value is None else float(value)
+
+
+def _metric(info: SuiteInfo | None) -> str:
+    """The metric that is listed; the gated one unless one suite is chosen."""
+    if info is None:
+        st.caption("Choose a suite to sort by another of its metrics.")
+        return ""
+    names = [info.metric, *(one.name for one in info.metrics if one.name != info.metric)]
+    chosen = st.selectbox("Metric", names, key="metric", bind="query-params", on_change=_restart)
+    return "" if chosen == info.metric else chosen or ""
+
+
+def _restart(*keys: str) -> None:
+    """Begin another list at its first sample; `keys` belonged to the suite that was left."""
+    for name in ("of", "sample"):
+        st.query_params.pop(name, None)
+    for key in keys:
+        st.session_state.pop(key, None)
+
+
+def _browse(comparison: Comparison, pairs: PairedRuns, wanted: Filter, order: Order) -> None:
+    total = pairs.count(wanted)
+    if not total:
+        everything = pairs.count(Filter())
+        markup.note(f"None of the {everything:,} pairs fits these filters.", "ok")
+        return
+    rank = _open_rank(pairs, wanted, order)
+    first = rank - rank % _PAGE
+    rows = pairs.page(wanted, order, first, _PAGE)
+    row = rows[rank - first]
+    st.query_params["of"], st.query_params["sample"] = row.suite, row.sample_id
+    listing, reader = st.columns([1, 2.9], gap="medium")
+    with listing:
+        _list(pairs, wanted, order, rows, rank, total)
+    with reader:
+        _steps(pairs, wanted, order, rank, total)
+        with failure.told(f"The sample {row.sample_id}"):
+            _read(comparison, pairs, row)
+
+
+def _read(comparison: Comparison, pairs: PairedRuns, row: PairRow) -> None:
+    pair = pairs.read(row.suite, row.sample_id)
+    if pair is None:
+        markup.note(f"The sample {row.sample_id} cannot be found in both runs.")
+    else:
+        reading.show(comparison, pair, row, mark=bool(st.session_state.get("diff", True)))
+
+
+def _open_rank(pairs: PairedRuns, wanted: Filter, order: Order) -> int:
+    """Where the sample in the URL stands; the first where it is not among those wanted."""
+    suite, sample = st.query_params.get("of", ""), st.query_params.get("sample", "")
+    found = pairs.rank(wanted, order, suite, sample) if sample else None
+    return found or 0
+
+
+def _go(pairs: PairedRuns, wanted: Filter, order: Order, rank: int) -> None:
+    """Open the sample at a place in the list."""
+    with failure.told("That place in the list"):
+        for row in pairs.page(wanted, order, rank, 1):
+            _open(row.suite, row.sample_id)
+
+
+def _open(suite: str, sample_id: str) -> None:
+    st.query_params["of"], st.query_params["sample"] = suite, sample_id
+
+
+def _steps(pairs: PairedRuns, wanted: Filter, order: Order, rank: int, total: int) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="steps"):
+        st.button(
+            "Previous",
+            shortcut="P",
+            icon=":material/arrow_back:",
+            key="previous",
+            disabled=rank == 0,
+            on_click=_go,
+            args=(pairs, wanted, order, rank - 1),
+        )
+        st.button(
+            "Next",
+            shortcut="N",
+            icon=":material/arrow_forward:",
+            key="next",
+            disabled=rank + 1 >= total,
+            on_click=_go,
+            args=(pairs, wanted, order, rank + 1),
+        )
+        st.html(
+            markup.tag("span", "ek-muted", f"{rank + 1:,} of {total:,}"),
+            width="content",
+        )
+
+
+def _list(
+    pairs: PairedRuns, wanted: Filter, order: Order, rows: list[PairRow], rank: int, total: int
+) -> None:
+    first = rank - rank % _PAGE
+    several = len({row.suite for row in rows}) > 1
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="pages"):
+        shown = f"{first + 1:,}–{first + len(rows):,} of {total:,}"
+        st.html(markup.tag("span", "ek-muted", shown), width="stretch")
+        for name, target, off in (
+            ("Earlier", first - _PAGE, first == 0),
+            ("Later", first + _PAGE, first + _PAGE >= total),
+        ):
+            st.button(
+                name,
+                key=name.lower(),
+                disabled=off,
+                on_click=_go,
+                args=(pairs, wanted, order, target),
+            )
+    with st.container(key="samples"):
+        for index, row in enumerate(rows):
+            st.button(
+                _line(row, several=several),
+                key=f"line-{index}",
+                type="primary" if first + index == rank else "secondary",
+                width="stretch",
+                on_click=_open,
+                args=(row.suite, row.sample_id),
+            )
+
+
+def _line(row: PairRow, *, several: bool) -> str:
+    """A sample in one line; the mark says by its shape too what happened."""
+    if row.difference is None or row.benefit is None:
+        mark = ":gray[∅ no score]"
+    elif row.benefit > 0:
+        mark = f":green[▲ {_change(row)}]"
+    elif row.benefit < 0:
+        mark = f":red[▼ {_change(row)}]"
+    else:
+        mark = ":gray[= same]"
+    where = f":gray[{markup.label(row.suite.rpartition('/')[2])}] · " if several else ""
+    return f"{mark} {where}{markup.label(row.question[:160]) or markup.label(row.sample_id)}"
+
+
+def _change(row: PairRow) -> str:
+    return signed(row.difference, decimals(row.base, row.tuned) - 1)
+
+
+show()

@@ -1,0 +1,258 @@
+"""May it be shipped? The gate's word, the numbers behind it, and what to read next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import streamlit as st
+
+from evalkit.gate import MEANING
+from evalkit.records import Comparison, Delta, SuiteVerdict, Verdict
+from reports import charts
+from reports.dashboard import markup, sources
+from reports.dashboard.markup import Markup, tag
+from reports.wording import (
+    HEADLINE,
+    SYMBOL,
+    decimals,
+    interval,
+    margin_text,
+    metric_label,
+    missing_text,
+    number,
+    reason,
+    signed,
+    some_ids,
+    suite_info,
+    tally,
+)
+
+_SIDE_BY_SIDE = "views/side_by_side.py"
+_NUMBERS = (1, 2, 3, 4)
+
+
+def show() -> None:
+    """The whole page."""
+    opened = sources.choose_comparison()
+    if opened is None:
+        return
+    verdicts = [(arm, sources.verdict(arm)) for arm in opened.arms]
+    judged = [(arm, verdict) for arm, verdict in verdicts if verdict is not None]
+    if len(judged) == 1:
+        _arm(*judged[0], opened)
+    elif judged:
+        st.html(_overview(judged))
+        names = [f"{SYMBOL[one.outcome]} {markup.label(arm.tuned.name)}" for arm, one in judged]
+        for tab, (arm, verdict) in zip(st.tabs(names), judged, strict=True):
+            with tab:
+                _arm(arm, verdict, opened)
+
+
+def _arm(comparison: Comparison, verdict: Verdict, opened: sources.Opened) -> None:
+    """One tuned arm, from the headline down to the details."""
+    st.html(_hero(comparison, verdict))
+    st.html(_suites(comparison, verdict))
+    _links(comparison, verdict, sources.address(opened))
+    drawn = _drawn(comparison, verdict, f"{opened.file} {opened.time} {comparison.tuned.name}")
+    _charts(comparison, drawn)
+    st.subheader("Can the numbers be trusted?")
+    st.html(_checks(comparison, verdict))
+    _details(comparison, drawn)
+
+
+def _overview(judged: Sequence[tuple[Comparison, Verdict]]) -> Markup:
+    """Every arm's outcome on every suite, in one table."""
+    suites = list(dict.fromkeys(one.suite for _, verdict in judged for one in verdict.suites))
+    rows: list[list[object]] = [
+        [tag("b", "", "Verdict"), *(markup.pill(verdict.outcome) for _, verdict in judged)]
+    ]
+    for suite in suites:
+        cells: list[object] = [suite]
+        for _, verdict in judged:
+            one = next((one for one in verdict.suites if one.suite == suite), None)
+            cells.append(_outcome_cell(one) if one else "–")
+        rows.append(cells)
+    return markup.table(["Suite", *(arm.tuned.name for arm, _ in judged)], rows)
+
+
+def _outcome_cell(one: SuiteVerdict) -> Markup:
+    if one.delta is None:
+        return markup.pill(one.outcome)
+    change = signed(one.delta.difference, decimals(one.delta.base, one.delta.tuned))
+    return Markup(f"{markup.pill(one.outcome)} {tag('span', 'ek-muted', change)}")
+
+
+def _hero(comparison: Comparison, verdict: Verdict) -> Markup:
+    samples = sum(one.delta.n for one in verdict.suites if one.delta)
+    facts = (
+        f"{tally(verdict)} · {samples:,} pairs of answers · "
+        f"exit code {int(verdict.exit_code)} ({MEANING[verdict.exit_code]})"
+    )
+    return tag(
+        "section",
+        f"ek-hero ek-{verdict.outcome}",
+        tag("div", "ek-arms", f"{comparison.base.name} → {comparison.tuned.name}"),
+        tag("div", "ek-headline", f"{SYMBOL[verdict.outcome]} {HEADLINE[verdict.outcome]}"),
+        tag("div", "ek-advice", verdict.advice),
+        tag("div", "ek-facts", facts),
+    )
+
+
+def _suites(comparison: Comparison, verdict: Verdict) -> Markup:
+    heads = ["Suite", "Base", "Tuned", "Difference, 95 % interval", "n", "Outcome", "Why"]
+    return markup.table(
+        heads, [_suite_row(comparison, one) for one in verdict.suites], numeric=_NUMBERS
+    )
+
+
+def _suite_row(comparison: Comparison, one: SuiteVerdict) -> list[object]:
+    info, delta = suite_info(comparison, one.suite), one.delta
+    title = info.title if info else ""
+    name = Markup(f"{tag('b', '', one.suite)}{tag('span', 'ek-small', title)}")
+    why = [reason(one, comparison), Markup("<br>"), tag("span", "ek-muted", margin_text(one))]
+    if delta is None:
+        return [name, "–", "–", "–", "–", markup.pill(one.outcome), tag("span", "", *why)]
+    alone = comparison.unpaired.get(one.suite, ())
+    missing = missing_text(delta, alone, comparison.base.name, comparison.tuned.name)
+    if missing:
+        ids = f": {some_ids(alone)}" if alone else ""
+        why += [Markup("<br>"), tag("span", "ek-bad", f"{missing}{ids}")]
+    base, tuned, change, n = _delta_cells(delta)
+    return [
+        Markup(f"{name}{tag('span', 'ek-small', metric_label(delta.metric))}"),
+        base,
+        tuned,
+        change,
+        n,
+        markup.pill(one.outcome),
+        tag("span", "", *why),
+    ]
+
+
+def _delta_cells(delta: Delta) -> tuple[str, str, Markup, str]:
+    """Base, tuned, the difference with its interval, and n."""
+    digits = decimals(delta.base, delta.tuned)
+    bounds = interval(delta.low, delta.high, digits)
+    change = Markup(
+        f"{tag('b', '', signed(delta.difference, digits))} {tag('span', 'ek-muted', bounds)}"
+    )
+    return number(delta.base, digits), number(delta.tuned, digits), change, f"{delta.n:,}"
+
+
+def _links(comparison: Comparison, verdict: Verdict, address: dict[str, str]) -> None:
+    """The way from a number to the answers that made it."""
+    moved = [one for one in verdict.suites if one.delta and one.delta.difference]
+    if not moved:
+        return
+    st.caption("Read the answers that changed")
+    with st.container(horizontal=True, gap="small"):
+        for one in moved:
+            st.page_link(
+                _SIDE_BY_SIDE,
+                label=f"{SYMBOL[one.outcome]} {markup.label(one.suite)}{_flipped(one)}",
+                query_params={
+                    **address,
+                    "arm": comparison.tuned.name,
+                    "suite": one.suite,
+                    "change": "Changed",
+                },
+            )
+
+
+def _flipped(one: SuiteVerdict) -> str:
+    delta = one.delta
+    if delta is None or not (delta.gained or delta.lost):
+        return ""
+    lower = delta.metric.higher_is_better is False
+    gained, lost = (delta.lost, delta.gained) if lower else (delta.gained, delta.lost)
+    return f" · {lost:,} lost, {gained:,} gained"
+
+
+_Specs: TypeAlias = dict[str, dict[str, Any]]
+
+
+def _drawn(comparison: Comparison, verdict: Verdict, key: str) -> _Specs:
+    return _specs(key, st.context.theme.type == "dark", comparison, verdict)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _specs(key: str, dark: bool, _comparison: Comparison, _verdict: Verdict) -> _Specs:  # noqa: ARG001
+    """Every chart of one arm by name; drawing them takes longer than all else on the page."""
+    made = {
+        "forest": charts.forest([_comparison], [_verdict], width=480),
+        "flips": charts.flips([_comparison], width=330),
+    }
+    for one in _verdict.suites:
+        made[f"style {one.suite}"] = charts.style_features([_comparison], one.suite, width=620)
+    return {
+        name: charts.themed(chart, dark=dark) for name, chart in made.items() if chart is not None
+    }
+
+
+def _charts(comparison: Comparison, drawn: _Specs) -> None:
+    left, right = st.columns([1.25, 1], gap="large")
+    for column, title, name in (
+        (left, "Differences and margins", "forest"),
+        (right, "Answers that flipped", "flips"),
+    ):
+        if name in drawn:
+            with column:
+                st.subheader(title)
+                _draw(drawn[name], f"{name}-{comparison.tuned.run_id}")
+
+
+def _draw(spec: dict[str, Any], key: str) -> None:
+    # Else the frame would squeeze the labels into the width that the marks were given.
+    sized = spec | {"autosize": {"type": "pad"}}
+    st.vega_lite_chart(sized, theme=None, width="content", key=key)
+
+
+def _checks(comparison: Comparison, verdict: Verdict) -> Markup:
+    """The canaries: what would make the comparison mean nothing."""
+    boxes = [
+        tag(
+            "div",
+            f"ek-check ek-{check.status}",
+            tag("span", "ek-mark", markup.CHECK_SYMBOL[check.status]),
+            tag("div", "", tag("b", "", check.name), check.message),
+        )
+        for check in verdict.checks
+    ]
+    boxes += [
+        tag(
+            "div",
+            "ek-check ek-warning",
+            tag("span", "ek-mark", markup.CHECK_SYMBOL["warning"]),
+            tag("div", "", tag("b", "", "note of the run"), note),
+        )
+        for note in dict.fromkeys((*comparison.base.notes, *comparison.tuned.notes))
+    ]
+    return tag("div", "ek-checks", *boxes)
+
+
+def _details(comparison: Comparison, drawn: _Specs) -> None:
+    sliced = [delta for delta in comparison.deltas if delta.slice]
+    if sliced:
+        with st.expander("Slices", icon=":material/donut_small:"):
+            st.html(_deltas(sliced, "Slice", [delta.slice for delta in sliced]))
+    whole = [delta for delta in comparison.deltas if not delta.slice]
+    with st.expander("Every metric", icon=":material/table_rows:"):
+        st.html(_deltas(whole, "Metric", [metric_label(delta.metric) for delta in whole]))
+    for name, spec in drawn.items():
+        kind, _, suite = name.partition(" ")
+        if kind == "style":
+            title = f"What describes the answers: {markup.label(suite)}"
+            with st.expander(title, icon=":material/style:"):
+                _draw(spec, f"style-{comparison.tuned.run_id}-{suite}")
+
+
+def _deltas(deltas: Sequence[Delta], head: str, names: Sequence[str]) -> Markup:
+    rows: list[list[object]] = []
+    for delta, name in zip(deltas, names, strict=True):
+        rows.append([delta.suite, name, *_delta_cells(delta), delta.note or delta.method])
+    heads = ["Suite", head, "Base", "Tuned", "Difference, 95 % interval", "n", "How"]
+    return markup.table(heads, rows, numeric=(2, 3, 4, 5))
+
+
+show()

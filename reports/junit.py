@@ -1,0 +1,88 @@
+"""JUnit XML, for CI systems that list tests.
+
+One <testsuite> per tuned arm and one <testcase> per suite. Fail and inconclusive are both a
+<failure>, told apart by its type: a pipeline that reads only this file must not let through what
+the exit code holds back, and <skipped> is green in most of them. A canary that failed is an
+<error>; one that warns is written to <system-out>.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+from evalkit.records import Check, Comparison, SuiteVerdict, Verdict
+from reports.wording import (
+    clean,
+    decimals,
+    interval,
+    metric_label,
+    number,
+    one_line,
+    reason,
+    signed,
+)
+
+
+def junit_xml(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
+    """The document, with an XML declaration; valid whatever the names hold."""
+    root = ET.Element("testsuites", name="evalkit")
+    for comparison, verdict in zip(comparisons, verdicts, strict=True):
+        _add_arm(root, comparison, verdict)
+    for kind in ("tests", "failures", "errors"):
+        root.set(kind, str(sum(int(suite.get(kind, "0")) for suite in root)))
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _add_arm(root: ET.Element, comparison: Comparison, verdict: Verdict) -> None:
+    name = f"{one_line(comparison.tuned.name)} against {one_line(comparison.base.name)}"
+    broken = [check for check in verdict.checks if check.status == "failed"]
+    failures = sum(one.outcome != "pass" for one in verdict.suites)
+    arm = ET.SubElement(
+        root,
+        "testsuite",
+        name=name,
+        tests=str(len(verdict.suites) + len(broken)),
+        failures=str(failures),
+        errors=str(len(broken)),
+        timestamp=one_line(comparison.tuned.finished).partition("+")[0],
+    )
+    for one in verdict.suites:
+        _add_suite(arm, name, one, comparison)
+    for check in broken:
+        case = ET.SubElement(
+            arm, "testcase", classname=name, name=f"canary: {one_line(check.name)}"
+        )
+        ET.SubElement(case, "error", type="canary", message=one_line(check.message))
+    ET.SubElement(arm, "system-out").text = _remarks(verdict)
+
+
+def _add_suite(arm: ET.Element, name: str, one: SuiteVerdict, comparison: Comparison) -> None:
+    case = ET.SubElement(arm, "testcase", classname=name, name=one_line(one.suite))
+    if one.outcome != "pass":
+        message = f"{one.outcome}: {reason(one, comparison)}"
+        ET.SubElement(case, "failure", type=one.outcome, message=message).text = _numbers(one)
+    else:
+        ET.SubElement(case, "system-out").text = _numbers(one)
+
+
+def _numbers(one: SuiteVerdict) -> str:
+    delta = one.delta
+    if delta is None:
+        return "not evaluated"
+    digits = decimals(delta.base, delta.tuned)
+    return (
+        f"{metric_label(delta.metric)}: base {number(delta.base, digits)}, "
+        f"tuned {number(delta.tuned, digits)}, difference {signed(delta.difference, digits)} "
+        f"{interval(delta.low, delta.high, digits)}, n {delta.n}"
+    )
+
+
+def _remarks(verdict: Verdict) -> str:
+    lines = [verdict.advice, *(_check(one) for one in verdict.checks if one.status == "warning")]
+    return clean("\n".join(lines))
+
+
+def _check(check: Check) -> str:
+    return f"{check.status}: {check.name}: {check.message}"

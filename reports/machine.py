@@ -1,0 +1,138 @@
+"""JSON for programs: stable keys, a schema version, numbers not rounded, null where unknown.
+
+comparison_json (`evalkit compare --json`, report.json):
+
+    schema_version  1; raised when a key changes its meaning or goes away, not when one is added
+    verdict         pass | fail | inconclusive: that of the arm hardest to ship
+    exit_code       what the process ends with: 0 | 1 | 3
+    base            {name, run_id, path}
+    arms            one for each tuned model, in the order of the command:
+        name, run_id, path, verdict, exit_code, advice
+        suites      {suite, verdict, reason, policy, margin, samples_needed, delta}: the gate's word
+        checks      {name, status: ok | warning | failed, message}: the canaries
+        deltas      every metric and slice of every suite:
+            suite, metric, slice ("" = the whole suite), unit, higher_is_better (null: described
+            only), kind, base, tuned, difference (tuned − base), low, high, level, boot_low,
+            boot_high, standard_error, p_value, method, n, clusters, missing_base, missing_tuned,
+            gained, lost, note
+        unpaired    by suite, the ids that only one of the two runs holds
+
+A suite's `delta` is null where the tuned model was not evaluated on it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from evalkit.gate import worst
+from evalkit.records import Comparison, Delta, Manifest, Run, SuiteVerdict, Verdict
+from reports.summary import LEVEL, summarise
+
+if TYPE_CHECKING:
+    from evalkit.evaluate import SuitePlan
+
+SCHEMA_VERSION = 1
+
+
+def comparison_json(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
+    """Verdict, arms and all deltas; the keys are described above."""
+    last = worst(verdicts)
+    base = comparisons[0]
+    return _dump(
+        {
+            "verdict": last.outcome,
+            "exit_code": int(last.exit_code),
+            "base": _run(base.base, base.base_path),
+            "arms": [_arm(c, v) for c, v in zip(comparisons, verdicts, strict=True)],
+        }
+    )
+
+
+def run_json(run: Run) -> str:
+    """One arm alone: {schema_version, run, counts, metrics: [{suite, metric, gated, value, …}]}."""
+    metrics = [
+        {
+            "suite": row.suite,
+            "metric": row.metric.name,
+            "unit": row.metric.unit,
+            "higher_is_better": row.metric.higher_is_better,
+            "gated": row.gated,
+            "value": row.value,
+            "low": row.low,
+            "high": row.high,
+            "level": LEVEL,
+            "n": row.n,
+            "missing": row.missing,
+        }
+        for row in summarise(run)
+    ]
+    counts = dict(run.manifest.counts)
+    return _dump({"run": _run(run.manifest, run.path), "counts": counts, "metrics": metrics})
+
+
+def plan_json(costs: Sequence[SuitePlan], unique_tokens: int, seconds: float | None = None) -> str:
+    """A dry run: {schema_version, parts: [{arm, suite, samples, requests, tokens, …}], totals}."""
+    parts = [asdict(one) for one in costs]
+    sums = {
+        name: sum(part[name] for part in parts)
+        for name in ("requests", "tokens", "new_tokens", "stored")
+    }
+    totals = {**sums, "unique_tokens": unique_tokens, "seconds": seconds}
+    return _dump({"parts": parts, "totals": totals})
+
+
+def _arm(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:
+    return {
+        **_run(comparison.tuned, comparison.tuned_path),
+        "verdict": verdict.outcome,
+        "exit_code": int(verdict.exit_code),
+        "advice": verdict.advice,
+        "suites": [_suite(one) for one in verdict.suites],
+        "checks": [asdict(check) for check in verdict.checks],
+        "deltas": [_delta(delta) for delta in comparison.deltas],
+        "unpaired": {suite: list(ids) for suite, ids in comparison.unpaired.items()},
+    }
+
+
+def _run(manifest: Manifest, path: str) -> dict[str, Any]:
+    return {"name": manifest.name, "run_id": manifest.run_id, "path": path}
+
+
+def _suite(one: SuiteVerdict) -> dict[str, Any]:
+    return {
+        "suite": one.suite,
+        "verdict": one.outcome,
+        "reason": one.reason,
+        "policy": one.policy,
+        "margin": one.margin,
+        "samples_needed": one.samples_needed,
+        "delta": _delta(one.delta) if one.delta else None,
+    }
+
+
+def _delta(delta: Delta) -> dict[str, Any]:
+    """Flat: the metric's own fields stand beside the numbers."""
+    row = asdict(delta)
+    metric = row.pop("metric")
+    head = {"suite": row.pop("suite"), "metric": metric.pop("name"), "slice": row.pop("slice")}
+    return {**head, **metric, **row}
+
+
+def _dump(document: Mapping[str, Any]) -> str:
+    """Pure ASCII, so that it survives any pipe; NaN and infinities, which JSON lacks, are null."""
+    whole = {"schema_version": SCHEMA_VERSION, **document}
+    return json.dumps(_finite(whole), allow_nan=False, indent=2)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value

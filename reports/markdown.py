@@ -1,0 +1,180 @@
+"""The verdict as a comment on a pull request: at most one screen of GitHub's Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from evalkit.gate import MEANING, worst
+from evalkit.records import Comparison, Flip, Outcome, SuiteVerdict, Verdict
+from reports.wording import (
+    HEADLINE,
+    SYMBOL,
+    decimals,
+    interval,
+    metric_label,
+    number,
+    one_line,
+    signed,
+    tally,
+)
+
+_EMOJI: dict[Outcome, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
+_ROWS = 24  # suites shown; those that do not pass come first when there are more
+_WORST = 3
+_EXCERPT = 160  # characters of a prompt or answer
+_MARKUP = re.compile(r"([\\`*_\[\]|~<>&$]|:(?=//))")
+_LEADING = re.compile(r"^(?=[-+#=]|\d+[.)])")
+_ORDER: list[Outcome] = ["fail", "inconclusive", "pass"]
+
+
+def report_markdown(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
+    """Verdict, one line per suite, the three worst answers, what to do."""
+    last = worst(verdicts)
+    arms = ", ".join(escape(one.tuned.name) for one in comparisons)
+    head = HEADLINE[last.outcome] if len(verdicts) == 1 else last.outcome.capitalize()
+    lines = [
+        f"## {_EMOJI[last.outcome]} {head}: {arms} against {escape(comparisons[0].base.name)}",
+        "",
+        *(f"**{escape(verdict.advice)}**  " for verdict in verdicts),
+        f"Exit code {int(last.exit_code)}: {MEANING[last.exit_code].partition(': ')[2]}.",
+        "",
+        *_table(comparisons, verdicts),
+        *_checks(comparisons, verdicts),
+        *_regressions(comparisons, verdicts),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str, width: int = 0) -> str:
+    """Untrusted text as one line of plain Markdown text: no mark-up, HTML, link or mention."""
+    flat = _MARKUP.sub(r"\\\1", one_line(text, width))
+    flat = _LEADING.sub(r"\\", re.sub(r"(?i)\bwww\.", r"www\\.", flat))
+    # GitHub looks for mentions and issue numbers in the rendered text, where a backslash is gone:
+    # only a character in between keeps an answer from pinging people.
+    return re.sub(r"@(?=\w)|#(?=\d)", "\\g<0>\u200b", flat)
+
+
+def _table(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:
+    found: dict[str, list[SuiteVerdict | None]] = {}
+    for index, verdict in enumerate(verdicts):
+        for one in verdict.suites:
+            found.setdefault(one.suite, [None] * len(verdicts))[index] = one
+    names = list(found)
+    if len(names) > _ROWS:
+        names.sort(key=lambda name: all(one and one.outcome == "pass" for one in found[name]))
+    if len(verdicts) == 1:
+        lines = [*_HEAD, *(_single_row(name, found[name][0]) for name in names[:_ROWS])]
+    else:
+        titles = " | ".join(escape(one.tuned.name) for one in comparisons)
+        lines = [f"| suite | {titles} |", f"|---|{'---|' * len(verdicts)}"]
+        lines += [_row(name, found[name]) for name in names[:_ROWS]]
+    if len(names) > _ROWS:
+        lines.append(f"| and {len(names) - _ROWS} more |")
+    return [*lines, "", f"{_sums(comparisons, verdicts)}. {_LEGEND}"]
+
+
+_HEAD = (
+    "| suite | base | tuned | difference, 95 % interval | n | verdict |",
+    "|---|--:|--:|--:|--:|---|",
+)
+_LEGEND = "Differences are tuned − base; ↓ lower is better."
+
+
+def _sums(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
+    if len(verdicts) == 1:
+        return tally(verdicts[0])
+    pairs = zip(comparisons, verdicts, strict=True)
+    return "; ".join(f"{escape(c.tuned.name)}: {tally(v)}" for c, v in pairs)
+
+
+def _single_row(name: str, one: SuiteVerdict | None) -> str:
+    assert one is not None
+    word = _word(one)
+    if one.delta is None:
+        return f"| {escape(name)} | – | – | – | 0 | {word} |"
+    delta, digits = one.delta, decimals(one.delta.base, one.delta.tuned)
+    change = f"{signed(delta.difference, digits)} {interval(delta.low, delta.high, digits)}"
+    return (
+        f"| {_named(name, one)} | {number(delta.base, digits)} | {number(delta.tuned, digits)} "
+        f"| {change} | {delta.n:,} | {word} |"
+    )
+
+
+def _row(name: str, found: Sequence[SuiteVerdict | None]) -> str:
+    first = next((one for one in found if one and one.delta), None)
+    cells = [_cell(one) for one in found]
+    return f"| {_named(name, first)} | {' | '.join(cells)} |"
+
+
+def _named(name: str, one: SuiteVerdict | None) -> str:
+    """The suite, and the metric that was gated."""
+    # No brackets around it: its unit stands in brackets.
+    label = f" · {escape(metric_label(one.delta.metric))}" if one and one.delta else ""
+    return escape(name) + label
+
+
+def _word(one: SuiteVerdict) -> str:
+    word = f"{SYMBOL[one.outcome]} {one.outcome}"
+    return f"**{word}**" if one.outcome != "pass" else word
+
+
+def _cell(one: SuiteVerdict | None) -> str:
+    if one is None:
+        return "–"
+    word = _word(one)
+    if one.delta is None:
+        return word
+    digits = decimals(one.delta.base, one.delta.tuned)
+    numbers = (
+        f"{signed(one.delta.difference, digits)} {interval(one.delta.low, one.delta.high, digits)}"
+    )
+    return f"{word} {numbers} n={one.delta.n:,}"
+
+
+def _checks(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:
+    lines = [
+        f"- ⚠️ {escape(comparison.tuned.name)}: {check.status}: {escape(check.name)}: "
+        f"{escape(check.message, 200)}"
+        for comparison, verdict in zip(comparisons, verdicts, strict=True)
+        for check in verdict.checks
+        if check.status != "ok"
+    ]
+    return ["", *lines] if lines else []
+
+
+def _regressions(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:
+    """The answers that lost most: of failed suites first, and of each suite one before a second."""
+    ranked: list[tuple[int, int, int, Comparison, Flip]] = []
+    for comparison, verdict in zip(comparisons, verdicts, strict=True):
+        directions = {
+            (info.name, metric.name): metric.higher_is_better is False
+            for info in comparison.base.suites
+            for metric in info.metrics
+        }
+        severity = {one.suite: _ORDER.index(one.outcome) for one in verdict.suites}
+        seen: dict[str, int] = {}
+        for flip in comparison.flips:
+            if _worse(flip, lower_is_better=directions[flip.suite, flip.metric]):
+                seen[flip.suite] = seen.get(flip.suite, 0) + 1
+                rank = (severity[flip.suite], seen[flip.suite], len(ranked))
+                ranked.append((*rank, comparison, flip))
+    ranked.sort(key=lambda row: row[:3])
+    if not ranked:
+        return []
+    lines = [_regression(comparison, flip) for *_, comparison, flip in ranked[:_WORST]]
+    return ["", "**Answers that got worse**", "", *lines]
+
+
+def _worse(flip: Flip, *, lower_is_better: bool) -> bool:
+    if flip.base_score is None or flip.tuned_score is None:
+        return False
+    return (flip.tuned_score > flip.base_score) is lower_is_better
+
+
+def _regression(comparison: Comparison, flip: Flip) -> str:
+    return (
+        f"- {escape(flip.suite)}: {escape(flip.prompt, _EXCERPT)}<br>"
+        f"{escape(comparison.base.name)}: {escape(flip.base_text, _EXCERPT) or '(empty)'}<br>"
+        f"{escape(comparison.tuned.name)}: {escape(flip.tuned_text, _EXCERPT) or '(empty)'}"
+    )

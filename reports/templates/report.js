@@ -1,0 +1,22 @@
+// Filters the changed answers; the page reads the same without it.
+document.documentElement.classList.add("js");
+for (const section of document.querySelectorAll("[data-flips]")) {
+  const [text, way] = section.querySelectorAll(".filter input, .filter select");
+  const narrow = () => {
+    const words = text.value.trim().toLowerCase();
+    for (const group of section.querySelectorAll("details")) {
+      let shown = 0;
+      for (const card of group.querySelectorAll(".card")) {
+        const fits = (!words || (group.dataset.suite + " " + card.textContent).toLowerCase().includes(words))
+          && (!way.value || card.dataset.way === way.value);
+        card.hidden = !fits;
+        shown += fits;
+      }
+      group.hidden = !shown;
+      if (shown && words) group.open = true;
+      group.querySelector(".count").textContent = shown + (shown === 1 ? " answer" : " answers");
+    }
+  };
+  text.addEventListener("input", narrow);
+  way.addEventListener("change", narrow);
+}

@@ -1,0 +1,192 @@
+"""How numbers, outcomes and untrusted text are worded, the same in every report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteInfo, SuiteVerdict, Verdict
+
+SYMBOL: dict[Outcome, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
+HEADLINE: dict[Outcome, str] = {
+    "pass": "Ship it",
+    "fail": "Do not ship",
+    "inconclusive": "Not settled yet",
+}
+UNKNOWN = "–"
+
+# Characters that change how the text around them is shown: bidirectional embeddings, overrides
+# and isolates (Trojan Source, CVE-2021-42574), and what XML and terminals cannot carry.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069"
+    "\u2028\u2029\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def clean(text: str) -> str:
+    """Untrusted text with control, bidirectional and unencodable characters made visible.
+
+    Tabs and line feeds stay; carriage returns become line feeds. The result can be encoded as
+    UTF-8 and is valid in XML.
+    """
+    return _UNSAFE.sub(_visible, text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    return f"⟨U+{code:04X}⟩"
+
+
+def one_line(text: str, width: int = 0) -> str:
+    """Cleaned text on one line; cut to `width` characters (0: not cut), the cut shown."""
+    flat = " ".join(clean(text).split())
+    return f"{flat[: width - 1].rstrip()}…" if 0 < width < len(flat) else flat
+
+
+def decimals(*values: float | None) -> int:
+    """Digits after the point that suit numbers shown side by side."""
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    return 3 if largest < 10 else 2 if largest < 100 else 1
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A value with a real minus sign; a dash where there is none."""
+    if value is None:
+        return UNKNOWN
+    return _signed(f"{value:,.{digits}f}")
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference, always with its sign."""
+    if value is None:
+        return UNKNOWN
+    return _signed(f"{value:+,.{digits}f}")
+
+
+def _signed(text: str) -> str:
+    if not text.strip("+-0.,"):
+        text = text.lstrip("+-")  # neither +0.000 nor −0.000: it rounds to nothing
+    return text.replace("-", "−")
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval of a difference, in brackets; a dash where it is unknown."""
+    if low is None or high is None:
+        return UNKNOWN
+    return f"[{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def span(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval of a value, in brackets; a dash where it is unknown."""
+    if low is None or high is None:
+        return UNKNOWN
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def direction(metric: Metric) -> str:
+    """The mark beside a metric's name: nothing where higher is better, as is usual."""
+    if metric.higher_is_better is None:
+        return "(descriptive)"
+    return "" if metric.higher_is_better else "↓"
+
+
+def metric_label(metric: Metric) -> str:
+    """Name, unit and direction."""
+    unit = f"({one_line(metric.unit)})" if metric.unit else ""
+    return " ".join(filter(None, [one_line(metric.name), unit, direction(metric)]))
+
+
+def benefit(delta: Delta) -> float | None:
+    """The difference turned so that more is better; None where more is neither."""
+    if delta.difference is None or delta.metric.higher_is_better is None:
+        return None
+    return delta.difference if delta.metric.higher_is_better else -delta.difference
+
+
+def margin_text(one: SuiteVerdict) -> str:
+    """What the gate asked of a suite."""
+    if one.policy == "superiority":
+        return f"better by more than {number(one.margin)}"
+    return f"at most {number(one.margin)} worse"
+
+
+def reason(one: SuiteVerdict, comparison: Comparison) -> str:
+    """Why a suite got its outcome, with the number of samples that would settle an open one."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", one_line(one.reason))
+    if not one.samples_needed:
+        return text
+    text += f"; about {one.samples_needed:,} samples would settle it"
+    info = suite_info(comparison, one.suite)
+    # A run with a limit does not tell how many samples the suite has.
+    whole = comparison.base.config.get("limit") is None
+    if info and whole and one.samples_needed > info.samples:
+        text += f", more than the {info.samples:,} it has"
+    return text
+
+
+def needs_bound_note(one: SuiteVerdict) -> bool:
+    """Whether the outcome seems to contradict the interval shown, which is two-sided."""
+    delta = one.delta
+    if one.outcome == "inconclusive" or delta is None or delta.low is None or delta.high is None:
+        return False
+    if one.outcome == "fail" and "missing" in one.reason:  # no bound decided this
+        return False
+    threshold = one.margin if one.policy == "superiority" else -one.margin
+    if delta.metric.higher_is_better is False:
+        threshold = -threshold
+    return delta.low <= threshold <= delta.high
+
+
+BOUND_NOTE = (
+    "The gate asks whether the difference is beyond the margin on one side, so it decides on a "
+    "one-sided bound, which lies a little inside the two-sided interval shown."
+)
+
+
+def missing_text(delta: Delta, unpaired: Sequence[str], base: str, tuned: str) -> str:
+    """What is not in the numbers of a suite; empty where nothing is missing."""
+    parts = [
+        f"{count:,} without a score in {arm}"
+        for count, arm in ((delta.missing_base, base), (delta.missing_tuned, tuned))
+        if count
+    ]
+    if unpaired:
+        parts.append(f"{len(unpaired):,} in one arm only")
+    return ", ".join(parts)
+
+
+def some_ids(ids: Sequence[str], shown: int = 5) -> str:
+    """The first few ids, and how many more there are."""
+    text = ", ".join(one_line(one, 60) for one in ids[:shown])
+    return text if len(ids) <= shown else f"{text} and {len(ids) - shown:,} more"
+
+
+def suite_info(comparison: Comparison, name: str) -> SuiteInfo | None:
+    """What the base's run remembers of a suite."""
+    return next((info for info in comparison.base.suites if info.name == name), None)
+
+
+def tally(verdict: Verdict) -> str:
+    """How many suites passed, failed and are open."""
+    counts = {
+        outcome: sum(one.outcome == outcome for one in verdict.suites)
+        for outcome in ("pass", "fail", "inconclusive")
+    }
+    words = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive"}
+    parts = [f"{count} {words[outcome]}" for outcome, count in counts.items() if count]
+    total = len(verdict.suites)
+    return f"{total} {'suite' if total == 1 else 'suites'}: {', '.join(parts)}"
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it: 42 s, 3 min 05 s, 2 h 10 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

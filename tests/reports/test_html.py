@@ -1,0 +1,154 @@
+"""report.html: whole, self-contained, and deaf to what models and data sets put into it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reports.html import report_html
+from tests.reports import hostile
+from tests.reports.examples import coin_suite, make_verdict, style_suite
+
+ARMS = ("base", "tuned")
+_VOID = {"meta", "input", "br", "wbr", "img", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible text; complains of tags that do not close."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(source)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self._open or self._open[-1] not in ("script", "style"):
+            self.text += data
+
+
+@cache
+def _source() -> str:
+    suites = [style_suite(ARMS), coin_suite("chat/answers", {"base": 0.8, "tuned": 0.4})]
+    return report_html(*make_verdict(suites, ARMS))
+
+
+@cache
+def _hostile() -> str:
+    comparisons, verdicts = make_verdict(hostile.suites_with(ARMS), ARMS)
+    named = replace(comparisons[0].tuned, notes=(hostile.SCRIPT, hostile.CONTROLS))
+    return report_html([replace(comparisons[0], tuned=named)], verdicts)
+
+
+def test_the_page_says_verdict_numbers_and_what_to_do() -> None:
+    text = " ".join(Page(_source()).text.split())
+    for words in ("✗ Do not ship", "Do not ship tuned: chat/answers failed.", "Exit code 1",
+                  "style_distance ↓", "Canaries", "same prompts", "The answers that changed most",
+                  "How it was measured", "Apache-2.0", "5f0c3a9d1b2e"):  # fmt: skip
+        assert words in text
+
+
+def test_the_page_needs_nothing_from_outside() -> None:
+    page = Page(_source())
+    assert not {"link", "iframe", "object", "embed", "img", "base"} & set(page.tags)
+    loading = {"src", "href", "srcset", "data", "action", "xlink:href"}
+    assert not [value for name, value in page.attributes if name in loading]
+    assert not re.search(r"@import|url\(", _source())
+
+
+def test_the_diff_marks_what_changed_in_chinese() -> None:
+    assert "埃及的金字塔在<del>非</del>洲" in _source()
+    assert "埃及的金字塔在<ins>亚</ins>洲" in _source()
+
+
+def test_hostile_content_adds_no_tag_and_no_attribute() -> None:
+    usual, page = Page(_source()), Page(_hostile())
+    assert set(page.tags) <= set(usual.tags)
+    assert page.tags.count("script") == 1
+    assert "img" not in page.tags
+    names = {name for name, _ in page.attributes}
+    assert names <= {name for name, _ in usual.attributes}
+    assert not [name for name in names if name.startswith("on")]
+
+
+def test_hostile_content_is_shown_as_the_text_it_is() -> None:
+    text = Page(_hostile()).text
+    assert hostile.SCRIPT in text
+    assert "[click](https://evil.example/?q=1)" in text
+    assert "␛[31mred␛[0m" in text
+    assert "⟨U+202E⟩" in text
+    assert _hostile().encode("utf-8")
+    assert not set("\x00\x07\x1b\x85\u202e\u2066") & set(_hostile())
+
+
+def test_very_long_answers_are_cut_and_the_cut_is_told() -> None:
+    assert len(_hostile()) < 600_000
+    assert "further characters are in the run folders" in _hostile()
+
+
+def test_several_arms_are_seen_at_one_glance_and_in_detail() -> None:
+    arms = ("base", "leaky", "mixed")
+    suite = coin_suite("chat/answers", {"base": 0.8, "leaky": 0.3, "mixed": 0.95})
+    text = " ".join(Page(report_html(*make_verdict([suite], arms))).text.split())
+    assert "✗ Only mixed may be shipped" in text
+    assert "Do not ship leaky" in text
+    assert "Ship mixed" in text
+
+
+def test_a_suite_that_was_not_evaluated_does_not_break_the_page() -> None:
+    comparisons, verdicts = make_verdict([style_suite(ARMS)], ARMS)
+    lone = replace(verdicts[0].suites[0], delta=None, outcome="fail", reason="was not evaluated")
+    page = Page(report_html(comparisons, [replace(verdicts[0], suites=(lone,))]))
+    assert "was not evaluated" in page.text
+
+
+@pytest.mark.browser
+def test_a_browser_runs_no_foreign_script_and_filters_answers(tmp_path: Path) -> None:
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.exists():
+        pytest.skip("no chromium; apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    file = tmp_path / "report.html"
+    file.write_text(_hostile(), encoding="utf-8")
+    complaints: list[str] = []
+    requests: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(file.as_uri())
+        assert page.evaluate("window.pwned") is None
+        page.get_by_label("Find in prompts and answers").first.fill("金字塔")
+        assert page.locator(".card:visible").count() > 0
+        assert page.locator(".card:visible", has_text="window.pwned").count() == 0
+        page.get_by_label("Direction").first.select_option("better")
+        assert page.locator(".card:visible .chip.fail").count() == 0
+        browser.close()
+    assert requests == [file.as_uri()]
+    assert complaints == []
