@@ -1,0 +1,76 @@
+"""The command line: one function per command; real imports are inside the bodies.
+
+`evalkit --help` must not load torch, transformers or pandas: see tests/cli/test_start.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import typer
+
+from evalkit import __version__
+from evalkit.cli import evaluating, suites, training, upkeep
+from evalkit.errors import EvalkitError, ExitCode
+
+app = typer.Typer(
+    name="evalkit",
+    help="Is the fine-tuned model really better than its base? Compare, read, decide.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 pass · 1 fail · 2 usage · 3 inconclusive · 4 incomplete · 130 stopped",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evalkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Options of evalkit itself; the work is in the commands."""
+
+
+app.command(epilog=training.TRAIN_EXAMPLES)(training.train)
+app.command(epilog=evaluating.RUN_EXAMPLES)(evaluating.run)
+app.command(epilog=evaluating.COMPARE_EXAMPLES)(evaluating.compare)
+app.command(epilog=evaluating.GATE_EXAMPLES)(evaluating.gate)
+app.command(epilog=evaluating.REPORT_EXAMPLES)(evaluating.report)
+app.command(epilog=upkeep.DASHBOARD_EXAMPLES)(upkeep.dashboard)
+app.add_typer(suites.app, name="suites")
+app.add_typer(upkeep.cache, name="cache")
+app.command(epilog=upkeep.FETCH_EXAMPLES)(upkeep.fetch)
+app.command(epilog=upkeep.DOCTOR_EXAMPLES)(upkeep.doctor)
+app.command(epilog=training.DEMO_EXAMPLES)(training.demo)
+
+
+def main() -> None:
+    """The one door out: a user's mistake is told in a paragraph, ours keeps its traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stop saves like Ctrl-C
+    try:
+        app()
+    except EvalkitError as error:
+        typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        # Typer turns Ctrl-C and a closed pipe into bare exits; the second would read as "fail".
+        if end.code == ExitCode.INTERRUPTED:
+            typer.echo(
+                "Interrupted. Everything finished is stored; the same command goes on from there.",
+                err=True,
+            )
+        if isinstance(end.__context__, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(ExitCode.INCOMPLETE)
+        raise

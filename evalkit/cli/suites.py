@@ -1,0 +1,67 @@
+"""suites list, show, new, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="List, show, make and check suites.")
+
+
+@app.command("list", epilog="Example: evalkit suites list")
+def list_suites() -> None:
+    """Every suite that can be named in a YAML file, and where it lies."""
+    from evalkit.harnesses.native import find_suites
+    from reports.listing import print_suites
+
+    print_suites(find_suites())
+
+
+@app.command(epilog="Example: evalkit suites show style/rednote-en")
+def show(name: Annotated[str, typer.Argument(help="The suite's name.")]) -> None:
+    """What a suite asks, how it is scored, and three of its prompts as a model gets them."""
+    from evalkit.harnesses.scaffold import check_suite
+    from reports.listing import print_suite
+
+    print_suite(check_suite(name))
+
+
+@app.command(epilog="Example: evalkit suites new my/faq faq.csv --prompt question --target answer")
+def new(
+    name: Annotated[str, typer.Argument(help="family/name of the new suite.")],
+    source: Annotated[Path, typer.Argument(help="A CSV or JSONL file with one sample a row.")],
+    prompt: Annotated[
+        str | None, typer.Option(help="Column that holds the question; guessed if left out.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Column that holds the answer; guessed if left out.")
+    ] = None,
+    scorer: Annotated[
+        str | None, typer.Option(help="How answers are scored; chosen by the task if left out.")
+    ] = None,
+    task: Annotated[
+        Literal["choice", "generate", "perplexity"] | None,
+        typer.Option(help="What is asked of the model; guessed if left out."),
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where suites of your own live.")] = Path("suites"),
+) -> None:
+    """Make a suite from a table; the YAML it writes explains itself."""
+    from evalkit.harnesses.scaffold import new_suite
+
+    made = new_suite(source, folder, name, task=task, prompt=prompt, target=target, scorer=scorer)
+    typer.echo(f"Wrote {made}. Look at it with: evalkit suites check {made}")
+
+
+@app.command(epilog="Example: evalkit suites check my/faq")
+def check(name: Annotated[str, typer.Argument(help="A suite's name or folder.")]) -> None:
+    """Validate a suite and show three rendered prompts; fails if it has a problem."""
+    from evalkit.errors import ExitCode
+    from evalkit.harnesses.scaffold import check_suite
+    from reports.listing import print_suite
+
+    report = check_suite(name)
+    print_suite(report)
+    if report.problems:
+        raise typer.Exit(ExitCode.USAGE)

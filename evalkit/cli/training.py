@@ -1,0 +1,112 @@
+"""train and demo."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evalkit.cli.options import Fresh, Offline, Quiet, Sets, Verbose, load_configs, program, working
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainers.sft import TrainResult
+
+TRAIN_EXAMPLES = "Example: evalkit train examples/rednote/qlora.yaml --set epochs=2"
+DEMO_EXAMPLES = (
+    "Examples:\n\nevalkit demo\n\nevalkit demo --fixed\n\nevalkit demo --model ./my-model"
+)
+
+
+def train(
+    file: Annotated[Path, typer.Argument(help="The recipe's YAML file.")],
+    sets: Sets = None,
+    fresh: Fresh = False,
+    offline: Offline = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train an adapter; writes it with a data card, a loss curve and a ready tuned.yaml."""
+    from evalkit.configfile import load_config
+    from trainers.config import TrainConfig
+    from trainers.sft import train as train_adapter
+
+    recipe = load_config(file, TrainConfig, sets or ())
+    with working(verbose=verbose, quiet=quiet, offline=offline) as progress:
+        result = train_adapter(recipe, progress=progress, fresh=fresh, offline=offline)
+    typer.echo(f"Loss       {_losses(result)}")
+    typer.echo(f"Adapter    {result.adapter}")
+    typer.echo(f"Data card  {result.folder / 'data_card.md'}")
+    beside = file.parent / "base.yaml"
+    base = beside if beside.is_file() else "BASE.yaml"
+    typer.echo(f"Compare    {program()} compare {base} {result.tuned}")
+
+
+def demo(
+    fixed: Annotated[
+        bool, typer.Option("--fixed", help="Train the mixed recipe too and compare all three arms.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option(help="Another base model: a hub id or a folder.")
+    ] = "HuggingFaceTB/SmolLM2-135M-Instruct",
+    folder: Annotated[Path, typer.Option(help="Where the example's files are.")] = Path(
+        "examples/rednote"
+    ),
+    fresh: Fresh = False,
+    offline: Offline = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train on the shipped notes, compare, and explain the verdict; succeeds with any verdict."""
+    from evalkit.cli.evaluating import Manner, compare_arms
+    from evalkit.gate import MEANING
+
+    if not (folder / "base.yaml").is_file():
+        raise UsageError(
+            f"There is no {folder / 'base.yaml'}. The example is not in the installed package: run "
+            "this in a checkout of the repository, or name the folder with --folder."
+        )
+    recipes = ["qlora.yaml", "qlora-mixed.yaml"] if fixed else ["qlora.yaml"]
+    tuned = []
+    for number, name in enumerate(recipes, start=1):
+        sets = _on_another_base(folder / name, model)
+        typer.secho(f"\n[{number}] evalkit train {folder / name}", bold=True)
+        train(folder / name, sets, fresh, offline, verbose, False)
+        tuned.append(_tuned_yaml(folder / name, sets))
+    files = [folder / "base.yaml", *tuned]
+    shown = " ".join(map(str, files))
+    typer.secho(f"\n[{len(recipes) + 1}] evalkit compare {shown}", bold=True)
+    configs = load_configs(files, [f"model.path={model}"], None, None)
+    code = compare_arms(configs, Manner(fresh=fresh, offline=offline, verbose=verbose))
+    typer.echo(f"\n`evalkit compare` would end with exit code {code.value} ({MEANING[code]}).")
+
+
+def _losses(result: TrainResult) -> str:
+    """Loss on the training rows and, before and after, on the rows held out."""
+    shown = f"{result.loss:.3f} on {result.train_rows} rows, {result.steps} steps"
+    if result.eval_loss is not None and result.eval_loss_before is not None:
+        shown += (
+            f"; held out ({result.held_out_rows} rows): "
+            f"{result.eval_loss_before:.3f} before, {result.eval_loss:.3f} after"
+        )
+    return shown + (" (finished before; nothing was computed)" if result.reused else "")
+
+
+def _on_another_base(recipe: Path, model: str) -> list[str]:
+    """What to set for another base: its path, and a name, so that each base has its own folder."""
+    from evalkit.configfile import load_config
+    from trainers.config import TrainConfig
+
+    written = load_config(recipe, TrainConfig)
+    if model == written.model:
+        return []
+    mark = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(model).name).strip("-.") or "model"
+    return [f"model={model}", f"name={written.name}-{mark}"]
+
+
+def _tuned_yaml(recipe: Path, sets: list[str]) -> Path:
+    from evalkit.configfile import load_config
+    from trainers.config import TrainConfig
+
+    return load_config(recipe, TrainConfig, sets).folder / "tuned.yaml"

@@ -1,0 +1,145 @@
+"""The main job from the command line, on a tiny real model: verdict, files, resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.cli.conftest import PLACES, Bench
+
+
+def test_compare_writes_runs_a_comparison_and_a_report(bench: Bench) -> None:
+    said = bench.run("compare", "base.yaml", "tuned.yaml")
+    assert said.code in (0, 1, 3), said.err
+    assert "my/capitals" in said.out
+    runs = bench.folder / "runs"
+    assert len(list(runs.glob("*/manifest.json"))) == 2
+    (report,) = runs.glob("compare/*/report.html")
+    assert "<script src" not in report.read_text(encoding="utf-8")
+    (comparison,) = runs.glob("compare/*/comparison.json")
+    assert json.loads(comparison.read_text())["comparisons"][0]["deltas"][0]["n"] == len(PLACES)
+
+
+def test_the_exit_code_is_the_verdicts_and_json_says_the_same(bench: Bench) -> None:
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "--json")
+    result = json.loads(said.out)
+    assert result["exit_code"] == said.code
+    (folder,) = (bench.folder / "runs" / "compare").iterdir()
+    loose = bench.run("gate", str(folder), "--set", "margin=1.0", "--json")
+    assert (loose.code, json.loads(loose.out)["verdict"]) == (0, "pass")
+    strict = bench.run("gate", str(folder), "--set", "policy=superiority", "--set", "margin=0.9")
+    assert strict.code in (1, 3)
+
+
+def test_gate_takes_two_run_folders(bench: Bench) -> None:
+    bench.run("compare", "base.yaml", "tuned.yaml")
+    (base,) = (bench.folder / "runs").glob("base-*")
+    (tuned,) = (bench.folder / "runs").glob("tuned-*")
+    assert bench.run("gate", str(base), str(tuned), "--set", "margin=1.0").code == 0
+
+
+def test_gate_reads_a_gate_from_a_file(bench: Bench) -> None:
+    bench.run("compare", "base.yaml", "tuned.yaml")
+    (folder,) = (bench.folder / "runs" / "compare").iterdir()
+    bench.write("gate.yaml", "margin: 1.0\n")
+    assert bench.run("gate", str(folder), "--gate", "gate.yaml").code == 0
+
+
+def test_run_evaluates_one_model(bench: Bench) -> None:
+    said = bench.run("run", "base.yaml", "--limit", "3", "--json")
+    assert said.code == 0
+    assert json.loads(said.out)["run"]["name"] == "base"
+    assert len(list((bench.folder / "runs").glob("base-*/manifest.json"))) == 1
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(bench: Bench) -> None:
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "--dry-run")
+    assert said.code == 0
+    assert "my/capitals" in said.out
+    assert not (bench.folder / "runs").exists()
+
+
+def test_every_report_format_is_written(bench: Bench) -> None:
+    bench.run("compare", "base.yaml", "tuned.yaml")
+    (folder,) = (bench.folder / "runs" / "compare").iterdir()
+    said = bench.run("report", str(folder), "--format", "html,markdown,json,csv,junit")
+    assert said.code == 0
+    files = [Path(line) for line in said.out.split()]
+    assert {file.suffix for file in files} == {".html", ".md", ".json", ".csv", ".xml"}
+    assert all(file.stat().st_size > 100 for file in files)
+
+
+def test_the_limit_takes_the_same_samples_for_both_arms(bench: Bench) -> None:
+    bench.run("compare", "base.yaml", "tuned.yaml", "--limit", "4")
+    (file,) = (bench.folder / "runs").glob("compare/*/comparison.json")
+    comparison = json.loads(file.read_text())["comparisons"][0]
+    assert comparison["deltas"][0]["n"] == 4
+    assert comparison["unpaired"] == {}
+
+
+def _start(bench: Bench, home: str, output: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "evalkit", "compare", "base.yaml", "tuned.yaml", "-o", output]
+    environment = os.environ | {
+        "EVALKIT_HOME": str(bench.folder / home),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    return subprocess.Popen(
+        [*command, "--set", "model.batch_tokens=64"],
+        cwd=bench.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _stored(file: Path) -> int:
+    if not file.is_file():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
+            return int(database.execute("SELECT COUNT(*) FROM completion").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def test_killed_anywhere_it_goes_on_and_ends_in_the_same_bytes(bench: Bench) -> None:
+    whole = _start(bench, "home-whole", "whole")
+    output, _ = whole.communicate(timeout=300)
+    assert whole.returncode in (0, 1, 3), output.decode()
+    total = _stored(bench.folder / "home-whole" / "completions.sqlite")
+    kept = 0
+    for target in (1, total // 3, 2 * total // 3):
+        process = _start(bench, "home-killed", "killed")
+        store = bench.folder / "home-killed" / "completions.sqlite"
+        while process.poll() is None and _stored(store) < max(target, kept + 1):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert _stored(store) >= kept
+        kept = _stored(store)
+    last = _start(bench, "home-killed", "killed")
+    output, _ = last.communicate(timeout=300)
+    assert last.returncode == whole.returncode, output.decode()
+    files = sorted((bench.folder / "whole").glob("*/*.parquet"))
+    assert len(files) == 6
+    for file in files:
+        again = bench.folder / "killed" / file.parent.name / file.name
+        assert file.read_bytes() == again.read_bytes(), file.name
+
+
+def test_two_runs_at_once_share_the_store(bench: Bench) -> None:
+    both = [_start(bench, "shared", f"out{number}") for number in (1, 2)]
+    outputs = [process.communicate(timeout=400)[0].decode() for process in both]
+    assert {process.returncode for process in both} <= {0, 1, 3}, outputs
+    files = sorted((bench.folder / "out1").glob("*/*.parquet"))
+    assert len(files) == 6
+    for file in files:
+        other = bench.folder / "out2" / file.parent.name / file.name
+        assert file.read_bytes() == other.read_bytes(), file.name

@@ -1,0 +1,39 @@
+"""`evalkit --help` stays quick: nothing heavy may be imported for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "pandas", "pyarrow", "scipy",
+         "sklearn", "streamlit", "altair", "openai", "pydantic", "numpy", "duckdb",
+         "lm_eval")  # fmt: skip
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['evalkit', '--help']\n"
+        "from evalkit.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert end.code in (0, None)\n"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "compare" in done.stdout
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_every_command_explains_itself_with_an_example() -> None:
+    from typer.testing import CliRunner
+
+    from evalkit.cli import app
+
+    runner = CliRunner()
+    for command in (
+        ["train"], ["run"], ["compare"], ["gate"], ["report"], ["dashboard"], ["fetch"],
+        ["doctor"], ["demo"], ["suites", "list"], ["suites", "show"], ["suites", "new"],
+        ["suites", "check"], ["cache", "stats"], ["cache", "clear"],
+    ):  # fmt: skip
+        result = runner.invoke(app, [*command, "--help"])
+        assert result.exit_code == 0, command
+        assert f"evalkit {' '.join(command)}" in result.stdout, command
