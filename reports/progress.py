@@ -41,7 +41,7 @@ class Part:
     done: int
     unit: str = ""
     note: str = ""
-    begun: float | None = None
+    begun: bool = False
     touched: float = 0.0
     worked: float = 0.0  # all its batches, also the time before its first step
     timed_steps: int = 0
@@ -59,12 +59,7 @@ class Part:
     @property
     def active(self) -> bool:
         """Begun in this session, and not finished."""
-        return not self.finished and self.begun is not None
-
-    @property
-    def took(self) -> float:
-        """Seconds from the first step of this session to the latest."""
-        return 0.0 if self.begun is None else self.touched - self.begun
+        return not self.finished and self.begun
 
     @property
     def rate(self) -> float | None:
@@ -80,8 +75,8 @@ class Part:
     def advance(self, steps: int, now: float, batch: int, since: float) -> None:
         """Count steps of the batch with that number; the batch before it ended at `since`."""
         gap = max(0.0, now - max(self.touched, since))
-        if self.begun is None:
-            self.begun, self._batch = now, batch
+        if not self.begun:
+            self.begun, self._batch = True, batch
         elif batch != self._batch:
             self.timed_steps += self._batch_steps
             self.timed += self._batch_time
@@ -201,8 +196,8 @@ class RichProgress:
             return
         if part.finished:
             if part.worked >= _BRIEF:
-                took = f" in {duration(part.took)}" if part.took >= _BRIEF else ""
-                self._print(f"{part.name}: {part.total:,} done{took}{_tail(part)}")
+                took = duration(part.worked)
+                self._print(f"{part.name}: {part.total:,} done in {took}{_tail(part)}")
         elif now - self._logged >= _LOG_EVERY:
             self._logged = now
             left = (
@@ -259,7 +254,7 @@ def _row(part: Part, wide: bool) -> list[RenderableType]:
     name = Text(part.name)
     bar = ProgressBar(total=part.total, completed=part.done, width=24 if wide else 12)
     if part.finished:
-        when = Text(duration(part.took) if part.took >= _BRIEF else "done", style="dim")
+        when = Text(duration(part.worked) if part.worked >= _BRIEF else "done", style="dim")
     elif not part.active:
         when = Text("waiting", style="dim")
     else:

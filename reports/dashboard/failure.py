@@ -1,4 +1,4 @@
-"""What the dashboard says when a part of a page breaks: never nothing, and never all of the page."""
+"""What the dashboard says when part of a page breaks: never nothing, and never all of the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def told(what: str) -> Iterator[None]:
         yield
     except EvalkitError as error:
         markup.note(str(error), "failed")
-    except Exception as error:  # noqa: BLE001  whatever it is, a reader must see that it happened
+    except Exception as error:  # a reader must see whatever happened
         traceback.print_exception(error, file=sys.stderr)
         markup.note(
             f"{what} cannot be shown. {_summary(error)} This is a mistake of evalkit's, not yours: "

@@ -71,15 +71,38 @@ def test_waiting_for_an_earlier_part_does_not_slow_a_later_one() -> None:
     assert _lines(stream)[-1] == "second: 10 done in 5 s"
 
 
+def _batches(part: Part, steps: int, *, every: float, first: float, count: int) -> None:
+    """Advance a part by whole batches, the first of which took `first` seconds."""
+    now = 0.0
+    for batch in range(count):
+        since, now = now, now + (every if batch else first)
+        part.advance(steps, now, batch, since)
+
+
 def test_what_was_stored_does_not_count_as_speed() -> None:
-    part = Part(name="p", total=100, stored=50, done=60, unit="", touched=0, spent=10)
+    part = Part(name="p", total=100, stored=50, done=50)
+    _batches(part, 2, every=2.0, first=2.0, count=5)
     assert part.rate == pytest.approx(1.0)
     assert part.left == pytest.approx(40.0)
 
 
+def test_loading_before_the_first_batch_does_not_slow_the_rate() -> None:
+    part = Part(name="p", total=100, stored=0, done=0)
+    _batches(part, 10, every=5.0, first=300.0, count=4)
+    assert part.rate == pytest.approx(2.0)
+    assert part.worked == pytest.approx(315.0)
+
+
+def test_a_first_batch_alone_promises_nothing() -> None:
+    part = Part(name="p", total=100, stored=0, done=0)
+    _batches(part, 64, every=5.0, first=5.0, count=1)
+    assert (part.rate, part.left, part.speed()) == (None, None, "")
+
+
 def test_downloads_are_told_in_bytes() -> None:
-    part = Part(name="p", total=2_000_000, stored=0, done=500_000, unit="B", touched=0, spent=1)
-    assert part.count() == "500.0 kB/2.0 MB"
+    part = Part(name="p", total=5_000_000, stored=0, done=0, unit="B")
+    _batches(part, 500_000, every=1.0, first=1.0, count=5)
+    assert part.count() == "2.5 MB/5.0 MB"
     assert part.speed() == "500.0 kB/s"
 
 
@@ -114,8 +137,9 @@ def test_a_terminal_shows_bar_count_time_left_and_note(monkeypatch: pytest.Monke
     clock = Clock()
     progress = RichProgress(stream=Screen(), clock=clock)
     progress.start("base · knowledge/everyday-en", 600)
-    clock.now = 30
-    progress.advance("base · knowledge/everyday-en", 300, "loss 0.9")
+    for _ in range(6):
+        clock.now += 5
+        progress.advance("base · knowledge/everyday-en", 50, "loss 0.9")
     (line,) = _drawn(progress, 100, 30)
     progress.close()
     assert line.startswith("base · knowledge/everyday-en ━")

@@ -27,7 +27,14 @@ from evalkit.models.hf.adapters import (
     open_adapter,
 )
 from evalkit.models.hf.loading import Placement, load_base, open_config, place, quiet
-from evalkit.models.hf.tokens import Encoded, Tokens, generation_defaults, ids_hash, open_tokens
+from evalkit.models.hf.tokens import (
+    Encoded,
+    Tokens,
+    generation_defaults,
+    ids_hash,
+    open_tokens,
+    read_template,
+)
 from evalkit.progress import Progress
 from evalkit.records import Check, Completion, Request
 
@@ -437,7 +444,7 @@ def _check_same_view(configs: Mapping[str, HFModel]) -> None:
 
 def _content(value: object) -> str:
     """A template is what its file says, wherever the file lies."""
-    return value.read_text(encoding="utf-8") if isinstance(value, Path) else str(value)
+    return read_template(value) if isinstance(value, Path) else str(value)
 
 
 def _ignored_defaults(folder: Path) -> list[str]:

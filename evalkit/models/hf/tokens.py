@@ -260,12 +260,15 @@ def chat_template_of(tokenizer: Any) -> str | None:
 
 
 def _template(tokenizer: Any, override: Path | None) -> str | None:
-    if override is None:
-        return chat_template_of(tokenizer)
+    return chat_template_of(tokenizer) if override is None else read_template(override)
+
+
+def read_template(file: Path) -> str:
+    """A chat template's text; a ModelError names the file that cannot be read."""
     try:
-        return override.expanduser().read_text(encoding="utf-8")
+        return file.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"model.chat_template: cannot read {override}: {error}") from error
+        raise ModelError(f"model.chat_template: cannot read {file}: {error}") from error
 
 
 def _max_length(config: Any, tokenizer: Any, wanted: int | None) -> int:
