@@ -26,7 +26,7 @@ def test_the_comment_says_verdict_suites_and_worst_answers() -> None:
     assert text.startswith("## ❌ Do not ship: tuned against base\n")
     assert "Exit code 1: at least one gated suite is worse than its margin allows." in text
     assert re.search(
-        r"^\| chat/answers \(accuracy\) \| 0\.\d{3} \| .* \*\*✗ fail\*\* \|$", text, re.M
+        r"^\| chat/answers · accuracy \| 0\.\d{3} \| .* \*\*✗ fail\*\* \|$", text, re.M
     )
     assert text.count("<br>tuned:") == 3
     assert _rendered(text).count("<tr>") == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -35,6 +36,8 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
     def started(root: Path, page: str, comparison: Path | None = None, **query: str) -> AppTest:
         asked = ["--comparison", str(comparison)] if comparison else []
         monkeypatch.setattr("sys.argv", ["app.py", "--runs", str(root), *asked])
+        # Streamlit leaves its script there, and every process that is spawned later would run it.
+        monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
         app = AppTest.from_file(str(APP), default_timeout=30)
         for key, value in query.items():
             app.query_params[key] = value
