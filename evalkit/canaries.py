@@ -7,13 +7,14 @@ run's manifest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evalkit.errors import CanaryError
 from evalkit.records import Check, Completion, Pair, Run
 
 _MODEL_KEYS = ("model", "weights", "adapter", "dtype", "quantization")
-_IDENTITY_KEYS = ("kind", "model", "weights", "adapter", "dtype", "quantization", "recording")
+_IDENTITY_KEYS = ("kind", "endpoint", "model", "weights", "config", "adapter", "dtype",
+                  "quantization", "recording")  # fmt: skip
 
 
 def check_arms(base: Run, tuned: Run, pairs: Sequence[Pair]) -> tuple[Check, ...]:
@@ -34,8 +35,8 @@ def _different_models(base: Run, tuned: Run) -> Check:
     same = all(mine.get(key) == theirs.get(key) for key in _IDENTITY_KEYS)
     if same and any(mine.get(key) for key in _MODEL_KEYS):
         raise CanaryError(
-            f"{base.manifest.name!r} and {tuned.manifest.name!r} are the same model: same weights, "
-            "same adapter, same precision. Check `model.path` and `model.adapter` in the two files."
+            f"{base.manifest.name!r} and {tuned.manifest.name!r} are the same model: "
+            f"{_what_is_same(mine)} in the two files."
         )
     changed = [key for key in _IDENTITY_KEYS if mine.get(key) != theirs.get(key)]
     risky = [key for key in changed if key in ("dtype", "quantization")]
@@ -47,6 +48,13 @@ def _different_models(base: Run, tuned: Run) -> Check:
             message=f"the arms differ in {names} too, so the difference is not the tuning's alone",
         )
     return Check(name="models differ", status="ok", message=f"they differ in {', '.join(changed)}")
+
+
+def _what_is_same(fingerprints: Mapping[str, str]) -> str:
+    """What two arms have in common that must differ, and the keys that say so."""
+    if fingerprints.get("endpoint"):
+        return "same address, same model name. Check `model.base_url` and `model.model`"
+    return "same weights, same adapter, same precision. Check `model.path` and `model.adapter`"
 
 
 def _answers_differ(base: Run, tuned: Run, pairs: Sequence[Pair]) -> Check:

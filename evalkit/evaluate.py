@@ -99,15 +99,20 @@ class Plan:
         return sum(_unique_tokens(arm.prepared) for arm in self.arms)
 
 
+def open_suites(config: RunConfig) -> list[Suite]:
+    """The suites of a comparison, which are the base's, each with its limit."""
+    return [limited(open_suite(name, config), config.limit, config.seed) for name in config.suites]
+
+
 def open_plan(
-    configs: Sequence[RunConfig], *, offline: bool = False, progress: Progress | None = None
+    configs: Sequence[RunConfig],
+    suites: Sequence[Suite],
+    *,
+    offline: bool = False,
+    progress: Progress | None = None,
 ) -> Plan:
-    """Find the suites, open every arm's source and plan; the weights are not loaded yet."""
+    """Open every arm's source and plan; the weights are not loaded yet."""
     progress = progress or Silent()
-    suites = [
-        limited(open_suite(name, configs[0]), configs[0].limit, configs[0].seed)
-        for name in configs[0].suites
-    ]
     notes = [f"{suite.info.name}: {note}" for suite in suites for note in suite.notes]
     for note in notes:
         progress.say(note)
@@ -206,17 +211,32 @@ def _answer(
     # so the same numbers to the last bit.
     for batch in engine.batches(list(work.values())):
         missing = [one for one in batch if one.key not in known]
-        if not missing:
-            continue
-        answers = []
-        for answer in engine.complete(missing):
+        if missing:
+            answers = _complete(engine, missing, parts, store, progress)
+            failed |= {answer.key: answer for answer in answers if answer.error}
+    return failed
+
+
+def _complete(
+    engine: Engine,
+    asked: Sequence[Prepared],
+    parts: Mapping[str, Sequence[str]],
+    store: CompletionStore,
+    progress: Progress,
+) -> list[Completion]:
+    """The answers of one batch; those without an error are stored, even where it breaks off."""
+    answers: list[Completion] = []
+    try:
+        for answer in engine.complete(asked):
             answers.append(answer)
             for part in parts[answer.key]:
                 progress.advance(part)
-        _check_answered(missing, answers)
+    except ModelError:  # a failure never loses finished work
         store.put([answer for answer in answers if not answer.error])
-        failed |= {answer.key: answer for answer in answers if answer.error}
-    return failed
+        raise
+    _check_answered(asked, answers)
+    store.put([answer for answer in answers if not answer.error])
+    return answers
 
 
 def _check_answered(asked: Sequence[Prepared], answers: Sequence[Completion]) -> None:
@@ -332,7 +352,7 @@ def _manifest(
             "tokens_out": sum(one.tokens_out for one in completions),
         },
         checks=arm.engine.checks(arm.config.name),
-        measures={**arm.engine.measures(), "seconds": seconds},
+        measures={**arm.engine.measures(arm.config.name), "seconds": seconds},
         notes=(
             *plan.notes,
             *(f"{s.info.name}: {note}" for s in plan.suites for k in s.scorers for note in k.notes),

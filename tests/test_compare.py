@@ -98,6 +98,32 @@ def test_the_same_model_twice_is_an_error() -> None:
         compare(base, make_run("twin", {SUITE: [1.0, 0.0]}))
 
 
+def _served(name: str, values: list[float | None], address: str) -> Run:
+    run = make_run(name, {SUITE: values})
+    served = {"engine": "openai/1", "endpoint": address, "model": "tiny"}
+    return replace(run, manifest=replace(run.manifest, fingerprints=served))
+
+
+def test_two_servers_may_call_their_models_by_one_name() -> None:
+    base = _served("base", [1.0, 0.0], "http://127.0.0.1:8000/v1")
+    tuned = _served("tuned", [1.0, 1.0], "http://127.0.0.1:8001/v1")
+    assert compare(base, tuned).checks[0].message == "they differ in endpoint"
+
+
+def test_one_name_on_one_server_is_the_same_model() -> None:
+    base = _served("base", [1.0, 0.0], "http://127.0.0.1:8000/v1")
+    twin = _served("twin", [1.0, 1.0], "http://127.0.0.1:8000/v1")
+    with pytest.raises(CanaryError, match=r"same address.*`model\.base_url`"):
+        compare(base, twin)
+
+
+def test_the_same_weights_in_another_configuration_are_another_model() -> None:
+    base, tuned = make_run("base", {SUITE: [1.0, 0.0]}), make_run("long", {SUITE: [1.0, 1.0]})
+    changed = {**tuned.manifest.fingerprints, "config": "other rotary scaling"}
+    tuned = replace(tuned, manifest=replace(tuned.manifest, fingerprints=changed))
+    assert compare(base, tuned).checks[0].message == "they differ in config"
+
+
 def test_a_tuned_model_that_answers_exactly_as_its_base_is_an_error() -> None:
     base = make_run("base", {SUITE: [1.0, 0.0]})
     twin = replace(base, manifest=replace(_tuned([1.0, 0.0]).manifest))

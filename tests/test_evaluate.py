@@ -11,7 +11,7 @@ import pytest
 from evalkit.compare import compare
 from evalkit.config import RecordedModel, RunConfig
 from evalkit.errors import ModelError
-from evalkit.evaluate import evaluate, make_plan, open_plan
+from evalkit.evaluate import evaluate, make_plan, open_plan, open_suites
 from evalkit.harnesses.native import open_suite
 from evalkit.models.base import Engine, Prepared
 from evalkit.records import Check, Completion, Request
@@ -74,22 +74,34 @@ class Counting:
         self.asked += len(batch)
         return self.inner.complete(batch)
 
-    def measures(self) -> Mapping[str, float]:
-        return self.inner.measures()
+    def measures(self, arm: str) -> Mapping[str, float]:
+        return {f"asked_for_{arm}": float(self.asked)}
 
     def close(self) -> None:
         self.inner.close()
 
 
+class Dwindling(Counting):
+    """Answers one request, has no answer to a second, and then answers nothing any more."""
+
+    def batches(self, prepared: Sequence[Prepared]) -> list[list[Prepared]]:
+        return [list(prepared)]
+
+    def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
+        yield from self.inner.complete(batch[:1])
+        yield Completion(key=batch[1].key, stop_reason="error", error="the quota is used up")
+        raise ModelError("the quota is used up")
+
+
 def _counted(config: RunConfig, breaks_at: int = -1) -> Counting:
-    return Counting(open_plan([config]).engines[0], breaks_at)
+    return Counting(open_plan([config], open_suites(config)).engines[0], breaks_at)
 
 
 def test_two_recorded_models_become_a_comparison(suites: Path) -> None:
     base = _arm(suites, "base", {"c0": "Paris.", "c1": "Kyoto", "c2": "Lima", "c3": "Mombasa"})
     tuned = _arm(suites, "tuned", {"c0": "Paris", "c1": "Tokyo!", "c2": "Lima", "c3": "Nairobi"})
     with CompletionStore(suites / "c.sqlite") as store:
-        runs = evaluate(open_plan([base, tuned]), store, suites / "runs")
+        runs = evaluate(open_plan([base, tuned], open_suites(base)), store, suites / "runs")
     delta = compare(*runs).deltas[0]
     assert (delta.base, delta.tuned, delta.gained, delta.lost) == (0.5, 1.0, 2, 0)
     assert (suites / "runs" / runs[0].manifest.run_id / "manifest.json").is_file()
@@ -125,10 +137,35 @@ def test_a_run_broken_off_goes_on_and_ends_in_the_same_bytes(suites: Path) -> No
         assert file.read_bytes() == (Path(again.path) / file.name).read_bytes(), file.name
 
 
+def test_what_was_answered_before_a_failure_is_kept(suites: Path) -> None:
+    config = _arm(suites, "base", {f"c{n}": "Paris" for n in range(4)})
+    suite = open_suite(SUITE, config)
+    with CompletionStore(suites / "c.sqlite") as store:
+        failing = Dwindling(_counted(config).inner)
+        with pytest.raises(ModelError, match="quota"):
+            evaluate(make_plan([config], [suite], [failing]), store, suites / "runs")
+        assert not list((suites / "runs").glob("*/manifest.json"))
+        engine = _counted(config)
+        evaluate(make_plan([config], [suite], [engine]), store, suites / "runs")
+    assert engine.asked == 3
+
+
+def test_each_manifest_holds_the_measures_of_its_own_arm(suites: Path) -> None:
+    base = _arm(suites, "base", {f"c{n}": "Paris" for n in range(4)})
+    tuned = _arm(suites, "tuned", {f"c{n}": "Lima" for n in range(4)})
+    engine = Counting(open_plan([base, tuned], open_suites(base)).engines[0])
+    with CompletionStore(suites / "c.sqlite") as store:
+        plan = make_plan([base, tuned], open_suites(base), [engine])
+        runs = evaluate(plan, store, suites / "runs")
+    assert [set(run.manifest.measures) - {"seconds"} for run in runs] == [
+        {"asked_for_base"}, {"asked_for_tuned"},
+    ]  # fmt: skip
+
+
 def test_an_answer_that_is_missing_is_not_a_zero(suites: Path) -> None:
     config = _arm(suites, "base", {"c0": "Paris", "c1": "Tokyo", "c2": "Lima"})
     with CompletionStore(suites / "c.sqlite") as store:
-        run = evaluate(open_plan([config]), store, suites / "runs")[0]
+        run = evaluate(open_plan([config], open_suites(config)), store, suites / "runs")[0]
         assert store.size().completions == 3
     values = [result.scores[0].value for result in run.results]
     assert values == [1.0, 1.0, 1.0, None]
@@ -142,11 +179,11 @@ def test_no_answer_at_all_is_an_error_not_a_run(suites: Path) -> None:
         CompletionStore(suites / "c.sqlite") as store,
         pytest.raises(ModelError, match="not one request could be answered"),
     ):
-        evaluate(open_plan([config]), store, suites / "runs")
+        evaluate(open_plan([config], open_suites(config)), store, suites / "runs")
 
 
 def test_the_plan_counts_what_is_stored_before_anything_runs(suites: Path) -> None:
     config = _arm(suites, "base", {f"c{n}": "Paris" for n in range(4)})
-    plan = open_plan([config])
+    plan = open_plan([config], open_suites(config))
     (row,) = plan.costs(set(list(plan.keys())[:1]))
     assert (row.samples, row.requests, row.new_tokens, row.stored) == (4, 4, 32, 1)

@@ -82,6 +82,9 @@ def clear(
 
 def fetch(
     model: Annotated[str, typer.Argument(help="A hub id or a folder.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the hub; its default without.")
+    ] = None,
     offline: Offline = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -90,7 +93,7 @@ def fetch(
     from evalkit.models.weights import find_model
 
     with working(verbose=verbose, quiet=quiet, offline=offline) as progress:
-        folder = find_model(model, offline=offline, progress=progress)
+        folder = find_model(model, revision=revision, offline=offline, progress=progress)
     typer.echo(str(folder))
 
 

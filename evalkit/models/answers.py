@@ -57,8 +57,8 @@ async def chatted(endpoint: Endpoint, request: Request) -> Said:
     """The answer to chat turns."""
 
     async def send(client: openai.AsyncOpenAI) -> Said:
-        options = _sampling(request)
-        options[endpoint.max_tokens_name] = options.pop("max_tokens")
+        options = _sampling(endpoint, request)
+        options[endpoint.dialect.limit] = options.pop("max_tokens")
         turns: Any = messages(request.prompt)
         answer: object = await client.chat.completions.create(
             model=endpoint.config.model, messages=turns, **options
@@ -78,7 +78,7 @@ async def written(endpoint: Endpoint, request: Request) -> Said:
 
     async def send(client: openai.AsyncOpenAI) -> Said:
         answer: object = await client.completions.create(
-            model=endpoint.config.model, prompt=_text(request), **_sampling(request)
+            model=endpoint.config.model, prompt=_text(request), **_sampling(endpoint, request)
         )
         with _reading():
             if not isinstance(answer, TextAnswer):
@@ -103,8 +103,8 @@ async def scored(endpoint: Endpoint, request: Request, lengths: Lengths) -> Said
 
     async def send(client: openai.AsyncOpenAI) -> Said:
         answer: object = await client.completions.create(
-            model=endpoint.config.model, prompt=whole, max_tokens=1, temperature=0.0,
-            echo=True, logprobs=1,
+            model=endpoint.config.model, prompt=whole, max_tokens=1, echo=True, logprobs=1,
+            **_greedy(endpoint),
         )  # fmt: skip
         with _reading():
             return _read_scores(answer, whole, before)
@@ -117,7 +117,7 @@ async def _length(endpoint: Endpoint, context: str, lengths: Lengths) -> int:
 
     async def send(client: openai.AsyncOpenAI) -> int:
         answer: object = await client.completions.create(
-            model=endpoint.config.model, prompt=context, max_tokens=1, temperature=0.0
+            model=endpoint.config.model, prompt=context, max_tokens=1, **_greedy(endpoint)
         )
         with _reading():
             if not isinstance(answer, TextAnswer):
@@ -184,16 +184,20 @@ def _generated(
     )
 
 
-def _sampling(request: Request) -> dict[str, Any]:
+def _greedy(endpoint: Endpoint) -> dict[str, Any]:
+    """A temperature of 0, where one may be asked for."""
+    return {"temperature": 0.0} if endpoint.dialect.temperature else {}
+
+
+def _sampling(endpoint: Endpoint, request: Request) -> dict[str, Any]:
     """Decoding as parameters; what greedy decoding does not need is not sent, as some refuse it."""
     assert request.decoding is not None
     decoding = request.decoding
-    options: dict[str, Any] = {
-        "max_tokens": decoding.max_new_tokens,
-        "temperature": decoding.temperature,
-    }
+    options: dict[str, Any] = {"max_tokens": decoding.max_new_tokens, **_greedy(endpoint)}
     if decoding.temperature > 0:
-        options |= {"top_p": decoding.top_p, "seed": decoding.seed + request.index}
+        options["seed"] = decoding.seed + request.index
+        if endpoint.dialect.temperature:  # whoever takes no temperature takes no top_p either
+            options |= {"temperature": decoding.temperature, "top_p": decoding.top_p}
     if decoding.stop:
         options["stop"] = list(decoding.stop)
     return options

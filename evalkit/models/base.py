@@ -57,10 +57,16 @@ class Engine(Protocol):
         """About how long the batches take at most; None where nobody can know."""
 
     def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
-        """Answer a batch; one completion for each key, in any order."""
+        """Answer a batch; one completion for each key, in any order.
 
-    def measures(self) -> Mapping[str, float]:
-        """What the work cost so far (peak memory in bytes, seconds to load, usage, cost)."""
+        Raises ModelError where it cannot go on; what it gave before that is kept.
+        """
+
+    def measures(self, arm: str, /) -> Mapping[str, float]:
+        """What the work for this arm cost so far (seconds, peak memory in bytes, usage, cost).
+
+        Where arms are computed together, over one copy of the weights, each has the whole.
+        """
 
     def close(self) -> None:
         """Give back memory and connections; closing twice is harmless."""

@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -44,6 +44,14 @@ class Failed(Exception):  # noqa: N818
 
 class Malformed(Exception):  # noqa: N818
     """An answer that is not what the protocol promises; asked again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """Which parameters an endpoint knows; all of the protocol's, until it refuses one."""
+
+    limit: str = "max_tokens"
+    temperature: bool = True
 
 
 @dataclass(slots=True)
@@ -86,7 +94,7 @@ class Endpoint:
     key: str
     progress: Progress
     usage: Usage = field(default_factory=Usage)
-    max_tokens_name: str = "max_tokens"
+    dialect: Dialect = Dialect()
     refused: str = ""
     """Why nothing more is asked here; '' as long as it is."""
     _client: openai.AsyncOpenAI | None = None
@@ -163,13 +171,40 @@ class Endpoint:
         assert self._slots is not None
         assert self._pace is not None
         async with self._slots:
-            await self._pace.turn()
-            if self.refused:  # by the time this request's turn came
-                raise Refused(self.refused)
-            self.usage.requests += 1
-            # The client's own timeout starts anew with every byte that trickles in.
-            async with asyncio.timeout(self.config.timeout):
-                return await send(client)
+            while True:
+                await self._pace.turn()
+                if self.refused:  # by the time this request's turn came
+                    raise Refused(self.refused)
+                self.usage.requests += 1
+                spoken = self.dialect
+                try:
+                    # The client's own timeout starts anew with every byte that trickles in.
+                    async with asyncio.timeout(self.config.timeout):
+                        return await send(client)
+                except openai.BadRequestError as error:
+                    if not self._learns(error, spoken):
+                        raise
+
+    def _learns(self, error: openai.BadRequestError, spoken: Dialect) -> bool:
+        """Whether to ask again in other words, which are then used for all requests.
+
+        Requests in flight are refused together and then each asks again. None does so for ever:
+        what a request had already left out or renamed cannot be the reason twice.
+        """
+        if spoken.limit == "max_tokens" and "max_completion_tokens" in _message(error):
+            # OpenAI's newer models know the limit by this name only.
+            self.dialect = replace(self.dialect, limit="max_completion_tokens")
+            return True
+        if spoken.temperature and _refuses_temperature(error):
+            if self.dialect.temperature:
+                self.progress.say(
+                    f"{self.arm}: {self.url} takes no temperature for {self.config.model!r}, so "
+                    "greedy decoding could not be asked for, nor any other: the server samples "
+                    "the texts by its own default, and another run may get others."
+                )
+            self.dialect = replace(self.dialect, temperature=False)
+            return True
+        return False
 
     async def _wait(self, attempt: int, wish: float, reason: str) -> None:
         """Double each time, and never all at once: waiting requests must not come back as one."""
@@ -194,10 +229,6 @@ class Endpoint:
                     f"{self.url} has no model {self.config.model!r}, or is not the address of an "
                     f"OpenAI-compatible API ({said}). Check `model` and `base_url`."
                 )
-            case 400 if "max_completion_tokens" in said:
-                # OpenAI's newer models know the limit by this name only.
-                self.max_tokens_name = "max_completion_tokens"
-                return said, 0.0
             case 429 if error.code == "insufficient_quota":
                 raise Refused(f"{self.url}: the quota of this key is used up ({said}).")
             case status if status in (408, 409, 429) or status >= 500:
@@ -270,6 +301,14 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return float(text)
     date = email.utils.parsedate_tz(text)
     return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+
+
+def _refuses_temperature(error: openai.BadRequestError) -> bool:
+    """Whether the parameter as such is refused, as by reasoning models, and not a value of it."""
+    said = _message(error).lower()
+    return "temperature" in said and any(
+        word in said for word in ("unsupported", "not support", "not permitted", "deprecated")
+    )
 
 
 def _message(error: openai.APIStatusError) -> str:

@@ -28,7 +28,9 @@ from evalkit.progress import Progress
 HUB_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 0.2
 
-HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
+# The Python files of a model with code of its own are downloaded with the rest, but nothing here
+# runs them: that takes `trust_remote_code: true`, and then they must lie beside the weights.
+HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "*.py")
 # Sub-folders hold exports for other runtimes; `consolidated` repeats the weights in one file.
 HUB_FILES_NOT = ("*/*", "consolidated*.safetensors")
 

@@ -115,17 +115,18 @@ class OpenAIEngine:
     def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
         """Answer a batch; a request without an answer is a completion with its error.
 
-        Raises ModelError when an endpoint answers nothing any more; what it did answer in this
-        batch is given back before that.
+        Raises ModelError when an endpoint answers nothing any more, but not before the answers
+        of this batch are given back.
         """
-        for arm in dict.fromkeys(one.request.arm for one in batch):
-            if self._endpoints[arm].refused:
-                raise ModelError(f"{arm}: {self._endpoints[arm].refused}")
+        arms = list(dict.fromkeys(one.request.arm for one in batch))
+        self._check_refused(arms)
         if self._runner is None:
             self._runner = asyncio.Runner()
         answers = self._runner.run(self._answer_all(batch))
-        self._check_answers(batch, answers)
+        self._give_up_silent(batch, answers)
         yield from answers
+        # Now, and not with the next batch: this may be the last, and the run would seem complete.
+        self._check_refused(arms)
 
     async def _answer_all(self, batch: Sequence[Prepared]) -> list[Completion]:
         return list(await asyncio.gather(*(self._answer(one) for one in batch)))
@@ -170,8 +171,13 @@ class OpenAIEngine:
             )
             raise Refused(endpoint.refused) from None
 
-    def _check_answers(self, batch: Sequence[Prepared], answers: Sequence[Completion]) -> None:
-        """Give up on an endpoint that answers nothing, but never throw an answer away."""
+    def _check_refused(self, arms: Sequence[str]) -> None:
+        for arm in arms:
+            if self._endpoints[arm].refused:
+                raise ModelError(f"{arm}: {self._endpoints[arm].refused}")
+
+    def _give_up_silent(self, batch: Sequence[Prepared], answers: Sequence[Completion]) -> None:
+        """Nothing more is asked of an endpoint that left every request of a batch unanswered."""
         for arm, endpoint in self._endpoints.items():
             mine = [one for one in batch if one.request.arm == arm]
             silent = len(mine) >= endpoint.config.concurrency and all(
@@ -183,21 +189,16 @@ class OpenAIEngine:
                     f"None of {len(mine)} requests was answered. {errors[mine[0].key]} "
                     "What was answered before is stored; run the same command to go on."
                 )
-        if any(not answer.error for answer in answers):
-            return
-        for arm, endpoint in self._endpoints.items():
-            if endpoint.refused:
-                raise ModelError(f"{arm}: {endpoint.refused}")
 
-    def measures(self) -> Mapping[str, float]:
-        """Requests, repeats, tokens and cost so far, of all arms of this engine together."""
-        spent = [endpoint.usage for endpoint in self._endpoints.values()]
+    def measures(self, arm: str, /) -> Mapping[str, float]:
+        """Requests, repeats, tokens and cost of this arm so far."""
+        spent = self._endpoints[arm].usage
         return {
-            "requests": float(sum(usage.requests for usage in spent)),
-            "retries": float(sum(usage.retries for usage in spent)),
-            "tokens_in": float(sum(usage.tokens_in for usage in spent)),
-            "tokens_out": float(sum(usage.tokens_out for usage in spent)),
-            "cost": sum(endpoint.cost for endpoint in self._endpoints.values()),
+            "requests": float(spent.requests),
+            "retries": float(spent.retries),
+            "tokens_in": float(spent.tokens_in),
+            "tokens_out": float(spent.tokens_out),
+            "cost": self._endpoints[arm].cost,
         }
 
     def close(self) -> None:

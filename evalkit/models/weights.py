@@ -22,6 +22,9 @@ from evalkit.progress import Progress, Silent
 
 HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
 
+# Of a config.json: where the model lay and who wrote the file, not what it computes.
+_SAYS_NOTHING = ("_name_or_path", "transformers_version")
+
 ADAPTER_RECORD = "evalkit_adapter.json"
 """Beside an adapter: the base it was trained on, by hash, and how."""
 
@@ -208,6 +211,25 @@ def weights_hash(folder: Path) -> str:
     if not files:
         raise ModelError(f"{folder} has no *.safetensors weights to fingerprint.")
     lines = "".join(f"{file.name} {_file_hash(file)}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def config_hash(folder: Path, *, trust_remote_code: bool = False) -> str:
+    """SHA-256 (hex) over what else of a model's folder decides its numbers.
+
+    That is config.json (rotary scaling, the number of heads, …), and the folder's Python where
+    it is run. The weights have a hash of their own.
+    """
+
+    def settings(row: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in row.items() if key not in _SAYS_NOTHING}
+
+    text = (folder / "config.json").read_text(encoding="utf-8")
+    lines = json.dumps(json.loads(text, object_hook=settings), sort_keys=True) + "\n"
+    if trust_remote_code:
+        lines += "".join(
+            f"{file.name} {_file_hash(file)}\n" for file in sorted(folder.glob("*.py"))
+        )
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from evalkit.config import OpenAIModel
 from evalkit.errors import ModelError
 from evalkit.models.openai import OpenAIEngine, open_openai
-from evalkit.progress import Silent
+from evalkit.progress import Progress, Silent
 from evalkit.records import Completion, Decoding, Message, Prompt, Request, RequestKind
 
 KEY = "sk-secret-key-1234567890"
@@ -74,6 +75,16 @@ class Handler(BaseHTTPRequestHandler):
         """Keep the test's output clean."""
 
 
+class Ear(Silent):
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.heard.append(message)
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[[Behaviour], Server]]:
     servers: list[Server] = []
@@ -102,12 +113,12 @@ def engine() -> Iterator[Callable[..., OpenAIEngine]]:
     """Opens engines on a server and closes them after the test."""
     opened: list[OpenAIEngine] = []
 
-    def start(url: str, **options: Any) -> OpenAIEngine:
+    def start(url: str, *, progress: Progress | None = None, **options: Any) -> OpenAIEngine:
         settings = {"concurrency": 4, "max_retries": 3, "timeout": 5.0} | options
         model = OpenAIModel.model_validate(
             {"kind": "openai", "model": "tiny", "base_url": url, **settings}
         )
-        opened.append(open_openai({"base": model}))
+        opened.append(open_openai({"base": model}, progress=progress))
         return opened[-1]
 
     yield start
@@ -279,7 +290,7 @@ def test_a_429_is_asked_again_after_the_time_it_names(serve: Any, engine: Any) -
     assert done.text == "Hello."
     first, second = (asked[3] for asked in server.asked)
     assert second - first >= 0.4
-    assert opened.measures()["retries"] == 1
+    assert opened.measures("base")["retries"] == 1
 
 
 def test_a_429_makes_the_others_wait_too(serve: Any, engine: Any) -> None:
@@ -312,7 +323,7 @@ def test_server_errors_are_asked_again_with_growing_pauses(serve: Any, engine: A
     server = serve(lambda _p, _b, number: refuse(503, "busy") if number < 3 else chat())
     opened = engine(server.url)
     assert answers(opened, [ask()])[0].text == "Hello."
-    assert opened.measures() == {
+    assert opened.measures("base") == {
         "requests": 4.0, "retries": 3.0, "tokens_in": 5.0, "tokens_out": 2.0, "cost": 0.0,
     }  # fmt: skip
 
@@ -342,11 +353,23 @@ def test_a_refusal_in_the_middle_keeps_what_was_answered(serve: Any, engine: Any
     server = serve(lambda _p, _b, number: chat() if number < 3 else refuse(401, "revoked"))
     opened = engine(server.url, concurrency=1)
     batches = opened.batches(opened.prepare([ask(number) for number in range(8)]))
-    first = list(opened.complete(batches[0]))
-    assert [bool(one.error) for one in first] == [False, False, False, True]
+    first = opened.complete(batches[0])
+    assert [bool(next(first).error) for _ in range(4)] == [False, False, False, True]
     with pytest.raises(ModelError, match="refuses the key"):
-        list(opened.complete(batches[1]))
+        next(first)
+    with pytest.raises(ModelError, match="refuses the key"):
+        next(opened.complete(batches[1]))
     assert len(server.asked) == 4
+
+
+def test_a_quota_used_up_in_the_last_batch_ends_the_run_and_not_its_gate(
+    serve: Any, engine: Any
+) -> None:
+    server = serve(
+        lambda _p, _b, n: chat() if n < 3 else refuse(429, "exceeded", "insufficient_quota")
+    )
+    with pytest.raises(ModelError, match="the quota of this key is used up"):
+        answers(engine(server.url), [ask(number) for number in range(6)])
 
 
 @pytest.mark.parametrize(
@@ -444,25 +467,90 @@ def test_models_that_know_the_limit_by_another_name_get_it(serve: Any, engine: A
         return chat()
 
     server = serve(modern)
-    done = answers(engine(server.url), [ask(number) for number in range(8)])
+    opened = engine(server.url, max_retries=0)
+    done = answers(opened, [ask(number) for number in range(8)])
     assert [one.error for one in done] == [""] * 8
     assert server.asked[-1][1]["max_completion_tokens"] == 8
+    assert opened.measures("base")["retries"] == 0
+
+
+def reasoning(_path: str, body: dict[str, Any], _number: int) -> Answer:
+    """Refuses one parameter at a time, as OpenAI's reasoning models do."""
+    if "max_tokens" in body:
+        name, said = "parameter", "'max_tokens' is not supported; use 'max_completion_tokens'."
+    elif "temperature" in body:
+        name, said = "value", "'temperature' does not support 0.0 with this model."
+    else:
+        return chat()
+    return refuse(400, f"Unsupported {name}: {said}", f"unsupported_{name}")
+
+
+@pytest.mark.parametrize("decoding", [Decoding(), Decoding(temperature=0.7, top_p=0.9)])
+def test_models_that_take_no_temperature_are_asked_without_and_it_is_told_once(
+    serve: Any, engine: Any, decoding: Decoding
+) -> None:
+    server, ear = serve(reasoning), Ear()
+    opened = engine(server.url, max_retries=0, progress=ear)
+    done = answers(opened, [ask(number, decoding=decoding) for number in range(8)])
+    assert [one.error for one in done] == [""] * 8
+    assert not {"max_tokens", "temperature", "top_p"} & set(server.asked[-1][1])
+    assert len(ear.heard) == 1
+    assert "greedy decoding could not be asked for" in ear.heard[0]
+    assert opened.measures("base")["retries"] == 0
+
+
+def test_a_server_that_is_never_content_is_not_asked_for_ever(serve: Any, engine: Any) -> None:
+    server = serve(
+        lambda *_: refuse(400, "'temperature' is not supported, nor are 'max_completion_tokens'")
+    )
+    (done,) = answers(engine(server.url), [ask()])
+    assert "is not supported" in done.error
+    assert len(server.asked) == 3
+
+
+def test_a_temperature_out_of_range_is_the_users_to_mend(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: refuse(400, "temperature must be at most 2"))
+    (done,) = answers(engine(server.url), [ask(decoding=Decoding(temperature=5.0))])
+    assert done.error == f"{server.url}: 400: temperature must be at most 2"
+    assert len(server.asked) == 1
+
+
+def test_choices_are_scored_where_no_temperature_is_taken(serve: Any, engine: Any) -> None:
+    def strict(path: str, body: dict[str, Any], number: int) -> Answer:
+        if "temperature" in body:
+            return refuse(400, "Unsupported parameter: temperature")
+        return completions(path, body, number)
+
+    server = serve(strict)
+    request = ask(prompt="Q: What barks? ", kind="loglikelihood", continuation="a dog")
+    assert answers(engine(server.url, max_retries=0), [request])[0].logprobs == (-2.0, -4.0)
 
 
 def test_the_rate_is_kept(serve: Any, engine: Any) -> None:
     server = serve(lambda *_: chat())
+    started = time.monotonic()  # not the first arrival, which a busy machine may delay
     answers(engine(server.url, requests_per_minute=600), [ask(number) for number in range(6)])
-    times = [asked[3] for asked in server.asked]
-    assert times[-1] - times[0] >= 5 * 0.1 - 0.05
+    assert server.asked[-1][3] - started >= 5 * 0.1
 
 
 def test_usage_and_cost_are_counted(serve: Any, engine: Any) -> None:
     server = serve(lambda *_: chat())
     opened = engine(server.url, price_in=2.0, price_out=10.0)
     answers(opened, [ask(number) for number in range(10)])
-    measured = opened.measures()
+    measured = opened.measures("base")
     assert (measured["tokens_in"], measured["tokens_out"]) == (50.0, 20.0)
     assert measured["cost"] == pytest.approx(50 * 2e-6 + 20 * 10e-6)
+
+
+def test_each_arm_is_counted_by_itself(serve: Any) -> None:
+    server = serve(lambda *_: chat())
+    model = OpenAIModel(kind="openai", model="tiny", base_url=server.url, price_out=1e6)
+    opened = open_openai({"base": model, "tuned": model.model_copy(update={"model": "other"})})
+    requests = [ask(number) for number in range(3)]
+    answers(opened, [*requests, replace(requests[0], arm="tuned")])
+    opened.close()
+    spent = [(m["requests"], m["cost"]) for m in map(opened.measures, ("base", "tuned"))]
+    assert spent == [(3.0, 6.0), (1.0, 2.0)]
 
 
 def test_the_key_is_in_no_fingerprint_and_no_key_of_the_store(
@@ -525,18 +613,8 @@ def test_an_address_that_is_none_or_holds_a_password_is_refused() -> None:
     assert "hunter2" not in said
 
 
-def test_the_first_trouble_is_told_once(serve: Any) -> None:
-    class Ear(Silent):
-        def __init__(self) -> None:
-            self.heard: list[str] = []
-
-        def say(self, message: str) -> None:
-            self.heard.append(message)
-
+def test_the_first_trouble_is_told_once(serve: Any, engine: Any) -> None:
     server = serve(lambda _p, _b, number: refuse(500, "crash") if number < 6 else chat())
-    model = OpenAIModel(kind="openai", model="tiny", base_url=server.url, max_retries=9)
     ear = Ear()
-    opened = open_openai({"base": model}, progress=ear)
-    answers(opened, [ask(number) for number in range(6)])
-    opened.close()
+    answers(engine(server.url, max_retries=9, progress=ear), [ask(number) for number in range(6)])
     assert ear.heard == [f"base: {server.url}: 500: crash; asking again, with growing pauses."]

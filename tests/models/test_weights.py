@@ -26,6 +26,7 @@ from evalkit.models.weights import (
     ADAPTER_RECORD,
     AdapterRecord,
     adapter_hash,
+    config_hash,
     find_model,
     read_adapter_record,
     weights_hash,
@@ -62,7 +63,7 @@ class HubHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, hub = urlparse(self.path).path, self.server
         files = sorted(hub.folder.iterdir())
-        if path == f"/api/models/{hub.model}":
+        if path in (f"/api/models/{hub.model}", f"/api/models/{hub.model}/revision/v2"):
             siblings = [{"rfilename": f.name, "size": f.stat().st_size} for f in files]
             self.reply_json({"id": hub.model, "sha": COMMIT, "siblings": siblings})
         elif path == f"/api/models/{hub.model}/tree/{COMMIT}":
@@ -178,6 +179,23 @@ def test_a_model_comes_from_the_hub_and_is_then_kept(hub: Hub, tmp_path: Path) -
     hub.sent.clear()
     assert find_model("tiny/llama") == found
     assert hub.sent == []
+
+
+def test_the_code_of_a_model_is_fetched_with_it(hub: Hub) -> None:
+    (hub.folder / "modeling_own.py").write_text("raise AssertionError('fetching runs nothing')")
+    assert (find_model("tiny/llama") / "modeling_own.py").is_file()
+
+
+def test_the_command_fetches_a_revision(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from evalkit.cli import main
+
+    monkeypatch.setattr("sys.argv", ["evalkit", "fetch", "tiny/llama", "--revision", "v2"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert capsys.readouterr().out == f"{tmp_path / 'home' / 'models' / 'tiny--llama@v2'}\n"
 
 
 def test_a_hub_model_without_safetensors_is_refused(hub: Hub) -> None:
@@ -314,6 +332,33 @@ def test_a_hash_is_read_once_and_again_after_a_change(
     save_file({"w": np.full(4, 3.0, np.float32)}, folder / "model.safetensors")
     assert weights_hash(folder) != before
     assert opened == 1
+
+
+def test_the_configs_hash_follows_what_decides_numbers_alone(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+
+    def hashed(**settings: object) -> str:
+        (folder / "config.json").write_text(json.dumps(settings))
+        return config_hash(folder)
+
+    before = hashed(rope_theta=1e4, hidden_act="silu", text_config={"_name_or_path": "a/b"})
+    assert before == hashed(
+        text_config={}, hidden_act="silu", rope_theta=1e4, _name_or_path="/home/a/model",
+        transformers_version="5.23.0",
+    )  # fmt: skip
+    assert before != hashed(rope_theta=1e6, hidden_act="silu", text_config={})
+
+
+def test_a_models_code_is_in_its_hash_where_it_is_run(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    plain = config_hash(folder)
+    assert config_hash(folder, trust_remote_code=True) == plain
+    hashes = {plain}
+    for code in ("SCALE = 1.0", "SCALE = 10.0"):
+        (folder / "modeling_own.py").write_text(code)
+        assert config_hash(folder) == plain
+        hashes.add(config_hash(folder, trust_remote_code=True))
+    assert len(hashes) == 3
 
 
 def test_an_adapters_hash_ignores_where_its_base_lay(tmp_path: Path) -> None:

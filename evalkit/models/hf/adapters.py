@@ -81,7 +81,7 @@ def check_adapter(
     """All that can be seen without the base's weights: checks, or an AdapterError."""
     belongs = _check_record(adapter, model, base_hash)
     _check_values(adapter)
-    return (belongs, *_check_tokens(adapter, tokens))
+    return (belongs, *_check_tokens(adapter, tokens, trust_remote_code=model.trust_remote_code))
 
 
 def _check_record(adapter: Adapter, model: HFModel, base_hash: str) -> Check:
@@ -151,13 +151,13 @@ def _changes_nothing(adapter: Adapter, why: str) -> str:
     )
 
 
-def _check_tokens(adapter: Adapter, tokens: Tokens) -> list[Check]:
+def _check_tokens(adapter: Adapter, tokens: Tokens, *, trust_remote_code: bool) -> list[Check]:
     """Both arms must see the same tokens: the base's tokenizer serves all of them."""
     names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
     if not any((adapter.folder / name).is_file() for name in names):
         return []
     with quiet():
-        own = load_tokenizer(adapter.folder)
+        own = load_tokenizer(adapter.folder, trust_remote_code=trust_remote_code)
     added = sorted(set(own.get_vocab()) - set(tokens.tokenizer.get_vocab()))
     if added:
         shown = ", ".join(added[:3])

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from evalkit.config import HFModel
-from evalkit.errors import EvalkitError, ModelError, UsageError
+from evalkit.errors import EvalkitError, ModelError
 from evalkit.models.base import Prepared
-from evalkit.models.hf import estimate, generation, memory, network, plan, scoring
+from evalkit.models.hf import estimate, generation, identity, memory, network, plan, scoring
 from evalkit.models.hf.adapters import (
     Adapter,
     Arms,
@@ -27,35 +24,11 @@ from evalkit.models.hf.adapters import (
     open_adapter,
 )
 from evalkit.models.hf.loading import Placement, load_base, open_config, place, quiet
-from evalkit.models.hf.tokens import (
-    Encoded,
-    Tokens,
-    generation_defaults,
-    ids_hash,
-    open_tokens,
-    read_template,
-)
+from evalkit.models.hf.tokens import Tokens, open_tokens
 from evalkit.progress import Progress
 from evalkit.records import Check, Completion, Request
 
-ENGINE_VERSION = "hf-1"
-"""Part of every key: raise it when a change of this package may change a number."""
-
 PROBE = "The quick brown fox, 你好世界 🙂, 3 × 14 = 42. Dear friends, today I would like to"
-
-NEUTRAL = {
-    "no_repeat_ngram_size": 0,
-    "encoder_repetition_penalty": 1.0,
-    "min_length": 0,
-    "min_new_tokens": None,
-    "suppress_tokens": None,
-    "begin_suppress_tokens": None,
-    "bad_words_ids": None,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
-    "sequence_bias": None,
-    "guidance_scale": None,
-}
 
 
 @dataclass(slots=True)
@@ -93,7 +66,7 @@ class HFEngine:
         tokens: Tokens,
         adapters: Mapping[str, Adapter],
         checks: Mapping[str, tuple[Check, ...]],
-        weights: str,
+        identities: Mapping[str, Mapping[str, str]],
         progress: Progress,
     ) -> None:
         """Use `open`, which checks what these parts must have in common."""
@@ -105,27 +78,21 @@ class HFEngine:
         self._tokens = tokens
         self._adapters = adapters
         self._checks = checks
-        self._weights = weights
+        self._identities = identities
         self._progress = progress
         self._loaded: Loaded | None = None
         self._tally = Tally()
         given = [c.batch_tokens for c in configs.values() if c.batch_tokens is not None]
         self._budget = memory.default_budget(placement.device, min(given, default=None))
-        penalty = generation_defaults(folder).get("repetition_penalty")
-        self._rules = generation.Rules(
-            tokenizer=tokens.tokenizer,
-            stop_ids=tokens.stop_ids,
-            repetition_penalty=float(penalty or 1.0),
-        )
-        self._identities = {arm: self._identity(arm) for arm in self.arms}
+        self._rules = generation.rules_of(folder, tokens)
 
     @classmethod
     def open(cls, configs: Mapping[str, HFModel], *, offline: bool, progress: Progress) -> HFEngine:
         """Find the base, open its tokenizer, and check the adapters as far as files tell."""
-        from evalkit.models.weights import find_model, weights_hash
+        from evalkit.models.weights import config_hash, find_model, weights_hash
 
         first = next(iter(configs.values()))
-        _check_same_view(configs)
+        identity.check_same_view(configs)
         folder = find_model(first.path, revision=first.revision, offline=offline, progress=progress)
         config = open_config(folder, trust_remote_code=first.trust_remote_code)
         adapters = {
@@ -148,13 +115,18 @@ class HFEngine:
             arm: check_adapter(adapter, configs[arm], weights, tokens)
             for arm, adapter in adapters.items()
         }
-        for check in (one for found in checks.values() for one in found):
-            if check.status != "ok":
-                progress.say(check.message + ".")
-        for note in _ignored_defaults(folder):
-            progress.say(note)
+        _tell(checks, folder, progress)
         placement = place(first, config)
-        return cls(configs, folder, config, placement, tokens, adapters, checks, weights, progress)
+        settings = config_hash(folder, trust_remote_code=first.trust_remote_code)
+        identities = {
+            arm: identity.fingerprints(
+                adapters.get(arm), placement, tokens, weights=weights, config=settings
+            )
+            for arm in configs
+        }
+        return cls(
+            configs, folder, config, placement, tokens, adapters, checks, identities, progress
+        )
 
     def fingerprints(self, arm: str) -> Mapping[str, str]:
         """Hashes and names of what determines this arm's answers."""
@@ -173,67 +145,17 @@ class HFEngine:
         moved = Check(name="adapter changes the logits", status="ok", message=told)
         return (moved, *self._checks[arm])
 
-    def _identity(self, arm: str) -> dict[str, str]:
-        adapter = self._adapters.get(arm)
-        placement = self._placement
-        packages = ["torch", "transformers"]
-        packages += ["peft"] if adapter else []
-        packages += ["bitsandbytes"] if placement.quantization != "none" else []
-        return {
-            "engine": ENGINE_VERSION,
-            "weights": self._weights,
-            "adapter": adapter.digest if adapter else "",
-            "tokenizer": self._tokens.tokenizer_hash,
-            "template": self._tokens.template_hash,
-            "dtype": placement.dtype_name,
-            "quantization": placement.quantization,
-            "attention": placement.attention,
-            "device": placement.device.type,
-            "max_length": str(self._tokens.max_length),
-            "packages": " ".join(f"{name}=={_version(name)}" for name in packages),
-        }
-
     def prepare(self, requests: Sequence[Request]) -> list[Prepared]:
         """Tokenise and key the requests, in their order."""
         for arm in {request.arm for request in requests} - set(self.arms):
             raise AssertionError(f"no arm {arm!r} in this engine")
         with quiet():
             encoded = self._tokens.encode(requests)
-        heads = {arm: self._key_head(arm) for arm in self.arms}
+        heads = {arm: identity.key_head(self._identities[arm]) for arm in self.arms}
         return [
-            self._prepared(request, ids, heads[request.arm])
+            identity.keyed(request, ids, heads[request.arm], self._rules)
             for request, ids in zip(requests, encoded, strict=True)
         ]
-
-    def _key_head(self, arm: str) -> str:
-        # Template and tokenizer reach the answer through the ids (and the ids' text) alone; they
-        # stay in, so that a key never depends on how faithfully ids can be decoded.
-        return json.dumps(self._identities[arm], sort_keys=True)
-
-    def _prepared(self, request: Request, encoded: Encoded, head: str) -> Prepared:
-        prompt_hash = ids_hash(encoded.prompt_ids)
-        return Prepared(
-            key=self._key(request, encoded, head),
-            request=request,
-            prompt_ids=encoded.prompt_ids,
-            continuation_ids=encoded.continuation_ids,
-            prompt_text=encoded.prompt_text,
-            prompt_hash=prompt_hash,
-            truncated=encoded.truncated,
-            decoding=request.decoding if request.kind == "generate" else None,
-        )
-
-    def _key(self, request: Request, encoded: Encoded, head: str) -> str:
-        material: list[object] = [head, request.kind, encoded.prompt_ids, encoded.continuation_ids]
-        if request.kind == "generate":
-            decoding = request.decoding
-            assert decoding is not None, "a generate request carries its decoding"
-            material += [decoding.max_new_tokens, decoding.stop, sorted(self._rules.stop_ids)]
-            material += [self._rules.repetition_penalty]
-            if decoding.temperature > 0:  # a greedy text depends on no seed
-                material += [decoding.temperature, decoding.top_p, decoding.seed, request.index]
-        text = json.dumps(material, ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()
 
     def batches(self, prepared: Sequence[Prepared]) -> list[list[Prepared]]:
         """Batches of one arm and kind, the same for the same input."""
@@ -411,8 +333,11 @@ class HFEngine:
                 self._tally.changes[arm] = change
         return networks
 
-    def measures(self) -> Mapping[str, float]:
-        """Seconds, tokens and bytes so far; `logit_change/<arm>` is the probe's largest change."""
+    def measures(self, _arm: str, /) -> Mapping[str, float]:
+        """Seconds, tokens and bytes so far, of all arms together: they share weights and batches.
+
+        `logit_change/<arm>` is the largest change of that arm's probe.
+        """
         tally = self._tally
         return {
             "load_seconds": tally.load_seconds,
@@ -430,34 +355,13 @@ class HFEngine:
         memory.release()
 
 
-def _check_same_view(configs: Mapping[str, HFModel]) -> None:
-    """Arms that would cut or render prompts differently would not see the same tokens."""
-    for name in ("chat_template", "max_length"):
-        given = [getattr(config, name) for config in configs.values()]
-        values = {_content(value): str(value) for value in given}
-        if len(values) > 1:
-            raise UsageError(
-                f"model.{name} must be the same for all arms, so that they see the same tokens; "
-                f"here it is {' and '.join(sorted(values.values()))}."
-            )
-
-
-def _content(value: object) -> str:
-    """A template is what its file says, wherever the file lies."""
-    return read_template(value) if isinstance(value, Path) else str(value)
-
-
-def _ignored_defaults(folder: Path) -> list[str]:
-    """Settings of generation_config.json that would change texts and are not followed."""
-    declared = generation_defaults(folder)
-    ignored = [
-        f"{name}: {declared[name]}"
-        for name, neutral in NEUTRAL.items()
-        if name in declared and declared[name] not in (neutral, None)
-    ]
-    if not ignored:
-        return []
-    return [f"The model's generation_config.json is not followed in {', '.join(ignored)}."]
+def _tell(checks: Mapping[str, tuple[Check, ...]], folder: Path, progress: Progress) -> None:
+    """What is amiss, or not as the model's makers meant it, and yet no error."""
+    for check in (one for found in checks.values() for one in found):
+        if check.status != "ok":
+            progress.say(check.message + ".")
+    for note in generation.ignored_defaults(folder):
+        progress.say(note)
 
 
 def _completion(item: Prepared, **answer: Any) -> Completion:
@@ -471,10 +375,3 @@ def _completion(item: Prepared, **answer: Any) -> Completion:
         prompt_hash=item.prompt_hash,
         **answer,
     )
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"

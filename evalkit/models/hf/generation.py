@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,23 @@ from torch import Tensor
 from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
 from evalkit.models.hf.network import Network, SharedStart, not_finite, prefill
+from evalkit.models.hf.tokens import Tokens, generation_defaults
 from evalkit.records import Decoding, StopReason
+
+NEUTRAL = {
+    "no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "min_length": 0,
+    "min_new_tokens": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "bad_words_ids": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "sequence_bias": None,
+    "guidance_scale": None,
+}
+"""Settings of a generation_config.json that are not followed, with the value that does nothing."""
 
 
 @dataclass(slots=True)
@@ -39,6 +56,29 @@ class Rules:
     tokenizer: Any
     stop_ids: frozenset[int]
     repetition_penalty: float = 1.0
+
+
+def rules_of(folder: Path, tokens: Tokens) -> Rules:
+    """The rules of a model folder: its end tokens, and its own repetition penalty."""
+    penalty = generation_defaults(folder).get("repetition_penalty")
+    return Rules(
+        tokenizer=tokens.tokenizer,
+        stop_ids=tokens.stop_ids,
+        repetition_penalty=float(penalty or 1.0),
+    )
+
+
+def ignored_defaults(folder: Path) -> list[str]:
+    """Settings of generation_config.json that would change texts and are not followed."""
+    declared = generation_defaults(folder)
+    ignored = [
+        f"{name}: {declared[name]}"
+        for name, neutral in NEUTRAL.items()
+        if name in declared and declared[name] not in (neutral, None)
+    ]
+    if not ignored:
+        return []
+    return [f"The model's generation_config.json is not followed in {', '.join(ignored)}."]
 
 
 def rows_for(items: Sequence[Prepared]) -> list[Row]:

@@ -174,11 +174,17 @@ def _first_lines(error: Exception, lines: int = 6) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' own bars and chatter off the terminal; ours says what matters."""
+    """Keep the libraries' own bars and chatter off the terminal; ours says what matters.
+
+    Whoever sets evalkit's logger to DEBUG, as `--verbose` does, wants to hear them.
+    """
     import logging as standard
 
     from transformers.utils import logging
 
+    if standard.getLogger("evalkit").isEnabledFor(standard.DEBUG):
+        yield
+        return
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -159,12 +159,17 @@ class Tokens:
         from jinja2 import TemplateError
 
         rows = [{"role": turn.role, "content": turn.content} for turn in turns]
+        problem: TemplateError | None = None
         try:
-            return self._apply(rows)
+            text = self._apply(rows)
+            if _holds_system(text, rows):
+                return text
         except TemplateError as error:
-            merged = _system_into_first_turn(rows)
-            if merged is None:
-                raise ModelError(f"The chat template cannot write these turns: {error}") from error
+            problem = error
+        merged = _system_into_first_turn(rows)
+        if merged is None:
+            why = problem or "it leaves out the system prompt, and no user's turn follows it"
+            raise ModelError(f"The chat template cannot write these turns: {why}") from problem
         self.warn("The chat template has no system role: the system prompt leads the first turn.")
         try:
             return self._apply(merged)
@@ -210,8 +215,20 @@ def open_tokens(
         stop_ids=_stop_ids(folder, config, tokenizer, template),
         tokenizer_hash=tokenizer_hash(tokenizer),
         template_hash=template_hash(template),
-        warn=warn,
+        warn=_once(warn),
     )
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Say each thing the first time only: what holds of one prompt holds of all."""
+    told: set[str] = set()
+
+    def tell(message: str) -> None:
+        if message not in told:
+            told.add(message)
+            say(message)
+
+    return tell
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
@@ -268,7 +285,7 @@ def read_template(file: Path) -> str:
     try:
         return file.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"model.chat_template: cannot read {file}: {error}") from error
+        raise ModelError(f"chat_template: cannot read {file}: {error}") from error
 
 
 def _max_length(config: Any, tokenizer: Any, wanted: int | None) -> int:
@@ -334,6 +351,13 @@ def _end_of_turn(tokenizer: Any, template: str | None) -> int | None:
     ids = tokenizer.encode(tail.lstrip(), add_special_tokens=False) if found else []
     special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
     return int(ids[0]) if ids and ids[0] in special else None
+
+
+def _holds_system(text: str, rows: list[dict[str, str]]) -> bool:
+    """Whether the system prompt, if there is one, got into the text; some templates drop it."""
+    if rows[0]["role"] != "system":
+        return True
+    return rows[0]["content"].strip() in text  # templates may trim, but write nothing else anew
 
 
 def _system_into_first_turn(rows: list[dict[str, str]]) -> list[dict[str, str]] | None:

@@ -102,9 +102,9 @@ def test_an_adapter_that_changes_no_logit_is_refused(
 
 def test_the_change_of_the_logits_is_measured(tiny: Callable[..., Tiny]) -> None:
     engine = open_with(tiny().model, tiny().adapter)
-    assert "logit_change/tuned" not in engine.measures()
+    assert "logit_change/tuned" not in engine.measures("tuned")
     run(engine)
-    assert engine.measures()["logit_change/tuned"] > 0
+    assert engine.measures("tuned")["logit_change/tuned"] > 0
 
 
 def test_nan_in_an_adapter_is_refused_and_named(tiny: Callable[..., Tiny], tmp_path: Path) -> None:
@@ -204,6 +204,38 @@ def test_another_template_beside_the_adapter_is_a_note(
     engine = open_with(tiny().model, tmp_path / "templated", said)
     assert any("chat template differs" in message for message in said.messages)
     assert engine.fingerprints("base")["template"] == engine.fingerprints("tuned")["template"]
+
+
+CODE = """
+from transformers import PreTrainedTokenizerFast
+
+class OwnTokenizer(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+def test_an_adapters_tokenizer_may_run_code_where_the_arm_says_so(
+    tiny: Callable[..., Tiny], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    coded = tmp_path / "coded"
+    shutil.copytree(tiny().adapter, coded)
+    make_tokenizer().save_pretrained(coded)
+    file = coded / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "OwnTokenizer"
+    settings["auto_map"] = {"AutoTokenizer": [None, "tokenization_own.OwnTokenizer"]}
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    (coded / "tokenization_own.py").write_text(CODE, encoding="utf-8")
+    with pytest.raises(ModelError, match="trust_remote_code"):
+        open_with(tiny().model, coded)
+    arms = {
+        "base": config(tiny().model, trust_remote_code=True),
+        "tuned": config(tiny().model, coded, trust_remote_code=True),
+    }
+    (_, own, _) = open_hf(arms, offline=True).checks("tuned")[1:]
+    assert (own.name, own.status) == ("adapter's tokenizer", "ok")
 
 
 def test_resized_embeddings_are_refused(tiny: Callable[..., Tiny], tmp_path: Path) -> None:

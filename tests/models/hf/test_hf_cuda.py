@@ -110,5 +110,5 @@ def test_what_a_run_took_is_told(tiny: TinyModels) -> None:
     assert 0 < (engine.seconds(batches) or 0) < 60
     for batch in batches:
         list(engine.complete(batch))
-    assert engine.measures()["peak_memory_bytes"] > 0
+    assert engine.measures("base")["peak_memory_bytes"] > 0
     assert engine.fingerprints("base")["device"] == "cuda"

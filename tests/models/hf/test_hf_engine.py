@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +18,7 @@ from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
 from evalkit.models.hf import base_identity, open_hf
 from evalkit.models.hf.generation import cut_at
+from evalkit.models.hf.loading import quiet
 from evalkit.models.hf.memory import halving
 from evalkit.models.hf.plan import Budget, common_start, cut, width
 from evalkit.models.hf.scoring import windows
@@ -53,12 +58,23 @@ def test_importing_the_package_does_not_import_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.parametrize(("level", "heard"), [(logging.INFO, False), (logging.DEBUG, True)])
+def test_the_libraries_are_heard_where_evalkits_own_debugging_is_on(
+    caplog: pytest.LogCaptureFixture, level: int, heard: bool
+) -> None:
+    caplog.set_level(level, logger="evalkit")
+    caplog.set_level(logging.WARNING, logger="transformers")
+    with quiet():
+        assert logging.getLogger("transformers").isEnabledFor(logging.WARNING) is heard
+    assert logging.getLogger("transformers").isEnabledFor(logging.WARNING)
+
+
 def test_weights_are_not_loaded_before_something_is_computed(tiny: Callable[..., Tiny]) -> None:
     engine = open_arms(tiny())
     engine.batches(engine.prepare(some_requests()))
-    assert engine.measures()["load_seconds"] == 0
+    assert engine.measures("base")["load_seconds"] == 0
     answers(engine, [likelihood("The", " A")])
-    assert engine.measures()["load_seconds"] > 0
+    assert engine.measures("base")["load_seconds"] > 0
     engine.close()
     engine.close()
     (again,) = answers(engine, [likelihood("The", " A")])
@@ -98,7 +114,7 @@ def test_a_shared_start_is_read_once(tiny: Callable[..., Tiny]) -> None:
     requests = [likelihood(SHOTS[:90] + q, c) for q in "ABCD" for c in (" A", " B", " the lazy")]
     prepared = engine.prepare(requests)
     answers(engine, requests)
-    assert engine.measures()["tokens_read"] < 0.3 * sum(map(width, prepared))
+    assert engine.measures("base")["tokens_read"] < 0.3 * sum(map(width, prepared))
 
 
 def test_batches_are_the_same_whatever_the_order_and_hold_each_request_once(
@@ -172,6 +188,22 @@ def test_the_key_names_all_that_determines_an_answer_and_nothing_else(
     assert half.prepare(requests[:1])[0].key != keys[0]
     assert open_arms(tiny("gpt2")).prepare(requests[:1])[0].key != keys[0]
     assert [item.key for item in open_arms(tiny()).prepare(requests)] == keys
+
+
+def test_the_same_weights_in_another_configuration_have_another_key(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    def key(**settings: object) -> str:
+        folder = tmp_path / "model"
+        shutil.copytree(tiny().model, folder, dirs_exist_ok=True)
+        file = folder / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | settings), "utf-8")
+        engine = open_hf({"base": config(folder)}, offline=True)
+        return engine.prepare([likelihood("The", " A")])[0].key
+
+    (unchanged,) = open_arms(tiny()).prepare([likelihood("The", " A")])
+    assert key(_name_or_path="elsewhere", transformers_version="5.0.0") == unchanged.key
+    assert key(rms_norm_eps=0.5) != unchanged.key
 
 
 def test_arms_differ_in_their_adapter_alone(tiny: Callable[..., Tiny]) -> None:

@@ -108,6 +108,39 @@ def test_a_system_prompt_leads_the_first_turn_where_the_template_has_no_system_r
     assert any("system role" in message for message in said.messages)
 
 
+def test_a_template_that_drops_the_system_prompt_is_no_way_to_lose_it(
+    tiny: Callable[..., Tiny], tmp_path: Path, said: Heard
+) -> None:
+    file = tmp_path / "deaf.jinja"
+    file.write_text(
+        "{% for m in messages %}{% if m.role != 'system' %}[{{ m.content | trim }}]{% endif %}"
+        "{% endfor %}",
+        encoding="utf-8",
+    )
+    engine = open_hf(
+        {"base": config(tiny().model, chat_template=file)}, offline=True, progress=said
+    )
+    prompts = [writing((*TURNS[:3], Message(role="user", content=str(n)))) for n in range(3)]
+    prepared = engine.prepare(prompts)
+    assert prepared[2].prompt_text == "[Be brief.\n\n1+1?][2][2]"
+    assert len([message for message in said.messages if "system role" in message]) == 1
+    with pytest.raises(ModelError, match="leaves out the system prompt"):
+        engine.prepare([writing((TURNS[0], TURNS[2]))])
+
+
+def test_a_template_may_trim_the_system_prompt(
+    tiny: Callable[..., Tiny], tmp_path: Path, said: Heard
+) -> None:
+    file = tmp_path / "trim.jinja"
+    file.write_text("{% for m in messages %}[{{ m.content | trim }}]{% endfor %}", encoding="utf-8")
+    model = config(tiny().model, chat_template=file)
+    engine = open_hf({"base": model}, offline=True, progress=said)
+    turns = (Message(role="system", content=" Be brief.\n"), Message(role="user", content="Hi"))
+    (item,) = engine.prepare([writing(turns)])
+    assert item.prompt_text == "[Be brief.][Hi]"
+    assert not said.messages
+
+
 def test_turns_without_a_template_are_an_error_that_says_what_to_do(
     tiny: Callable[..., Tiny], tmp_path: Path
 ) -> None:
