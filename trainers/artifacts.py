@@ -36,17 +36,16 @@ def save_adapter(
     _refuse_unchanged(model)
     arriving, adapter = folder / f".{ADAPTER}", folder / ADAPTER
     shutil.rmtree(arriving, ignore_errors=True)
-    # As the user named it: where it lay in this machine's cache means nothing elsewhere.
     for settings in model.peft_config.values():
-        settings.base_model_name_or_path = config.model
         settings.revision = config.revision
         # A set in memory: written sorted, equal runs leave equal files.
         settings.target_modules = sorted(settings.target_modules)
     model.save_pretrained(arriving)
+    _name_base(arriving / "adapter_config.json", config)
     (arriving / "README.md").unlink(missing_ok=True)  # peft's unfilled form
     encoder.tokenizer.save_pretrained(arriving)
     record = AdapterRecord(
-        base=config.model,
+        base=_base_name(config),
         revision=config.revision,
         base_weights=base_weights,
         tokenizer=tokenizer_hash(encoder.tokenizer),
@@ -58,6 +57,22 @@ def save_adapter(
     shutil.rmtree(adapter, ignore_errors=True)
     arriving.replace(adapter)
     return adapter
+
+
+def _name_base(file: Path, config: TrainConfig) -> None:
+    """Write the base's name over its folder on this machine.
+
+    Only now: to save, peft looks the base up by it, and would ask the hub for a bare name.
+    """
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings["base_model_name_or_path"] = _base_name(config)
+    file.write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def _base_name(config: TrainConfig) -> str:
+    """The base as it is known anywhere: its hub id, or the name of its folder alone."""
+    folder = Path(config.model).expanduser()
+    return folder.resolve().name if folder.is_dir() else config.model
 
 
 def _refuse_unchanged(model: Any) -> None:
@@ -77,6 +92,7 @@ def _refuse_unchanged(model: Any) -> None:
 def portable(config: TrainConfig) -> dict[str, Any]:
     """The configuration without this machine's folders."""
     said = config.model_dump(mode="json", exclude={"output"})
+    said["model"] = _base_name(config)
     for file, row in zip(config.data, said["data"], strict=True):
         row["path"] = file.path.name
     if config.chat_template is not None:
@@ -87,8 +103,9 @@ def portable(config: TrainConfig) -> dict[str, Any]:
 def write_tuned(config: TrainConfig, folder: Path) -> Path:
     """The tuned arm, ready for `evalkit compare`: it says only what differs from the base."""
     path = config.model
-    if Path(path).is_dir():  # beside the file that names it, so that the folders can move together
-        path = os.path.relpath(Path(path).resolve(), folder.resolve())
+    local = Path(path).expanduser()
+    if local.is_dir():  # beside the file that names it, so that the folders can move together
+        path = os.path.relpath(local.resolve(), folder.resolve())
         path = path if path.startswith(".") else f"./{path}"
     model: dict[str, Any] = {"kind": "hf", "path": path}
     if config.revision is not None:

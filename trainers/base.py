@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import MissingExtraError, ModelError, TrainingError
-from evalkit.models.hf.tokens import chat_template_of, generation_defaults, load_tokenizer
+from evalkit.models.hf.tokens import (
+    chat_template_of,
+    generation_defaults,
+    load_tokenizer,
+    read_template,
+)
 from trainers.config import TrainConfig
 from trainers.data.encode import Encoder
 
@@ -24,7 +29,8 @@ def require_packages(config: TrainConfig) -> None:
 def open_encoder(config: TrainConfig, folder: Path) -> Encoder:
     """The base's tokenizer with the template that training and evaluation will both use.
 
-    Raises TrainingError when there is no chat template: nothing says how to ask.
+    Raises TrainingError when there is no chat template: nothing says how to ask; ModelError
+    when the tokenizer or the template's file cannot be read.
     """
     tokenizer = load_tokenizer(folder, trust_remote_code=config.trust_remote_code)
     if not tokenizer.is_fast:
@@ -33,7 +39,7 @@ def open_encoder(config: TrainConfig, folder: Path) -> Encoder:
             "answers needs. Convert it to a tokenizer.json first."
         )
     if config.chat_template is not None:
-        template: str | None = config.chat_template.read_text(encoding="utf-8")
+        template: str | None = read_template(config.chat_template)
         tokenizer.chat_template = template  # saved with the adapter
     else:
         template = chat_template_of(tokenizer)

@@ -67,12 +67,16 @@ class Recorder(TrainerCallback):  # type: ignore[misc]  # untyped in transformer
         self.started = time.monotonic()
         self.progress.start(self.part, state.max_steps, done=state.global_step, unit="step")
 
-    def on_log(self, _args: Any, state: Any, _control: Any, **given: Any) -> None:
+    def on_log(self, args: Any, state: Any, _control: Any, **given: Any) -> None:
         """One row per training step and per evaluation."""
         logs: dict[str, Any] = given.get("logs") or {}
         found = {ours: logs[theirs] for theirs, ours in _KEPT.items() if theirs in logs}
         if not {"loss", "eval_loss"} & set(found):
             return  # the trainer's closing summary
+        if args.fp16 and not math.isfinite(found.get("grad_norm", 0.0)):
+            # The loss scale of float16 starts too high on purpose: such a step is skipped and the
+            # scale lowered. It has no gradient, so none is written.
+            del found["grad_norm"]
         self._refuse_nan(found, state.global_step)
         row = {"step": state.global_step, **found, "seconds": round(self.seconds, 3)}
         with self.file.open("a", encoding="utf-8") as file:

@@ -22,19 +22,30 @@ CHECKPOINTS = "checkpoints"
 # Where a run is written says nothing of what it computes.
 _NO_MATTER = ("output",)
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+
 
 def run_state(config: TrainConfig, base_weights: str) -> dict[str, Any]:
-    """All that determines the result; a run may only be continued under an equal one."""
+    """All that determines the result; a run may only be continued under an equal one.
+
+    Files count by name and content, not by where they lie. Raises TrainingError for one that
+    cannot be read.
+    """
     said = config.model_dump(mode="json", exclude=set(_NO_MATTER))
     for file, row in zip(config.data, said["data"], strict=True):
-        row["path"] = file.path.name
-        try:
-            row["sha256"] = hashlib.sha256(file.path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise TrainingError(
-                f"Cannot read the training data {file.path}: {error.strerror}."
-            ) from error
+        row.update(_file_state(file.path, "training data"))
+    if config.chat_template is not None:
+        said["chat_template"] = _file_state(config.chat_template, "chat template")
     return {"config": said, "base_weights": base_weights}
+
+
+def _file_state(file: Path, what: str) -> dict[str, str]:
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise TrainingError(f"Cannot read the {what} {file}: {error.strerror or error}.") from error
+    return {"path": file.name, "sha256": digest}
 
 
 @contextmanager
@@ -42,7 +53,7 @@ def claimed(folder: Path, state: Mapping[str, Any], *, fresh: bool) -> Iterator[
     """Make the folder this run's own, or refuse what is not its to continue or delete.
 
     Raises TrainingError for another run's folder, one of another configuration, or one in which
-    a training is going on; StoreError where the folder cannot be written.
+    a training is going on; StoreError where the folder cannot be used.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,13 +138,33 @@ def replace_text(file: Path, text: str) -> None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn what the disk can do to a run into an error that names the folder and the way out."""
+    """Turn what the disk can do to a run into an error that names the place and the way out.
+
+    Raises StoreError for a full disk and a folder that is not ours to use, TrainingError for
+    whatever else the system refuses: a file of the base that cannot be read, for one.
+    """
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StoreError(
-            f"Cannot write to {folder}: {'the disk is full' if full else error.strerror or error}. "
-            "What was complete is kept: free some space, or make the folder writable, and run the "
-            "same command again to go on."
+        if error.errno in _FULL:
+            raise StoreError(
+                f"Cannot write to {error.filename or folder}: the disk is full. What was complete "
+                "is kept: free some space and run the same command again to go on."
+            ) from error
+        if error.errno in _CLOSED and _concerns(error, folder):
+            raise StoreError(
+                f"Cannot write to {folder}: {error}. What was complete is kept: make the folder "
+                "yours to read and write and run the same command again, or give another `output`."
+            ) from error
+        raise TrainingError(
+            f"The training in {folder} was stopped by the system: {error}. What was complete is "
+            "kept: when the cause is gone, run the same command again to go on."
         ) from error
+
+
+def _concerns(error: OSError, folder: Path) -> bool:
+    """Whether the trouble is in the folder, or above it where it should be made."""
+    if not isinstance(error.filename, str):
+        return False
+    troubled, ours = Path(error.filename).absolute(), folder.absolute()
+    return troubled.is_relative_to(ours) or ours.is_relative_to(troubled)

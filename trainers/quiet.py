@@ -15,8 +15,11 @@ def quiet_libraries() -> Iterator[None]:
     """No bars, notices or deprecations of the training libraries; our own errors still come.
 
     What matters of it (a NaN, a truncated row, a template that never ends a turn) is checked
-    here and said in our words.
+    here and said in our words. Who debugs evalkit (`--verbose`) hears the libraries too.
     """
+    if logging.getLogger("evalkit").isEnabledFor(logging.DEBUG):
+        yield
+        return
     from transformers.utils import logging as transformers_logging
 
     bars = transformers_logging.is_progress_bar_enabled()

@@ -243,7 +243,7 @@ def _arguments(config: TrainConfig, rows: int, evaluated: bool, folder: Path, st
         gradient_checkpointing=None,  # trl's default; deprecated for the name below
         activation_checkpointing=config.gradient_checkpointing,
         learning_rate=config.learning_rate,
-        lr_scheduler_type=config.schedule,
+        lr_scheduler_type=_scheduler(config),
         warmup_steps=math.ceil(config.warmup * steps),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
@@ -268,11 +268,16 @@ def _arguments(config: TrainConfig, rows: int, evaluated: bool, folder: Path, st
         logging_nan_inf_filter=False,  # a NaN must be seen, to stop at it
         disable_tqdm=True,
         report_to="none",
-        log_level="error",
     )
     # Several GPUs are used through a launcher; one process takes one.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
+
+
+def _scheduler(config: TrainConfig) -> str:
+    """The schedule as transformers names it, whose "constant" ignores the warm-up."""
+    warmed = config.schedule == "constant" and config.warmup > 0
+    return "constant_with_warmup" if warmed else config.schedule
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,11 +38,11 @@ def train(
     with working(verbose=verbose, quiet=quiet, offline=offline) as progress:
         result = train_adapter(recipe, progress=progress, fresh=fresh, offline=offline)
     typer.echo(f"Loss       {_losses(result)}")
-    typer.echo(f"Adapter    {result.adapter}")
-    typer.echo(f"Data card  {result.folder / 'data_card.md'}")
+    typer.echo(f"Adapter    {_from_here(result.adapter)}")
+    typer.echo(f"Data card  {_from_here(result.folder / 'data_card.md')}")
     beside = file.parent / "base.yaml"
-    base = beside if beside.is_file() else "BASE.yaml"
-    typer.echo(f"Compare    {program()} compare {base} {result.tuned}")
+    base = beside if beside.is_file() else Path("BASE.yaml")
+    typer.echo(f"Compare    {program()} compare {_quoted(base, result.tuned)}")
 
 
 def demo(
@@ -71,15 +72,25 @@ def demo(
     tuned = []
     for number, name in enumerate(recipes, start=1):
         sets = _on_another_base(folder / name, model)
-        typer.secho(f"\n[{number}] evalkit train {folder / name}", bold=True)
+        typer.secho(f"\n[{number}] evalkit train {_quoted(folder / name)}", bold=True)
         train(folder / name, sets, fresh, offline, verbose, False)
         tuned.append(_tuned_yaml(folder / name, sets))
     files = [folder / "base.yaml", *tuned]
-    shown = " ".join(map(str, files))
-    typer.secho(f"\n[{len(recipes) + 1}] evalkit compare {shown}", bold=True)
+    typer.secho(f"\n[{len(recipes) + 1}] evalkit compare {_quoted(*files)}", bold=True)
     configs = load_configs(files, [f"model.path={model}"], None, None)
     code = compare_arms(configs, Manner(fresh=fresh, offline=offline, verbose=verbose))
     typer.echo(f"\n`evalkit compare` would end with exit code {code.value} ({MEANING[code]}).")
+
+
+def _quoted(*paths: Path) -> str:
+    """The paths as a shell takes them, from the current folder."""
+    return shlex.join(str(_from_here(path)) for path in paths)
+
+
+def _from_here(path: Path) -> Path:
+    """Relative where it lies below the current folder, else as it was given."""
+    here, full = Path.cwd(), path.absolute()
+    return full.relative_to(here) if full.is_relative_to(here) else path
 
 
 def _losses(result: TrainResult) -> str:

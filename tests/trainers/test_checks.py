@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("transformers")
-from evalkit.errors import StoreError, TrainingError
+from evalkit.errors import ModelError, StoreError, TrainingError
 from tests.trainers.tiny import TEMPLATE, tiny_tokenizer
 from trainers.base import open_encoder
 from trainers.checks import check_examples, check_space, shown_example
@@ -90,6 +90,9 @@ def test_a_model_without_a_chat_template_is_refused_with_the_way_out(
     template.write_text(TEMPLATE)
     given = config.model_copy(update={"chat_template": template})
     assert open_encoder(given, tmp_path / "raw").template == TEMPLATE
+    template.write_bytes("{# größer #}".encode("latin-1"))
+    with pytest.raises(ModelError, match=r"cannot read .*chat\.jinja"):
+        open_encoder(given, tmp_path / "raw")
 
 
 def test_a_disk_too_small_for_the_checkpoints_is_told_before_training(tmp_path: Path) -> None:

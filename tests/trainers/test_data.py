@@ -53,6 +53,10 @@ def test_both_forms_of_a_row_are_read(tmp_path: Path) -> None:
         ('{"messages": [{"role": "bot", "content": "x"}]}', "role 'bot'"),
         ('{"messages": [{"role": "user", "content": "x"}]}', "end with an assistant's turn"),
         ('{"messages": [{"role": "assistant", "content": "x"}]}', "nothing is asked"),
+        ('{"prompt": "a", "completion": "\\ud83d"}', "`completion` holds half of a surrogate pair"),
+        ('{"\\ud83d": "a"}', "its keys are \\ud83d"),
+        ('{"x": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+        ('{"x": ' + "9" * 5_000 + "}", "not valid JSON"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, line: str, reason: str) -> None:
@@ -61,6 +65,24 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, line: str, reason: 
         read_rows(file)
     assert f"{file}:2: " in str(raised.value)
     assert reason in str(raised.value)
+    assert str(raised.value).encode()  # a terminal can print it
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085"])
+def test_a_line_ends_where_json_lines_end_and_nowhere_else(tmp_path: Path, mark: str) -> None:
+    file = tmp_path / "a.jsonl"
+    text = json.dumps({"prompt": "a", "completion": f"b{mark}c"}, ensure_ascii=False)
+    file.write_bytes(f"{text}\r\n{text}\n".encode())
+    rows = read_rows(file)
+    assert [row.line for row in rows] == [1, 2]
+    assert rows[0].messages[1].content == f"b{mark}c"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path) -> None:
+    plain = read_rows(write(tmp_path / "a.jsonl", pair(1)))
+    marked = tmp_path / "b.jsonl"
+    marked.write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.jsonl").read_bytes())
+    assert [row.messages for row in read_rows(marked)] == [row.messages for row in plain]
 
 
 def test_many_bad_rows_are_counted_and_the_first_shown(tmp_path: Path) -> None:

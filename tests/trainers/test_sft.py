@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytest.importorskip("trl")
 pytest.importorskip("bitsandbytes")
@@ -123,7 +124,7 @@ def test_the_adapter_knows_its_base(trained: tuple[TrainConfig, Told], tiny_mode
     made, _ = trained
     record = read_adapter_record(made.folder / "adapter")
     assert record is not None
-    assert record.base == made.model
+    assert record.base == tiny_model.name
     assert record.base_weights == weights_hash(tiny_model)
     assert record.tokenizer
     assert record.template
@@ -176,6 +177,26 @@ def test_no_file_of_a_run_but_its_state_tells_where_the_data_lay(
     made, _ = trained
     for file in made.folder.rglob("*.json"):
         assert str(made.data[0].path.parent) not in file.read_text(), file
+
+
+def test_only_the_tuned_file_and_the_state_tell_where_the_base_lay(
+    trained: tuple[TrainConfig, Told], tiny_model: Path
+) -> None:
+    made, _ = trained
+    files = [each for each in made.folder.rglob("*") if each.is_file()]
+    telling = {each.name for each in files if str(tiny_model).encode() in each.read_bytes()}
+    assert telling <= {"tuned.yaml", "train.json"}
+
+
+def test_an_adapter_and_its_tuned_file_name_the_base_alike(
+    trained: tuple[TrainConfig, Told], tiny_model: Path
+) -> None:
+    made, _ = trained
+    settings = json.loads((made.folder / "adapter" / "adapter_config.json").read_text())
+    tuned = yaml.safe_load((made.folder / "tuned.yaml").read_text())
+    assert settings["base_model_name_or_path"] == tiny_model.name
+    # By the last part of its path a base is known again where there is no record.
+    assert tuned["model"]["path"].rpartition("/")[2] == tiny_model.name
 
 
 def test_a_finished_run_is_not_computed_again(trained: tuple[TrainConfig, Told]) -> None:
@@ -256,6 +277,16 @@ def test_the_same_seed_gives_the_same_adapter_and_another_seed_another(
         train(each)
     first, same, other = (adapter_bytes(each.folder) for each in runs)
     assert first == same != other
+
+
+def test_a_constant_rate_is_warmed_up_too(tiny_model: Path, notes: Path, tmp_path: Path) -> None:
+    given = {"schedule": "constant", "max_steps": 4, "held_out": 0.0}
+    warmed = config(tiny_model, notes, tmp_path / "warmed", warmup=0.5, **given)
+    train(warmed)
+    assert [row["lr"] for row in read_metrics(warmed.folder)] == [0.0, 5e-3, 1e-2, 1e-2]
+    cold = config(tiny_model, notes, tmp_path / "cold", warmup=0.0, **given)
+    train(cold)
+    assert [row["lr"] for row in read_metrics(cold.folder)] == [1e-2] * 4
 
 
 def test_fresh_starts_over(tiny_model: Path, notes: Path, tmp_path: Path) -> None:

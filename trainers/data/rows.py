@@ -47,19 +47,22 @@ def read_rows(path: Path) -> list[Row]:
     Raises TrainingError listing the first mistakes with their lines, or that there is nothing.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
         raise TrainingError(f"There is no training data at {path}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"Cannot read {path} as UTF-8 text: {error}") from error
     rows, mistakes = [], []
-    for number, line in enumerate(lines, start=1):
+    # Not splitlines(): a text may hold U+2028, which JSON does not escape.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             rows.append(Row(messages=_messages(line), file=str(path), line=number))
         except _RowError as wrong:
             mistakes.append(f"{path}:{number}: {wrong}")
+        except RecursionError:
+            mistakes.append(f"{path}:{number}: nested too deeply")
     if mistakes:
         shown = "\n".join(mistakes[:MOST_MISTAKES_SHOWN])
         more = len(mistakes) - MOST_MISTAKES_SHOWN
@@ -79,6 +82,8 @@ def _messages(line: str) -> tuple[Message, ...]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise _RowError(f"not valid JSON: {error.msg} at column {error.colno}") from None
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise _RowError(f"not valid JSON: {error}") from None
     if not isinstance(row, dict):
         raise _RowError(f"expected an object, got {type(row).__name__}")
     if "messages" in row:
@@ -86,7 +91,7 @@ def _messages(line: str) -> tuple[Message, ...]:
     elif "prompt" in row and "completion" in row:
         turns = [*_side(row, "prompt", "user"), *_side(row, "completion", "assistant")]
     else:
-        keys = ", ".join(sorted(map(str, row))) or "none"
+        keys = ", ".join(map(_shown, sorted(row))) or "none"
         raise _RowError(f"needs `messages`, or `prompt` and `completion`; its keys are {keys}")
     if turns[-1].role != "assistant":
         raise _RowError(f"must end with an assistant's turn, ends with {turns[-1].role}'s")
@@ -116,4 +121,11 @@ def _turn(value: Any, key: str) -> Message:
         raise _RowError(f"`{key}` must be text, got {type(content).__name__}")
     if not content.strip():
         raise _RowError(f"`{key}` is empty")
+    if _shown(content) != content:
+        raise _RowError(f"`{key}` holds half of a surrogate pair (\\ud800 to \\udfff): no text")
     return Message(role=cast(Role, role), content=content)
+
+
+def _shown(text: str) -> str:
+    """The text as it can be printed: halves of surrogate pairs are no characters."""
+    return text.encode(errors="backslashreplace").decode()
