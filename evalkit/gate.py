@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Sequence
 
@@ -37,14 +38,8 @@ MEANING: dict[ExitCode, str] = {
 
 def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
     """The verdict on one tuned arm. All suites must pass; missing data fails closed."""
-    infos = {info.name: info for info in comparison.base.suites}
-    unknown = [name for name in gate.suites if name not in infos]
-    if unknown:
-        raise UsageError(
-            f"The gate names {', '.join(map(repr, unknown))}, which the comparison does not hold. "
-            f"It holds: {', '.join(infos)}."
-        )
-    suites = tuple(_decide_suite(comparison, info, gate) for info in infos.values())
+    check_gate(comparison.base.suites, gate)
+    suites = tuple(_decide_suite(comparison, info, gate) for info in comparison.base.suites)
     broken = [check for check in comparison.checks if check.status == "failed"]
     outcomes = [one.outcome for one in suites]
     outcome: Outcome = "pass"
@@ -61,6 +56,34 @@ def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
     )
 
 
+def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
+    """UsageError for a gate that these suites cannot answer; to be asked before the work."""
+    infos = {info.name: info for info in suites}
+    strangers = [name for name in gate.suites if name not in infos]
+    if strangers:
+        raise UsageError(
+            f"gate.suites names {', '.join(map(repr, strangers))}, which is not among the suites: "
+            f"{', '.join(infos)}."
+        )
+    for info in suites:
+        own = gate.suites.get(info.name)
+        _check_metric(info, (own and own.metric) or info.metric)
+
+
+def _check_metric(info: SuiteInfo, name: str) -> None:
+    found = next((metric for metric in info.metrics if metric.name == name), None)
+    if found is None:
+        known = [one.name for one in info.metrics if one.higher_is_better is not None]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else f" It has: {', '.join(known)}."
+        raise UsageError(f"gate.suites: {info.name} has no metric {name!r} to gate.{hint}")
+    if found.higher_is_better is None:
+        raise UsageError(
+            f"gate.suites: {name!r} of {info.name} only describes: more of it is neither better "
+            "nor worse, so it cannot be gated."
+        )
+
+
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The verdict that speaks for several tuned arms: the one hardest to ship."""
     order: list[Outcome] = ["pass", "inconclusive", "fail"]
@@ -74,7 +97,9 @@ def _decide_suite(comparison: Comparison, info: SuiteInfo, gate: GateConfig) -> 
     margins = (own.margin if own else None, gate.margin, info.margin)
     margin = next(value for value in margins if value is not None)
     evaluated = any(info.name == theirs.name for theirs in comparison.tuned.suites)
-    delta = _find_delta(comparison, info, metric) if evaluated else None
+    wanted = (info.name, metric, "")
+    deltas = {(one.suite, one.metric.name, one.slice): one for one in comparison.deltas}
+    delta = deltas.get(wanted) if evaluated else None
 
     def verdict(outcome: Outcome, reason: str, needed: int | None = None) -> SuiteVerdict:
         return SuiteVerdict(
@@ -145,19 +170,6 @@ def _needed(delta: Delta, threshold: float, alpha: float) -> int | None:
         return None
     deviation = delta.standard_error * math.sqrt(delta.n)
     return max(delta.n + 1, paired.samples_needed(deviation, distance, alpha))
-
-
-def _find_delta(comparison: Comparison, info: SuiteInfo, metric: str) -> Delta:
-    for delta in comparison.deltas:
-        if delta.suite == info.name and delta.metric.name == metric and not delta.slice:
-            if delta.metric.higher_is_better is None:
-                raise UsageError(
-                    f"{metric!r} of {info.name} only describes: more of it is neither better nor "
-                    "worse, so it cannot be gated."
-                )
-            return delta
-    known = ", ".join(one.name for one in info.metrics if one.higher_is_better is not None)
-    raise UsageError(f"{info.name} has no metric {metric!r} to gate. It has: {known}.")
 
 
 def _missing_share(comparison: Comparison, info: SuiteInfo, delta: Delta) -> float:

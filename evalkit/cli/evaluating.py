@@ -219,7 +219,8 @@ def _gate(comparison: Comparison, file: Path | None, sets: Sequence[str] | None)
 
 def _evaluate(configs: Sequence[RunConfig], manner: Manner) -> list[Run]:
     """Plan and run; nothing comes back from a dry run, which only shows the plan."""
-    from evalkit.evaluate import evaluate, open_plan
+    from evalkit.evaluate import evaluate, open_plan, open_suites
+    from evalkit.gate import check_gate
     from evalkit.home import home
     from evalkit.store.completions import CompletionStore
     from evalkit.store.runs import check_writable
@@ -230,7 +231,9 @@ def _evaluate(configs: Sequence[RunConfig], manner: Manner) -> list[Run]:
     ):
         if not manner.dry_run:
             check_writable(manner.output)
-        plan = open_plan(configs, offline=manner.offline, progress=progress)
+        suites = open_suites(configs[0])
+        check_gate([suite.info for suite in suites], configs[0].gate)
+        plan = open_plan(configs, suites, offline=manner.offline, progress=progress)
         try:
             if not manner.dry_run:
                 return evaluate(plan, store, manner.output, fresh=manner.fresh, progress=progress)

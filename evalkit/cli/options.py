@@ -8,14 +8,12 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-
-from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.config import RunConfig
@@ -79,8 +77,14 @@ def working(*, verbose: bool, quiet: bool, offline: bool = False) -> Iterator[Pr
         os.environ["TRANSFORMERS_OFFLINE"] = "1"
     if not verbose:
         hush_libraries()
-    with RichProgress(quiet=quiet) as progress:
-        yield progress
+    ours = logging.getLogger("evalkit")
+    before = ours.level
+    ours.setLevel(logging.DEBUG if verbose else before)  # whoever hushes a library asks it
+    try:
+        with RichProgress(quiet=quiet) as progress:
+            yield progress
+    finally:
+        ours.setLevel(before)
 
 
 def hush_libraries() -> None:
@@ -104,24 +108,14 @@ def load_configs(
     if limit is not None:
         overrides.append(f"limit={limit}")
     configs = load_arms(files, overrides)
-    _check_gate(configs[0])
     if suites is None:
         return configs
     names = [name.strip() for name in suites.split(",") if name.strip()]
-    return [_narrowed(apply_overrides(one, [f"suites={names!r}"])) for one in configs]
+    narrowed = [apply_overrides(one, [f"suites={names!r}"]) for one in configs]
+    return [_without(one, set(configs[0].suites) - set(names)) for one in narrowed]
 
 
-def _check_gate(config: RunConfig) -> None:
-    """A gate for a suite that is not evaluated is a slip; better now than after the work."""
-    strangers = [name for name in config.gate.suites if name not in config.suites]
-    if strangers:
-        raise UsageError(
-            f"gate.suites names {', '.join(map(repr, strangers))}, which is not among the suites: "
-            f"{', '.join(config.suites)}."
-        )
-
-
-def _narrowed(config: RunConfig) -> RunConfig:
-    """Without the gates of suites that --suites left out."""
-    kept = {name: one for name, one in config.gate.suites.items() if name in config.suites}
+def _without(config: RunConfig, left_out: Set[str]) -> RunConfig:
+    """Without the gates of suites that --suites left out; a misspelt one stays, to be told."""
+    kept = {name: one for name, one in config.gate.suites.items() if name not in left_out}
     return config.model_copy(update={"gate": config.gate.model_copy(update={"suites": kept})})

@@ -273,7 +273,15 @@ def _scorer_files(folder: Path, told: SuiteConfig) -> list[str]:
     needed = [line.options for line in told.scorers if not line.options.get("optional")]
     options = [value for given in needed for value in given.values()]
     files = [folder / value for value in options if isinstance(value, str)]
-    return [read_text(file) for file in files if file.is_file()]
+    return [read_text(file) for file in files if _is_file(file)]
+
+
+def _is_file(path: Path) -> bool:
+    """False also for what cannot be a path at all, such as a long regular expression."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _fingerprint(parts: Sequence[str]) -> str:
@@ -310,14 +318,21 @@ def _info(
 
 
 def _gated(folder: Path, told: SuiteConfig, metrics: Sequence[Metric]) -> str:
+    """The metric that decides: the suite's word, else the first that can be better or worse."""
     names = [metric.name for metric in metrics]
-    metric = told.metric or names[0]
-    if metric not in names:
+    judged = [metric.name for metric in metrics if metric.higher_is_better is not None]
+    if told.metric is not None and told.metric not in names:
         raise SuiteError(
-            f"{folder / 'suite.yaml'}: metric: {metric!r} is no metric of its scorers, which "
-            f"yield {', '.join(names)}.{near(metric, names)}"
+            f"{folder / 'suite.yaml'}: metric: {told.metric!r} is no metric of its scorers, which "
+            f"yield {', '.join(names)}.{near(told.metric, names)}"
         )
-    return metric
+    if not judged or (told.metric is not None and told.metric not in judged):
+        raise SuiteError(
+            f"{folder / 'suite.yaml'}: metric: {told.metric or names[0]!r} only describes: more of "
+            "it is neither better nor worse, so nothing can be decided by it. "
+            + (f"Name one of {', '.join(judged)}." if judged else "Add a scorer that judges.")
+        )
+    return told.metric or judged[0]
 
 
 def limited(suite: Suite, limit: int | None, seed: int) -> Suite:

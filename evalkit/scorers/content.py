@@ -166,20 +166,25 @@ def _training_texts(context: ScorerContext, training: str, *, optional: bool) ->
 
 def _texts_of(context: ScorerContext, path: Path) -> Iterator[str]:
     """What a model would learn to write, of every row: its answers, not the questions."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path} cannot be read as UTF-8 text: {error}.") from None
+    # Not splitlines(): a text may hold U+2028, which JSON does not escape.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SuiteError(f"{path}, line {number}: not JSON ({error}).") from None
-        text = _answer_of(row)
-        if text is None:
+        answer = _answer_of(row)
+        if answer is None:
             raise SuiteError(
                 f"{path}, line {number}: scorer 'memorisation' of suite {context.suite!r} finds no "
                 "text in it: a row needs `completion`, `text`, or `messages` with an answer."
             )
-        yield text
+        yield answer
 
 
 def _answer_of(row: Any) -> str | None:

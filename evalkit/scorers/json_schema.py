@@ -19,33 +19,43 @@ def json_schema(
     """`json_valid`: the answer parses. `json_fits`: it also satisfies the schema.
 
     The schema (any JSON Schema draft) stands in the suite as `schema`, in a `file` beside it, or
-    in each row's field `schema`, which wins. A code fence around the JSON is allowed; text
-    before or after it is not.
+    in each row's field `schema`, which wins; without any, `json_valid` is all there is. A code
+    fence around the JSON is allowed; text before or after it is not.
     """
+    if file is not None and schema is not None:
+        raise SuiteError(
+            f"Scorer 'json_schema' of suite {context.suite!r} takes `schema` or `file`, not both."
+        )
     common = _read(context, file) if file is not None else schema
     if common is not None:
         _check_schema(context, common, "its schema")
     for sample in context.samples:
         if "schema" in sample.fields:
             _check_schema(context, sample.fields["schema"], f"the schema of sample {sample.id!r}")
-    metrics = (
-        Metric(name="json_fits", kind="binary"),
-        Metric(name="json_valid", kind="binary"),
-    )
+    valid, fits = Metric(name="json_valid", kind="binary"), Metric(name="json_fits", kind="binary")
+    if common is None and not any("schema" in sample.fields for sample in context.samples):
+        return text_scorer("json_schema", (valid,), lambda _, text: (_parsed(text)[0],))
 
     def measure(sample: Sample, text: str) -> tuple[Value, Value]:
         wanted = sample.fields.get("schema", common)
-        try:
-            value = json.loads(unfenced(text.strip()), parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            reason = f"not JSON: {error}"
-            return Value(0.0, reason), Value(0.0, reason)
+        parsed, value = _parsed(text)
         if wanted is None:
-            return Value(None, "no schema"), Value(1.0)
+            return Value(None, "no schema"), parsed
+        if not parsed.value:
+            return parsed, parsed
         mistake = _first_mistake(value, wanted)
-        return Value(float(not mistake), mistake), Value(1.0)
+        return Value(float(not mistake), mistake), parsed
 
-    return text_scorer("json_schema", metrics, measure)
+    return text_scorer("json_schema", (fits, valid), measure)
+
+
+def _parsed(text: str) -> tuple[Value, Any]:
+    """Whether the text is JSON, and what it says."""
+    try:
+        value = json.loads(unfenced(text.strip()), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        return Value(0.0, f"not JSON: {error}"), None
+    return Value(1.0), value
 
 
 def _refuse_constant(name: str) -> None:

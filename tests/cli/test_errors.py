@@ -119,6 +119,20 @@ def test_a_gate_for_a_suite_that_is_not_run_is_found_before_the_work(bench: Benc
     _nothing_written(bench)
 
 
+def test_a_gate_for_a_metric_that_is_not_measured_is_found_before_the_work(bench: Bench) -> None:
+    text = (bench.folder / "base.yaml").read_text()
+    bench.write("base.yaml", text + f"gate: {{suites: {{{SUITE}: {{metric: acuracy}}}}}}\n")
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "--dry-run")
+    _is_one_paragraph(said, 2, "acuracy", "Did you mean 'accuracy'")
+
+
+def test_a_misspelt_gate_is_told_also_when_suites_are_chosen(bench: Bench) -> None:
+    text = (bench.folder / "base.yaml").read_text()
+    bench.write("base.yaml", text + "gate: {suites: {my/capitols: {margin: 0.1}}}\n")
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "--suites", SUITE)
+    _is_one_paragraph(said, 2, "my/capitols")
+
+
 def test_a_folder_that_cannot_be_written_is_found_before_the_work(bench: Bench) -> None:
     bench.write("taken", "a file where the folder should be")
     said = bench.run("compare", "base.yaml", "tuned.yaml", "--output", "taken/runs")

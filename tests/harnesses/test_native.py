@@ -309,6 +309,24 @@ def test_the_gated_metric_must_be_one_of_the_scorers() -> None:
     assert opened().info.metric == "accuracy_char"
 
 
+def test_a_metric_that_only_describes_never_decides() -> None:
+    write(GENERATE.replace("exact_match", "style_features, exact_match"), [{"prompt": "Hi?"}])
+    assert opened().info.metric == "exact_match"
+    write(GENERATE.replace("exact_match", "style_features"), [{"prompt": "Hi?"}])
+    assert "only describes" in complaint()[0]
+    assert complaint()[0].endswith("Add a scorer that judges.")
+    wanted = "scorers: [style_features, exact_match]\nmetric: style.emoji"
+    write(GENERATE.replace("scorers: [exact_match]", wanted), [{"prompt": "Hi?"}])
+    assert complaint()[0].endswith("Name one of exact_match.")
+
+
+def test_an_option_too_long_for_a_path_is_no_path() -> None:
+    pattern = "a" * 300
+    write(GENERATE.replace("exact_match", f"{{name: regex, pattern: {pattern}}}"),
+          [{"prompt": "Hi?", "target": "a"}])  # fmt: skip
+    assert opened().info.metric
+
+
 def test_an_unknown_scorer_names_the_nearest() -> None:
     write(CHOICE.replace("choice_accuracy", "choice_acuracy"), ROWS)
     assert "Did you mean 'choice_accuracy'?" in complaint()[0]

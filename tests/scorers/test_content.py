@@ -107,6 +107,13 @@ def test_training_data_without_texts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(SuiteError, match="line 1: not JSON"):
         build("memorisation", {"training": "bad.jsonl"}, make_context(folder=tmp_path))
+    (tmp_path / "bad.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(SuiteError, match="UTF-8"):
+        build("memorisation", {"training": "bad.jsonl"}, make_context(folder=tmp_path))
+
+
+def test_a_line_separator_inside_a_training_text_does_not_end_its_row(tmp_path: Path) -> None:
+    assert memorisation(tmp_path, {"text": "my tiny\u2028pot"})["longest_overlap"] == 3.0
 
 
 @given(st.lists(st.text("abc", max_size=12), max_size=4), st.text("abc", max_size=12))

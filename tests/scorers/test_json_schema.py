@@ -44,11 +44,22 @@ def test_the_first_mistake_is_told() -> None:
     assert found["json_fits"].reason == "$.name: 1 is not of type 'string'"
 
 
-def test_a_rows_own_schema_wins_and_without_any_only_validity_is_scored() -> None:
+def test_a_rows_own_schema_wins() -> None:
     own = make_sample(schema={"type": "array"})
     assert values(make_scorer("json_schema", schema=CAT), own, "[]")["json_fits"] == 1.0
-    bare = values(make_scorer("json_schema"), make_sample(), "[]")
-    assert bare == {"json_fits": None, "json_valid": 1.0}
+
+
+def test_without_any_schema_validity_is_the_only_metric() -> None:
+    scorer = make_scorer("json_schema")
+    assert [metric.name for metric in scorer.metrics] == ["json_valid"]
+    assert values(scorer, make_sample(), "[]") == {"json_valid": 1.0}
+    assert values(scorer, make_sample(), "[") == {"json_valid": 0.0}
+
+
+@pytest.mark.parametrize("text", ["[]", "["])
+def test_a_row_without_a_schema_among_others_is_not_judged_by_any(text: str) -> None:
+    scorer = make_scorer("json_schema", make_sample(schema={"type": "array"}))
+    assert values(scorer, make_sample(), text)["json_fits"] is None
 
 
 def test_the_schema_can_stand_in_a_file_of_the_suite(tmp_path: Path) -> None:
@@ -59,7 +70,9 @@ def test_the_schema_can_stand_in_a_file_of_the_suite(tmp_path: Path) -> None:
         build("json_schema", {"file": "dog.json"}, make_context(folder=tmp_path))
 
 
-def test_a_schema_that_is_none_is_refused() -> None:
+def test_a_schema_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match="not both"):
+        build("json_schema", {"schema": CAT, "file": "cat.json"}, make_context(folder=tmp_path))
     with pytest.raises(SuiteError, match="is not a JSON Schema"):
         make_scorer("json_schema", schema={"type": "objekt"})
     with pytest.raises(SuiteError, match="'s1' is not a mapping"):
