@@ -83,7 +83,11 @@ class HFEngine:
         self._loaded: Loaded | None = None
         self._tally = Tally()
         given = [c.batch_tokens for c in configs.values() if c.batch_tokens is not None]
-        self._budget = memory.default_budget(placement.device, min(given, default=None))
+        self._budget = memory.default_budget(
+            placement.device,
+            min(given, default=None),
+            memory.cache_bytes(config, placement.dtype),
+        )
         self._rules = generation.rules_of(folder, tokens)
 
     @classmethod

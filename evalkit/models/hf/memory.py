@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,21 +16,41 @@ from evalkit.records import Completion
 
 T = TypeVar("T")
 
+CPU_CACHE = 2 * 2**30
+"""Bytes of keys and values that texts decoded together may occupy on a CPU."""
 
-def default_budget(device: torch.device, batch_tokens: int | None) -> Budget:
+
+def default_budget(device: torch.device, batch_tokens: int | None, cache_bytes: int = 0) -> Budget:
     """Batch sizes for this kind of device; constants, so that a resumed run cuts the same ones.
 
-    On a CPU wider batches than these win nothing when scoring, while decoding still gains.
+    `cache_bytes` is what one token occupies while texts are decoded (0: unknown). On a CPU wider
+    batches than these win nothing when scoring, while decoding gains up to a hundred rows: a
+    product with few rows is bound by reading the weights.
     """
     if device.type == "cpu":
-        scoring, decoding, rows = 8192, 16_384, 32
+        fitting = CPU_CACHE // cache_bytes if cache_bytes else 0
+        scoring, decoding = 8192, min(max(fitting, 16_384), 65_536)
     else:
-        scoring, decoding, rows = 32_768, 131_072, 128
+        scoring, decoding = 32_768, 131_072
     return Budget(
         score_tokens=batch_tokens or scoring,
         decode_tokens=batch_tokens or decoding,
-        decode_rows=rows,
+        decode_rows=128,
     )
+
+
+def cache_bytes(config: Any, dtype: torch.dtype) -> int:
+    """Bytes that keys and values of one token occupy in all layers; 0 where nobody can tell."""
+    inner = getattr(config, "text_config", None) or config
+    layers, width, heads = (
+        getattr(inner, name, None) or 0
+        for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")
+    )
+    if not (layers and width and heads):
+        return 0
+    head = getattr(inner, "head_dim", None) or width // heads
+    groups = getattr(inner, "num_key_value_heads", None) or heads
+    return int(2 * layers * groups * head * dtype.itemsize)
 
 
 def halving(
