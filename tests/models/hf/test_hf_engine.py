@@ -19,7 +19,7 @@ from evalkit.models.base import Prepared
 from evalkit.models.hf import base_identity, open_hf
 from evalkit.models.hf.generation import cut_at
 from evalkit.models.hf.loading import quiet
-from evalkit.models.hf.memory import halving
+from evalkit.models.hf.memory import cache_bytes, default_budget, halving
 from evalkit.models.hf.plan import Budget, common_start, cut, width
 from evalkit.models.hf.scoring import windows
 from evalkit.records import Completion, Decoding, Message, Request
@@ -30,6 +30,7 @@ from tests.models.hf.tiny_models import (
     fuzzed_pairs,
     likelihood,
     make_tokenizer,
+    model_config,
     open_arms,
     rolling,
     writing,
@@ -143,6 +144,28 @@ def test_choices_of_one_prompt_stay_in_one_batch(tiny: Callable[..., Tiny]) -> N
     prepared = open_arms(tiny()).prepare(some_requests()[:12])
     budget = Budget(score_tokens=1, decode_tokens=1, decode_rows=1)
     assert [len(batch) for batch in cut(prepared, ["base"], budget)] == [4, 4, 4]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2", "bloom"])
+def test_a_tokens_share_of_the_cache_is_what_the_model_keeps(architecture: str) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    settings = model_config(architecture, 400)
+    model = AutoModelForCausalLM.from_config(settings).eval()
+    with torch.inference_mode():
+        cache = model(torch.tensor([[5, 6, 7]]), use_cache=True).past_key_values
+    kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    assert 3 * cache_bytes(settings, torch.float32) == kept
+
+
+def test_a_large_model_decodes_fewer_tokens_at_once_on_a_cpu() -> None:
+    import torch
+
+    small, large, unknown = (
+        default_budget(torch.device("cpu"), None, size) for size in (46_080, 524_288, 0)
+    )
+    assert small.decode_tokens > large.decode_tokens == unknown.decode_tokens
 
 
 def test_the_common_start_leaves_each_prompt_a_token() -> None:
