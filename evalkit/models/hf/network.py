@@ -22,7 +22,7 @@ from evalkit.models.hf.plan import Ids, common_start
 HEAD_CHUNK = 512
 """Positions whose logits exist at the same time."""
 
-SHARED_STEP = 16
+SHARED_STEP = 8
 """Common starts are shared in whole steps: none for a few tokens, and the same from batch to batch
 where neighbours happen to agree on a word or two more."""
 
