@@ -27,8 +27,8 @@ _EXIT: dict[Outcome, ExitCode] = {
     "inconclusive": ExitCode.INCONCLUSIVE,
 }
 MEANING: dict[ExitCode, str] = {
-    ExitCode.PASS: "pass: every gated suite is within its margin",
-    ExitCode.FAIL: "fail: at least one gated suite is worse than its margin allows",
+    ExitCode.PASS: "pass: every suite passed its gate",
+    ExitCode.FAIL: "fail: at least one suite did not pass its gate, or a canary failed",
     ExitCode.USAGE: "usage: the command or a configuration file is wrong",
     ExitCode.INCONCLUSIVE: "inconclusive: the samples cannot settle it either way",
     ExitCode.INCOMPLETE: "incomplete: the run could not be completed",
@@ -198,4 +198,4 @@ def _advice(comparison: Comparison, suites: Sequence[SuiteVerdict], broken: list
             for one in open_ones
         ]
         return f"Do not ship {name} yet: {', '.join(asks)} would need more samples to be settled."
-    return f"Ship {name}: every suite is within its margin."
+    return f"Ship {name}: every suite passed its gate."

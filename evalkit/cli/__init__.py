@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Is the fine-tuned model really better than its base? Compare, read, decide.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # drawn boxes would take longer to load than all the rest of --help
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 pass · 1 fail · 2 usage · 3 inconclusive · 4 incomplete · 130 stopped",
 )

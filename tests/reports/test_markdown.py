@@ -24,7 +24,7 @@ def test_the_comment_says_verdict_suites_and_worst_answers() -> None:
     suites = [style_suite(ARMS), coin_suite("chat/answers", {"base": 0.8, "tuned": 0.4})]
     text = report_markdown(*make_verdict(suites, ARMS))
     assert text.startswith("## ❌ Do not ship: tuned against base\n")
-    assert "Exit code 1: at least one gated suite is worse than its margin allows." in text
+    assert "Exit code 1: at least one suite did not pass its gate, or a canary failed." in text
     assert re.search(
         r"^\| chat/answers · accuracy \| 0\.\d{3} \| .* \*\*✗ fail\*\* \|$", text, re.M
     )

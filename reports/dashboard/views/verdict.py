@@ -110,7 +110,11 @@ def _suite_row(comparison: Comparison, one: SuiteVerdict) -> list[object]:
     info, delta = suite_info(comparison, one.suite), one.delta
     title = info.title if info else ""
     name = Markup(f"{tag('b', '', one.suite)}{tag('span', 'ek-small', title)}")
-    why = [reason(one, comparison), Markup("<br>"), tag("span", "ek-muted", margin_text(one))]
+    why = [
+        reason(one, comparison),
+        Markup("<br>"),
+        tag("span", "ek-muted", f"asked: {margin_text(one)}"),
+    ]
     if delta is None:
         return [name, "–", "–", "–", "–", markup.pill(one.outcome), tag("span", "", *why)]
     alone = comparison.unpaired.get(one.suite, ())
