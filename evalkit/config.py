@@ -13,6 +13,13 @@ from evalkit.records import Decoding, Policy
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
+def safe_name(name: str) -> str:
+    """The name, where it can be a folder's name everywhere; raises ValueError."""
+    if not NAME.fullmatch(name):
+        raise ValueError("use letters, digits, '.', '_' and '-', beginning with a letter or digit")
+    return name
+
+
 class Strict(BaseModel):
     """A part of a file a user writes: unknown keys are errors, values never change."""
 
@@ -138,8 +145,4 @@ class RunConfig(Strict):
     @classmethod
     def name_is_safe(cls, name: str) -> str:
         """A run's name becomes a folder's name."""
-        if not NAME.fullmatch(name):
-            raise ValueError(
-                "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
-            )
-        return name
+        return safe_name(name)

@@ -17,9 +17,10 @@ from evalkit import __version__
 from evalkit.errors import TrainingError
 from evalkit.models.hf.tokens import template_hash, tokenizer_hash
 from evalkit.models.weights import AdapterRecord, adapter_hash, write_adapter_record
+from evalkit.store.runs import write_text
 from trainers.config import TrainConfig
 from trainers.data.encode import Encoder
-from trainers.folder import MANIFEST, replace_text
+from trainers.folder import MANIFEST, base_name
 
 ADAPTER = "adapter"
 TUNED = "tuned.yaml"
@@ -45,7 +46,7 @@ def save_adapter(
     (arriving / "README.md").unlink(missing_ok=True)  # peft's unfilled form
     encoder.tokenizer.save_pretrained(arriving)
     record = AdapterRecord(
-        base=_base_name(config),
+        base=base_name(config),
         revision=config.revision,
         base_weights=base_weights,
         tokenizer=tokenizer_hash(encoder.tokenizer),
@@ -65,14 +66,8 @@ def _name_base(file: Path, config: TrainConfig) -> None:
     Only now: to save, peft looks the base up by it, and would ask the hub for a bare name.
     """
     settings = json.loads(file.read_text(encoding="utf-8"))
-    settings["base_model_name_or_path"] = _base_name(config)
+    settings["base_model_name_or_path"] = base_name(config)
     file.write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
-
-
-def _base_name(config: TrainConfig) -> str:
-    """The base as it is known anywhere: its hub id, or the name of its folder alone."""
-    folder = Path(config.model).expanduser()
-    return folder.resolve().name if folder.is_dir() else config.model
 
 
 def _refuse_unchanged(model: Any) -> None:
@@ -92,7 +87,7 @@ def _refuse_unchanged(model: Any) -> None:
 def portable(config: TrainConfig) -> dict[str, Any]:
     """The configuration without this machine's folders."""
     said = config.model_dump(mode="json", exclude={"output"})
-    said["model"] = _base_name(config)
+    said["model"] = base_name(config)
     for file, row in zip(config.data, said["data"], strict=True):
         row["path"] = file.path.name
     if config.chat_template is not None:
@@ -118,7 +113,7 @@ def write_tuned(config: TrainConfig, folder: Path) -> Path:
     text = yaml.safe_dump(
         {"name": config.name, "model": model}, sort_keys=False, allow_unicode=True
     )
-    replace_text(folder / TUNED, text)
+    write_text(folder / TUNED, text)
     return folder / TUNED
 
 
@@ -137,7 +132,7 @@ def write_manifest(
         "versions": versions(),
         **facts,
     }
-    replace_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 
 
 def versions() -> dict[str, str]:

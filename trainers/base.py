@@ -141,3 +141,39 @@ def lora_config(config: TrainConfig) -> Any:
         lora_dropout=config.lora.dropout,
         target_modules=target if isinstance(target, str) else list(target),
     )
+
+
+def check_targets(config: TrainConfig, model: Any) -> None:
+    """Raise TrainingError where a name in `lora.target` is no layer's.
+
+    Where only some are, peft adapts those and passes over the rest in silence.
+    """
+    import torch
+    from transformers.pytorch_utils import Conv1D  # GPT-2's linear layer
+
+    targets = config.lora.target
+    if isinstance(targets, str):
+        return
+    layers = {path: module for path, module in model.named_modules() if _is_adaptable(module)}
+    lost = [
+        target
+        for target in targets
+        if not any(f".{path}".endswith(f".{target}") for path in layers)
+    ]
+    if lost:
+        head = model.get_output_embeddings()
+        linear = dict.fromkeys(
+            path.rpartition(".")[2]
+            for path, module in layers.items()
+            if isinstance(module, (torch.nn.Linear, Conv1D)) and module is not head
+        )
+        raise TrainingError(
+            f"`lora.target` names {', '.join(lost)}, and {config.model} has no such layer. Its "
+            f"linear layers are {', '.join(linear)}; `all-linear` takes them all."
+        )
+
+
+def _is_adaptable(module: Any) -> bool:
+    """Whether it is a layer with a matrix: no block of layers, and no norm."""
+    weight = getattr(module, "weight", None)
+    return not any(module.children()) and (weight is None or weight.dim() > 1)

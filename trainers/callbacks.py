@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 
 from evalkit.errors import TrainingError
 from evalkit.progress import Progress
+from evalkit.store.runs import write_text
 
 METRICS = "metrics.jsonl"
 COMPLETE = "complete"
@@ -43,9 +44,7 @@ def rewind_metrics(folder: Path, step: int) -> float:
     """Forget what happened after `step`, which will happen again; the seconds spent until it."""
     kept = [row for row in read_metrics(folder) if row["step"] <= step] if step else []
     text = "".join(json.dumps(row) + "\n" for row in kept)
-    fresh = folder / f"{METRICS}.new"
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(folder / METRICS)
+    write_text(folder / METRICS, text)
     return float(kept[-1]["seconds"]) if kept else 0.0
 
 

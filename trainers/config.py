@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from evalkit.config import NAME, HubOrFolder, InputPath, Strict
+from evalkit.config import HubOrFolder, InputPath, Strict, safe_name
 
 
 class DataFile(Strict):
@@ -25,7 +25,7 @@ class Lora(Strict):
     r: int = Field(default=16, ge=1, le=1024)
     alpha: int = Field(default=32, ge=1, le=4096)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    target: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    target: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all-linear"
 
 
 class TrainConfig(Strict):
@@ -66,11 +66,7 @@ class TrainConfig(Strict):
     @classmethod
     def name_is_safe(cls, name: str) -> str:
         """The run's name becomes a folder's name and the tuned arm's name."""
-        if not NAME.fullmatch(name):
-            raise ValueError(
-                "use letters, digits, '.', '_' and '-', beginning with a letter or digit"
-            )
-        return name
+        return safe_name(name)
 
     @property
     def folder(self) -> Path:

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import StoreError, TrainingError
+from evalkit.errors import ModelError, StoreError, TrainingError
+from evalkit.models.weights import config_hash
+from evalkit.store.runs import write_text
 from trainers.config import TrainConfig
 
 STATE = "train.json"
@@ -26,18 +28,29 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
-def run_state(config: TrainConfig, base_weights: str) -> dict[str, Any]:
+def run_state(config: TrainConfig, base: Path, base_weights: str) -> dict[str, Any]:
     """All that determines the result; a run may only be continued under an equal one.
 
-    Files count by name and content, not by where they lie. Raises TrainingError for one that
-    cannot be read.
+    Files, and a base in a folder, count by name and content, not by where they lie. Raises
+    TrainingError for one that cannot be read, ModelError for the base's config.json.
     """
     said = config.model_dump(mode="json", exclude=set(_NO_MATTER))
+    said["model"] = base_name(config)
     for file, row in zip(config.data, said["data"], strict=True):
         row.update(_file_state(file.path, "training data"))
     if config.chat_template is not None:
         said["chat_template"] = _file_state(config.chat_template, "chat template")
-    return {"config": said, "base_weights": base_weights}
+    try:
+        settings = config_hash(base, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{base / 'config.json'} cannot be read: {error}") from error
+    return {"config": said, "base_weights": base_weights, "base_config": settings}
+
+
+def base_name(config: TrainConfig) -> str:
+    """The base as it is known anywhere: its hub id, or the name of its folder alone."""
+    folder = Path(config.model).expanduser()
+    return folder.resolve().name if folder.is_dir() else config.model
 
 
 def _file_state(file: Path, what: str) -> dict[str, str]:
@@ -88,7 +101,7 @@ def _empty(folder: Path) -> None:
 def _agree(folder: Path, state: Mapping[str, Any]) -> None:
     file = folder / STATE
     if not file.is_file():
-        replace_text(file, json.dumps(state, indent=2, ensure_ascii=False) + "\n")
+        write_text(file, json.dumps(state, indent=2, ensure_ascii=False) + "\n")
         return
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
@@ -127,13 +140,6 @@ def last_checkpoint(folder: Path, marker: str) -> Path | None:
         else:
             shutil.rmtree(each)
     return whole[max(whole)] if whole else None
-
-
-def replace_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(file)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from trainers.artifacts import (
     write_tuned,
 )
 from trainers.base import (
+    check_targets,
     compute_dtype,
     lora_config,
     open_encoder,
@@ -33,8 +34,8 @@ from trainers.base import (
 from trainers.checks import Checked, check_examples, check_space, shown_example
 from trainers.config import TrainConfig
 from trainers.curve import write_curve
-from trainers.data.card import data_card, write_card
-from trainers.data.encode import Example
+from trainers.data.card import DataCard, data_card, write_card
+from trainers.data.encode import Encoder, Example
 from trainers.data.split import split_files
 from trainers.folder import (
     CHECKPOINTS,
@@ -88,7 +89,7 @@ def train(
     require_packages(config)
     base = find_model(config.model, revision=config.revision, offline=offline, progress=progress)
     base_weights = weights_hash(base)
-    state = run_state(config, base_weights)
+    state = run_state(config, base, base_weights)
     folder = config.folder
     with quiet_libraries(), claimed(folder, state, fresh=fresh), _explained(folder):
         if (folder / MANIFEST).is_file():
@@ -104,21 +105,7 @@ def _train(
 
     started = datetime.now(UTC)
     encoder = open_encoder(config, base)
-    split = split_files(config.data, config.held_out, config.seed)
-    checked = check_examples(split.train, split.held_out, encoder)
-    card = data_card(
-        split,
-        checked.train,
-        checked.held_out,
-        unanswered=checked.unanswered,
-        max_length=config.max_length,
-        seed=config.seed,
-    )
-    write_card(card, folder, config.name)
-    progress.say(shown_example(checked.train[0], encoder.tokenizer))
-    for note in checked.notes:
-        progress.say(note)
-
+    checked, card = _data(config, encoder, folder, progress)
     checkpoint = last_checkpoint(folder, COMPLETE)
     step = int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0
     recorder = Recorder(folder, f"train {config.name}", progress, rewind_metrics(folder, step))
@@ -146,6 +133,27 @@ def _train(
     write_manifest(folder, config, base_weights, {"result": result_row, **times})
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return result
+
+
+def _data(
+    config: TrainConfig, encoder: Encoder, folder: Path, progress: Progress
+) -> tuple[Checked, DataCard]:
+    """The examples, checked and shown to the user, and the card written of them."""
+    split = split_files(config.data, config.held_out, config.seed)
+    checked = check_examples(split.train, split.held_out, encoder)
+    card = data_card(
+        split,
+        checked.train,
+        checked.held_out,
+        unanswered=checked.unanswered,
+        max_length=config.max_length,
+        seed=config.seed,
+    )
+    write_card(card, folder, config.name)
+    progress.say(shown_example(checked.train[0], encoder.tokenizer))
+    for note in checked.notes:
+        progress.say(note)
+    return checked, card
 
 
 _NOT_FACTS = {"folder", "adapter", "tuned", "reused"}  # where it lies, not what came out
@@ -195,8 +203,10 @@ def _trainer(
 
     # Before the adapter is made: its A matrices are random.
     set_seed(config.seed)
+    model = open_model(config, base)
+    check_targets(config, model)
     trainer = AnswerTrainer(
-        model=open_model(config, base),
+        model=model,
         args=_arguments(config, len(checked.train), bool(checked.held_out), folder, step),
         train_dataset=_dataset(checked.train),
         eval_dataset=_dataset(checked.held_out) if checked.held_out else None,

@@ -46,7 +46,7 @@ class Fewshot(Strict):
     @field_validator("file")
     @classmethod
     def inside_the_suite(cls, file: str) -> str:
-        """A suite reads its own folder only."""
+        """The worked examples lie in the suite's folder; a scorer's file may lie anywhere."""
         if Path(file).name != file or file in {"", ".", ".."}:
             raise ValueError("expected the name of a file in the suite's folder")
         return file

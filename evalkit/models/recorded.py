@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from evalkit import jsonl
 from evalkit.config import RecordedModel
 from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
 from evalkit.records import Check, Completion, Request
 
-_SHOWN = 20  # mistakes that are listed before the rest is only counted
 _ROUNDING = 1e-6  # a log-likelihood may be above 0 by this much
 
 Key: TypeAlias = tuple[str, str]
@@ -49,55 +49,34 @@ def open_recorded(arms: Mapping[str, RecordedModel]) -> RecordedEngine:
     """Read the files of all recorded arms; raises ModelError listing every mistake in them."""
     mistakes: list[str] = []
     files = {model.path: read_recording(model.path, mistakes) for model in arms.values()}
-    if len(mistakes) == 1:
-        raise ModelError(mistakes[0])
     if mistakes:
-        lines = [f"{len(mistakes)} mistakes:", *mistakes[:_SHOWN]]
-        if len(mistakes) > _SHOWN:
-            lines.append(f"… and {len(mistakes) - _SHOWN} more")
-        raise ModelError("\n  ".join(lines))
+        raise ModelError(jsonl.listed(mistakes))
     return RecordedEngine({name: files[model.path] for name, model in arms.items()})
 
 
 def read_recording(path: Path, mistakes: list[str]) -> Recording:
     """A file's rows by sample; what is wrong in it is added to `mistakes` as file:line."""
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}.") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ModelError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8.") from None
+        text = jsonl.read_text(path)
+    except jsonl.UnreadableError as error:
+        raise ModelError(str(error)) from None
     rows: dict[Key, Row] = {}
-    for number, line_text in enumerate(text.split("\n"), start=1):
-        if not line_text.strip():
-            continue
+    for number, line in jsonl.numbered_lines(text):
         place = f"{path}:{number}"
         try:
-            key, row = _row(line_text, place)
+            key, row = _row(line, place)
         except ValueError as error:
             mistakes.append(f"{place}: {error}")
             continue
         first = rows.setdefault(key, row)
         if first is not row:
             mistakes.append(f"{place}: {key[1]!r} was recorded before, at {first.place}")
-    return Recording(path=path, digest=hashlib.sha256(data).hexdigest(), rows=rows)
+    return Recording(path=path, digest=hashlib.sha256(text.encode()).hexdigest(), rows=rows)
 
 
 def _row(line: str, place: str) -> tuple[Key, Row]:
     """One line; fields we do not know are the other tool's business. Raises ValueError."""
-    try:
-        value = json.loads(line)
-        json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from None
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair (\\ud800 to \\udfff) is no text") from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError('expected an object such as {"id": "q1", "text": "Paris"}')
+    value = jsonl.parse_object(line, example='{"id": "q1", "text": "Paris"}')
     text, choices = value.get("text"), value.get("choices")
     if (text is None) == (choices is None):
         raise ValueError(f"expected one of 'text' and 'choices'; it has {', '.join(value)}")
@@ -133,7 +112,7 @@ class RecordedEngine:
         self._answers: dict[str, Completion] = {}
 
     def fingerprints(self, arm: str) -> Mapping[str, str]:
-        """The file's own hash determines all its answers."""
+        """The hash of the file's text determines all its answers."""
         recording = self._recordings[arm]
         return {"engine": "recorded/1", "recording": recording.digest}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evalkit import jsonl
 from evalkit.errors import SuiteError
 from evalkit.records import Metric, Sample
 from evalkit.scorers.base import Scorer
@@ -167,18 +167,14 @@ def _training_texts(context: ScorerContext, training: str, *, optional: bool) ->
 def _texts_of(context: ScorerContext, path: Path) -> Iterator[str]:
     """What a model would learn to write, of every row: its answers, not the questions."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path} cannot be read as UTF-8 text: {error}.") from None
-    # Not splitlines(): a text may hold U+2028, which JSON does not escape.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+        text = jsonl.read_text(path)
+    except jsonl.UnreadableError as error:
+        raise SuiteError(str(error)) from None
+    for number, line in jsonl.numbered_lines(text):
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise SuiteError(f"{path}, line {number}: not JSON ({error}).") from None
-        answer = _answer_of(row)
+            answer = _answer_of(jsonl.parse_object(line, half_pairs=True))
+        except ValueError as error:
+            raise SuiteError(f"{path}, line {number}: not JSON as expected: {error}.") from None
         if answer is None:
             raise SuiteError(
                 f"{path}, line {number}: scorer 'memorisation' of suite {context.suite!r} finds no "
@@ -187,9 +183,7 @@ def _texts_of(context: ScorerContext, path: Path) -> Iterator[str]:
         yield answer
 
 
-def _answer_of(row: Any) -> str | None:
-    if not isinstance(row, dict):
-        return None
+def _answer_of(row: Mapping[str, Any]) -> str | None:
     for field in ("completion", "response", "output", "text", "messages"):
         value = row.get(field)
         if isinstance(value, str):

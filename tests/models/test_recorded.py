@@ -140,6 +140,13 @@ def test_keys_follow_the_content_of_the_file(file: Path, tmp_path: Path) -> None
     assert first.fingerprints("base") == copy.fingerprints("base") != other.fingerprints("base")
 
 
+def test_a_byte_order_mark_makes_no_other_recording(file: Path, tmp_path: Path) -> None:
+    row = '{"id": "a", "text": "1\u20282"}'
+    plain, marked = opened(file, row), opened(tmp_path / "marked.jsonl", f"\ufeff{row}")
+    assert answers(marked, ask("a"))[0].text == "1\u20282"
+    assert plain.fingerprints("base") == marked.fingerprints("base")
+
+
 def test_two_arms_read_their_own_files(tmp_path: Path) -> None:
     arms = {}
     for name in ("base", "tuned"):

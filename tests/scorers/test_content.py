@@ -107,6 +107,9 @@ def test_training_data_without_texts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(SuiteError, match="line 1: not JSON"):
         build("memorisation", {"training": "bad.jsonl"}, make_context(folder=tmp_path))
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n["a"]', encoding="utf-8")
+    with pytest.raises(SuiteError, match=r"line 2: .*expected an object, got list"):
+        build("memorisation", {"training": "bad.jsonl"}, make_context(folder=tmp_path))
     (tmp_path / "bad.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(SuiteError, match="UTF-8"):
         build("memorisation", {"training": "bad.jsonl"}, make_context(folder=tmp_path))

@@ -85,6 +85,13 @@ def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path) -> None:
     assert [row.messages for row in read_rows(marked)] == [row.messages for row in plain]
 
 
+def test_a_file_of_another_encoding_is_told_with_the_line(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", pair(1))
+    file.write_bytes(file.read_bytes() + b'{"prompt": "\xe9"}')
+    with pytest.raises(TrainingError, match=r"a\.jsonl:2: not UTF-8 text"):
+        read_rows(file)
+
+
 def test_many_bad_rows_are_counted_and_the_first_shown(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", *["{"] * 13)
     with pytest.raises(TrainingError, match=r"13 of 13 rows(.|\n)*a.jsonl:10(.|\n)*and 3 more"):

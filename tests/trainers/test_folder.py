@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.errors import StoreError, TrainingError
+from evalkit.errors import ModelError, StoreError, TrainingError
 from trainers.config import DataFile, TrainConfig
 from trainers.folder import claimed, run_state, writing
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """What a run's state looks at in a base's folder, the weights aside."""
+    folder = tmp_path / "here" / "some-model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"hidden_size": 64}')
+    return folder
 
 
 @pytest.fixture
@@ -23,34 +32,60 @@ def templated(tmp_path: Path, notes: Path) -> TrainConfig:
 
 
 def test_a_run_is_not_continued_under_another_text_of_its_chat_template(
-    templated: TrainConfig, tmp_path: Path
+    templated: TrainConfig, base: Path, tmp_path: Path
 ) -> None:
     assert templated.chat_template is not None
-    with claimed(tmp_path / "run", run_state(templated, "w"), fresh=False):
+    with claimed(tmp_path / "run", run_state(templated, base, "w"), fresh=False):
         pass
     templated.chat_template.write_text("{{ messages }} ")
     with (
         pytest.raises(TrainingError, match=r"changed: chat_template\.sha256"),
-        claimed(tmp_path / "run", run_state(templated, "w"), fresh=False),
+        claimed(tmp_path / "run", run_state(templated, base, "w"), fresh=False),
     ):
         pass
 
 
-def test_a_chat_template_that_moved_is_the_same(templated: TrainConfig, tmp_path: Path) -> None:
+def test_a_chat_template_that_moved_is_the_same(
+    templated: TrainConfig, base: Path, tmp_path: Path
+) -> None:
     assert templated.chat_template is not None
     (tmp_path / "there").mkdir()
     moved = tmp_path / "there" / "chat.jinja"
     moved.write_bytes(templated.chat_template.read_bytes())
     other = templated.model_copy(update={"chat_template": moved})
-    assert run_state(templated, "w") == run_state(other, "w")
+    assert run_state(templated, base, "w") == run_state(other, base, "w")
 
 
 def test_a_chat_template_that_cannot_be_read_is_named(
-    templated: TrainConfig, tmp_path: Path
+    templated: TrainConfig, base: Path, tmp_path: Path
 ) -> None:
     gone = templated.model_copy(update={"chat_template": tmp_path / "gone.jinja"})
     with pytest.raises(TrainingError, match=r"the chat template .*gone\.jinja: No such file"):
-        run_state(gone, "w")
+        run_state(gone, base, "w")
+
+
+def test_a_base_that_moved_is_the_same_and_one_of_another_configuration_is_not(
+    notes: Path, base: Path, tmp_path: Path
+) -> None:
+    made = TrainConfig(name="x", model=str(base), data=(DataFile(path=notes),))
+    with claimed(tmp_path / "run", run_state(made, base, "w"), fresh=False):
+        pass
+    there = (tmp_path / "here").rename(tmp_path / "there") / base.name
+    moved = made.model_copy(update={"model": str(there)})
+    with claimed(tmp_path / "run", run_state(moved, there, "w"), fresh=False):
+        pass
+    (there / "config.json").write_text('{"hidden_size": 64, "rope_theta": 5.0}')
+    with (
+        pytest.raises(TrainingError, match="changed: base_config"),
+        claimed(tmp_path / "run", run_state(moved, there, "w"), fresh=False),
+    ):
+        pass
+
+
+def test_a_damaged_configuration_of_the_base_is_named(templated: TrainConfig, base: Path) -> None:
+    (base / "config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"config\.json cannot be read"):
+        run_state(templated, base, "w")
 
 
 def test_a_full_disk_is_called_full(tmp_path: Path) -> None:

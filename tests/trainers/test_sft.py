@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 pytest.importorskip("trl")
 pytest.importorskip("bitsandbytes")
@@ -171,7 +172,7 @@ def test_the_data_card_counts_what_was_trained_on(trained: tuple[TrainConfig, To
     assert "| notes.jsonl | 20 |" in (made.folder / "data_card.md").read_text()
 
 
-def test_no_file_of_a_run_but_its_state_tells_where_the_data_lay(
+def test_no_file_of_a_run_tells_where_the_data_lay(
     trained: tuple[TrainConfig, Told],
 ) -> None:
     made, _ = trained
@@ -179,13 +180,13 @@ def test_no_file_of_a_run_but_its_state_tells_where_the_data_lay(
         assert str(made.data[0].path.parent) not in file.read_text(), file
 
 
-def test_only_the_tuned_file_and_the_state_tell_where_the_base_lay(
+def test_only_the_tuned_file_tells_where_the_base_lay(
     trained: tuple[TrainConfig, Told], tiny_model: Path
 ) -> None:
     made, _ = trained
     files = [each for each in made.folder.rglob("*") if each.is_file()]
     telling = {each.name for each in files if str(tiny_model).encode() in each.read_bytes()}
-    assert telling <= {"tuned.yaml", "train.json"}
+    assert telling <= {"tuned.yaml"}
 
 
 def test_an_adapter_and_its_tuned_file_name_the_base_alike(
@@ -333,6 +334,36 @@ def test_training_that_changes_nothing_is_an_error(
     # One step only, and the schedule begins at zero.
     with pytest.raises(TrainingError, match="changed nothing"):
         train(config(tiny_model, notes, tmp_path / "run", max_steps=1))
+
+
+@pytest.mark.parametrize("lost", ["q_prj", "self_atn.q_proj", "mlp", "norm"])
+def test_a_target_that_the_model_has_not_is_told_with_the_layers_it_has(
+    tiny_model: Path, notes: Path, tmp_path: Path, lost: str
+) -> None:
+    made = config(tiny_model, notes, tmp_path / "run", lora=Lora(target=("v_proj", lost)))
+    with pytest.raises(TrainingError) as raised:
+        train(made)
+    assert str(raised.value) == (
+        f"`lora.target` names {lost}, and {tiny_model} has no such layer. Its linear layers are "
+        "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; `all-linear` takes them "
+        "all."
+    )
+
+
+def test_an_empty_list_of_targets_is_no_target() -> None:
+    with pytest.raises(ValidationError, match="at least 1"):
+        Lora(target=())
+
+
+def test_only_the_targets_are_adapted(tiny_model: Path, notes: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    targets = ("self_attn.q_proj", "down_proj")
+    made = config(tiny_model, notes, tmp_path / "run", lora=Lora(target=targets), max_steps=2)
+    weights = load_file(train(made).adapter / "adapter_model.safetensors")
+    assert {name.split(".lora_")[0].rpartition(".")[2] for name in weights} == {
+        "q_proj", "down_proj",
+    }  # fmt: skip
 
 
 def test_an_output_that_cannot_be_written_is_a_clear_error(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from evalkit import jsonl
 from evalkit.errors import TrainingError
 from evalkit.records import Message, Role
 
@@ -37,32 +38,25 @@ class Row:
         return hashlib.sha256(json.dumps(turns, ensure_ascii=False).encode()).hexdigest()
 
 
-class _RowError(ValueError):
-    """A row that cannot be learned from; the message says why."""
-
-
 def read_rows(path: Path) -> list[Row]:
     """The rows of a JSONL file: {prompt, completion} or {messages}; other keys are ignored.
 
     Raises TrainingError listing the first mistakes with their lines, or that there is nothing.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise TrainingError(f"There is no training data at {path}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"Cannot read {path} as UTF-8 text: {error}") from error
+        text = jsonl.read_text(path)
+    except jsonl.MissingFileError:
+        raise TrainingError(f"There is no training data at {path}.") from None
+    except jsonl.UnreadableError as error:
+        raise TrainingError(str(error)) from None
     rows, mistakes = [], []
-    # Not splitlines(): a text may hold U+2028, which JSON does not escape.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, line in jsonl.numbered_lines(text):
         try:
-            rows.append(Row(messages=_messages(line), file=str(path), line=number))
-        except _RowError as wrong:
-            mistakes.append(f"{path}:{number}: {wrong}")
-        except RecursionError:
-            mistakes.append(f"{path}:{number}: nested too deeply")
+            # Only the turns must be text: what else a row holds is not looked at.
+            messages = _messages(jsonl.parse_object(line, half_pairs=True))
+            rows.append(Row(messages=messages, file=str(path), line=number))
+        except ValueError as error:
+            mistakes.append(f"{path}:{number}: {error}")
     if mistakes:
         shown = "\n".join(mistakes[:MOST_MISTAKES_SHOWN])
         more = len(mistakes) - MOST_MISTAKES_SHOWN
@@ -77,26 +71,19 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def _messages(line: str) -> tuple[Message, ...]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise _RowError(f"not valid JSON: {error.msg} at column {error.colno}") from None
-    except ValueError as error:  # an integer of more digits than Python reads
-        raise _RowError(f"not valid JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise _RowError(f"expected an object, got {type(row).__name__}")
+def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    """A row's turns; raises ValueError where it cannot be learned from."""
     if "messages" in row:
         turns = _turns(row["messages"], "messages")
     elif "prompt" in row and "completion" in row:
         turns = [*_side(row, "prompt", "user"), *_side(row, "completion", "assistant")]
     else:
         keys = ", ".join(map(_shown, sorted(row))) or "none"
-        raise _RowError(f"needs `messages`, or `prompt` and `completion`; its keys are {keys}")
+        raise ValueError(f"needs `messages`, or `prompt` and `completion`; its keys are {keys}")
     if turns[-1].role != "assistant":
-        raise _RowError(f"must end with an assistant's turn, ends with {turns[-1].role}'s")
+        raise ValueError(f"must end with an assistant's turn, ends with {turns[-1].role}'s")
     if all(turn.role != "user" for turn in turns):
-        raise _RowError("has no user's turn: nothing is asked")
+        raise ValueError("has no user's turn: nothing is asked")
     return tuple(turns)
 
 
@@ -107,22 +94,22 @@ def _side(row: Mapping[str, Any], key: str, role: Role) -> list[Message]:
 
 def _turns(value: Any, key: str) -> list[Message]:
     if not isinstance(value, list) or not value:
-        raise _RowError(f"`{key}` must be a list of turns, and not empty")
+        raise ValueError(f"`{key}` must be a list of turns, and not empty")
     return [_turn(each, key) for each in value]
 
 
 def _turn(value: Any, key: str) -> Message:
     if not isinstance(value, dict):
-        raise _RowError(f"a turn in `{key}` must be an object, got {type(value).__name__}")
+        raise ValueError(f"a turn in `{key}` must be an object, got {type(value).__name__}")
     role, content = value.get("role"), value.get("content")
     if role not in _ROLES:
-        raise _RowError(f"role {role!r} in `{key}`: use {', '.join(_ROLES)}")
+        raise ValueError(f"role {role!r} in `{key}`: use {', '.join(_ROLES)}")
     if not isinstance(content, str):
-        raise _RowError(f"`{key}` must be text, got {type(content).__name__}")
+        raise ValueError(f"`{key}` must be text, got {type(content).__name__}")
     if not content.strip():
-        raise _RowError(f"`{key}` is empty")
+        raise ValueError(f"`{key}` is empty")
     if _shown(content) != content:
-        raise _RowError(f"`{key}` holds half of a surrogate pair (\\ud800 to \\udfff): no text")
+        raise ValueError(f"`{key}` holds half of a surrogate pair (\\ud800 to \\udfff): no text")
     return Message(role=cast(Role, role), content=content)
 
 
