@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from evalkit.errors import CanaryError
 from evalkit.records import Check, Completion, Pair, Run
 
-_MODEL_KEYS = ("model", "weights", "adapter", "dtype", "quantization")
 _IDENTITY_KEYS = ("kind", "endpoint", "model", "weights", "config", "adapter", "dtype",
                   "quantization", "recording")  # fmt: skip
 
@@ -32,13 +31,12 @@ def check_arms(base: Run, tuned: Run, pairs: Sequence[Pair]) -> tuple[Check, ...
 
 def _different_models(base: Run, tuned: Run) -> Check:
     mine, theirs = base.manifest.fingerprints, tuned.manifest.fingerprints
-    same = all(mine.get(key) == theirs.get(key) for key in _IDENTITY_KEYS)
-    if same and any(mine.get(key) for key in _MODEL_KEYS):
+    changed = [key for key in _IDENTITY_KEYS if mine.get(key) != theirs.get(key)]
+    if not changed and any(mine.get(key) for key in _IDENTITY_KEYS):
         raise CanaryError(
             f"{base.manifest.name!r} and {tuned.manifest.name!r} are the same model: "
             f"{_what_is_same(mine)} in the two files."
         )
-    changed = [key for key in _IDENTITY_KEYS if mine.get(key) != theirs.get(key)]
     risky = [key for key in changed if key in ("dtype", "quantization")]
     if risky:
         names = " and ".join(risky)
@@ -47,11 +45,16 @@ def _different_models(base: Run, tuned: Run) -> Check:
             status="warning",
             message=f"the arms differ in {names} too, so the difference is not the tuning's alone",
         )
+    if not changed:
+        told = "not known: neither run tells which model gave its answers"
+        return Check(name="models differ", status="warning", message=told)
     return Check(name="models differ", status="ok", message=f"they differ in {', '.join(changed)}")
 
 
 def _what_is_same(fingerprints: Mapping[str, str]) -> str:
     """What two arms have in common that must differ, and the keys that say so."""
+    if fingerprints.get("recording"):
+        return "one recording. Check `model.path`"
     if fingerprints.get("endpoint"):
         return "same address, same model name. Check `model.base_url` and `model.model`"
     return "same weights, same adapter, same precision. Check `model.path` and `model.adapter`"

@@ -24,8 +24,8 @@ from evalkit.records import (
     SuiteInfo,
 )
 from evalkit.stats import paired
+from evalkit.store.runs import SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 LEVEL = 0.95
 _FLIPS_KEPT = 12
 

@@ -117,6 +117,26 @@ def test_one_name_on_one_server_is_the_same_model() -> None:
         compare(base, twin)
 
 
+def _recorded(name: str, values: list[float | None], digest: str) -> Run:
+    run = make_run(name, {SUITE: values})
+    told = {"engine": "recorded/1", "recording": digest}
+    return replace(run, manifest=replace(run.manifest, fingerprints=told))
+
+
+def test_one_recording_given_twice_is_the_same_model() -> None:
+    base, twin = _recorded("base", [1.0, 0.0], "ab"), _recorded("twin", [1.0, 0.0], "ab")
+    with pytest.raises(CanaryError, match=r"same model: one recording.*`model\.path`"):
+        compare(base, twin)
+    checks = compare(base, _recorded("tuned", [1.0, 1.0], "cd")).checks
+    assert checks[0].message == "they differ in recording"
+
+
+def test_runs_that_tell_nothing_of_their_models_are_a_warning() -> None:
+    base, tuned = _recorded("base", [1.0, 0.0], ""), _recorded("tuned", [1.0, 1.0], "")
+    check = compare(base, tuned).checks[0]
+    assert (check.status, check.message[:9]) == ("warning", "not known")
+
+
 def test_the_same_weights_in_another_configuration_are_another_model() -> None:
     base, tuned = make_run("base", {SUITE: [1.0, 0.0]}), make_run("long", {SUITE: [1.0, 1.0]})
     changed = {**tuned.manifest.fingerprints, "config": "other rotary scaling"}

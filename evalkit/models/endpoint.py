@@ -104,8 +104,10 @@ class Endpoint:
     _told: bool = False
 
     @property
-    def cost(self) -> float:
-        """In the currency of the configured prices."""
+    def cost(self) -> float | None:
+        """In the currency of the configured prices; None where there are none."""
+        if not (self.config.price_in or self.config.price_out):
+            return None
         spent = self.usage
         millions = spent.tokens_in * self.config.price_in + spent.tokens_out * self.config.price_out
         return millions / 1e6

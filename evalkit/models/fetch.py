@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from importlib.util import find_spec
@@ -81,7 +81,8 @@ def from_hub_cache(model: str, revision: str | None) -> Path | None:
 def from_hub(model: str, revision: str | None, folder: Path, progress: Progress) -> None:
     """Download `model` into `folder`, going on where a killed download stopped.
 
-    Raises FetchError when the hub cannot be reached or has no safetensors of that name.
+    Raises FetchError when the hub cannot be reached or has no safetensors of that name, and when
+    a file is not the one whose SHA-256 the hub tells.
     """
     try:
         from huggingface_hub import HfApi
@@ -104,6 +105,11 @@ def from_hub(model: str, revision: str | None, folder: Path, progress: Progress)
         )
     total = sum(file.size or 0 for file in wanted)
     _download_snapshot(model, info.sha or revision, folder, endpoint, total, progress)
+    # Only of large files (Git LFS) does the hub tell it; those are the weights.
+    told = {file.rfilename: file.lfs.sha256 for file in wanted if file.lfs}
+    _check_arrived(folder, told, f"check {model}", progress)
+    # Not before: it is what lets the next start fetch a damaged file alone.
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
 def _is_wanted(name: str) -> bool:
@@ -154,7 +160,30 @@ def _download_snapshot(
             enable_progress_bars()
     if failures:
         raise FetchError(_hub_reason(failures[0], endpoint)) from failures[0]
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _check_arrived(folder: Path, told: Mapping[str, str], part: str, progress: Progress) -> None:
+    """Compare files with the SHA-256 (hex) told of them; the damaged are deleted and named.
+
+    The hub's own client looks at sizes alone: a byte changed on the way would become a model that
+    answers a little differently.
+    """
+    sizes = {name: (folder / name).stat().st_size for name in told}
+    if sizes:
+        progress.start(part, sum(sizes.values()), unit="B")
+    damaged = []
+    for name, size in sizes.items():
+        with (folder / name).open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != told[name]:
+            (folder / name).unlink()
+            damaged.append(f"{name} has SHA-256 {found}, the hub says {told[name]}")
+        progress.advance(part, size)
+    if damaged:
+        raise FetchError(
+            f"{'; '.join(damaged)}: damaged on the way and deleted, so that the same command "
+            "fetches it anew (where that does not help, ask whoever keeps the mirror or proxy)"
+        )
 
 
 def _hub_reason(error: Exception, endpoint: str | None) -> str:

@@ -45,6 +45,7 @@ class OpenAIEngine:
         self.arms = tuple(endpoints)
         self._endpoints = dict(endpoints)
         self._to_score: dict[str, dict[str, None]] = {name: {} for name in endpoints}
+        self._writers: set[str] = set()
         self._exhausted: set[str] = set()
         self._lengths: dict[tuple[str, str], asyncio.Task[int]] = {}
         self._runner: asyncio.Runner | None = None
@@ -54,9 +55,20 @@ class OpenAIEngine:
         endpoint = self._endpoints[arm]
         return {"engine": VERSION, "endpoint": endpoint.url, "model": endpoint.config.model}
 
-    def checks(self, _arm: str, /) -> tuple[Check, ...]:
-        """None: an endpoint tells nothing of the model behind it."""
-        return ()
+    def checks(self, arm: str, /) -> tuple[Check, ...]:
+        """Whether the texts were decoded as asked; of the model itself an endpoint tells nothing.
+
+        Known once a request was refused: where all answers were stored before, it is not.
+        """
+        endpoint = self._endpoints[arm]
+        if endpoint.dialect.temperature or arm not in self._writers:
+            return ()
+        told = (
+            f"{arm}: {endpoint.url} takes no temperature for {endpoint.config.model!r}, so its "
+            "texts were sampled by the server's own default and not as `decoding` says; another "
+            "run may get others"
+        )
+        return (Check(name="decoding as asked", status="warning", message=told),)
 
     def prepare(self, requests: Sequence[Request]) -> list[Prepared]:
         """Key the requests; raises ModelError for those that no endpoint can answer."""
@@ -77,6 +89,8 @@ class OpenAIEngine:
         for request in requests:
             if request.kind == "loglikelihood":
                 self._to_score[request.arm][request.suite] = None
+            else:
+                self._writers.add(request.arm)
         return [self._prepared(request) for request in requests]
 
     def _prepared(self, request: Request) -> Prepared:
@@ -191,15 +205,15 @@ class OpenAIEngine:
                 )
 
     def measures(self, arm: str, /) -> Mapping[str, float]:
-        """Requests, repeats, tokens and cost of this arm so far."""
-        spent = self._endpoints[arm].usage
-        return {
+        """Requests, repeats, tokens and, where prices are known, cost of this arm so far."""
+        spent, cost = self._endpoints[arm].usage, self._endpoints[arm].cost
+        measured = {
             "requests": float(spent.requests),
             "retries": float(spent.retries),
             "tokens_in": float(spent.tokens_in),
             "tokens_out": float(spent.tokens_out),
-            "cost": self._endpoints[arm].cost,
         }
+        return measured if cost is None else {**measured, "cost": cost}
 
     def close(self) -> None:
         """Close the connections; closing twice is harmless."""

@@ -24,6 +24,10 @@ _FROM_REQUEST = ("key", "prompt_text", "prompt_hash", "prompt_start", "truncated
 _LOOKUP = 500  # SQLite's limit of variables in one statement is 999 in old builds
 
 
+class _DamagedRow(Exception):  # noqa: N818  (turned into a StoreError that names the file)
+    """A row that holds no completion."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSize:
     """What `evalkit cache stats` shows; bytes include SQLite's write-ahead log."""
@@ -111,7 +115,7 @@ class CompletionStore:
     def _explained(self, done: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, zlib.error, json.JSONDecodeError) as error:
+        except (sqlite3.Error, OSError, _DamagedRow) as error:
             raise StoreError(_explain(self.path, done, error)) from error
 
 
@@ -142,7 +146,11 @@ def _encode(completion: Completion) -> bytes:
 
 
 def _decode(key: str, body: bytes) -> Completion:
-    fields: dict[str, Any] = json.loads(zlib.decompress(body))
-    fields["token_ids"] = tuple(fields["token_ids"])
-    fields["logprobs"] = tuple(fields["logprobs"])
-    return Completion(key=key, **fields)
+    try:
+        fields: dict[str, Any] = json.loads(zlib.decompress(body))
+        fields["token_ids"] = tuple(fields["token_ids"])
+        fields["logprobs"] = tuple(fields["logprobs"])
+        return Completion(key=key, **fields)
+    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise _DamagedRow(f"the row {key[:12]} holds no completion ({what})") from error

@@ -12,14 +12,14 @@ import json
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from evalkit.errors import StoreError
 from evalkit.records import (
@@ -36,6 +36,7 @@ from evalkit.records import (
 
 _Record = TypeVar("_Record")
 SCHEMA_VERSION = 1
+"""Of the run folder's files and of comparison.json; raised when a field changes its meaning."""
 MANIFEST = "manifest.json"
 COMPARISON = "comparison.json"
 
@@ -120,7 +121,10 @@ def check_writable(folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a complete run; StoreError tells an unfinished run from a wrong folder."""
+    """The manifest of a complete run.
+
+    StoreError tells an unfinished run from a wrong folder, a damaged file and a newer format.
+    """
     file = folder / MANIFEST
     if not file.is_file():
         state = "holds an unfinished run" if folder.is_dir() else "does not exist"
@@ -166,11 +170,6 @@ def join_rows(
     )
 
 
-def find_runs(root: Path) -> list[Path]:
-    """Folders of complete runs below `root`, by name."""
-    return sorted(file.parent for file in root.glob(f"**/{MANIFEST}") if _is_run(file.parent))
-
-
 def write_comparisons(folder: Path, comparisons: Sequence[Comparison]) -> Path:
     """Write comparison.json: one comparison for each tuned arm."""
     try:
@@ -183,14 +182,19 @@ def write_comparisons(folder: Path, comparisons: Sequence[Comparison]) -> Path:
 
 
 def read_comparisons(path: Path) -> tuple[Comparison, ...]:
-    """Read comparison.json, from the file or the folder that holds it."""
+    """Read comparison.json, from the file or the folder that holds it.
+
+    StoreError where there is none, it is damaged, or a newer evalkit wrote it.
+    """
     file = path / COMPARISON if path.is_dir() else path
     if not file.is_file():
         raise StoreError(f"No {COMPARISON} in {path}. Make one with `evalkit compare`.")
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))["comparisons"]
+        for row in rows:
+            _refuse_newer(file, row, row.get("base"), row.get("tuned"))
         return TypeAdapter(tuple[Comparison, ...]).validate_python(rows)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{file} is not a comparison written by evalkit: {error}") from error
 
 
@@ -201,11 +205,25 @@ def to_json(record: object) -> str:
 
 
 def from_json(file: Path, kind: type[_Record]) -> _Record:
-    """Read one record back; StoreError where the file does not fit it."""
+    """Read one record back; StoreError where the file does not fit it, or is too new to."""
     try:
-        return TypeAdapter(kind).validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
+        row = json.loads(file.read_bytes())
+        _refuse_newer(file, row)
+        return TypeAdapter(kind).validate_python(row)
+    except (OSError, ValueError) as error:
         raise StoreError(f"{file} cannot be read as a {kind.__name__}: {error}") from error
+
+
+def _refuse_newer(file: Path, *rows: object) -> None:
+    """Before the fields are looked at: those of a newer format may have another meaning."""
+    for row in rows:
+        version = row.get("schema_version") if isinstance(row, Mapping) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{file} was written by a newer evalkit: its format is version {version}, and "
+                f"this evalkit reads up to version {SCHEMA_VERSION}. Update it (`pip install "
+                "--upgrade evalkit-compare`), or make the file again with this one."
+            )
 
 
 def write_text(file: Path, text: str) -> None:
@@ -213,10 +231,6 @@ def write_text(file: Path, text: str) -> None:
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")
     draft.replace(file)
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / "results.parquet").is_file()
 
 
 def _write_parquet(file: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:

@@ -208,6 +208,12 @@ def test_turns_go_to_the_chat_and_the_answer_comes_back(serve: Any, engine: Any)
     assert headers["authorization"] == f"Bearer {KEY}"
 
 
+def test_of_an_endpoint_that_decodes_as_asked_nothing_is_warned(serve: Any, engine: Any) -> None:
+    opened = engine(serve(lambda *_: chat()).url)
+    answers(opened, [ask()])
+    assert opened.checks("base") == ()
+
+
 def test_a_text_goes_to_completions_and_sampling_is_passed_on(serve: Any, engine: Any) -> None:
     server = serve(completions)
     decoding = Decoding(max_new_tokens=2, temperature=0.7, top_p=0.9, seed=5)
@@ -324,7 +330,7 @@ def test_server_errors_are_asked_again_with_growing_pauses(serve: Any, engine: A
     opened = engine(server.url)
     assert answers(opened, [ask()])[0].text == "Hello."
     assert opened.measures("base") == {
-        "requests": 4.0, "retries": 3.0, "tokens_in": 5.0, "tokens_out": 2.0, "cost": 0.0,
+        "requests": 4.0, "retries": 3.0, "tokens_in": 5.0, "tokens_out": 2.0,
     }  # fmt: skip
 
 
@@ -497,6 +503,9 @@ def test_models_that_take_no_temperature_are_asked_without_and_it_is_told_once(
     assert len(ear.heard) == 1
     assert "greedy decoding could not be asked for" in ear.heard[0]
     assert opened.measures("base")["retries"] == 0
+    (check,) = opened.checks("base")
+    assert (check.name, check.status) == ("decoding as asked", "warning")
+    assert f"base: {server.url} takes no temperature for 'tiny'" in check.message
 
 
 def test_a_server_that_is_never_content_is_not_asked_for_ever(serve: Any, engine: Any) -> None:
@@ -523,7 +532,9 @@ def test_choices_are_scored_where_no_temperature_is_taken(serve: Any, engine: An
 
     server = serve(strict)
     request = ask(prompt="Q: What barks? ", kind="loglikelihood", continuation="a dog")
-    assert answers(engine(server.url, max_retries=0), [request])[0].logprobs == (-2.0, -4.0)
+    opened = engine(server.url, max_retries=0)
+    assert answers(opened, [request])[0].logprobs == (-2.0, -4.0)
+    assert opened.checks("base") == (), "no text was sampled"
 
 
 def test_the_rate_is_kept(serve: Any, engine: Any) -> None:
@@ -540,6 +551,12 @@ def test_usage_and_cost_are_counted(serve: Any, engine: Any) -> None:
     measured = opened.measures("base")
     assert (measured["tokens_in"], measured["tokens_out"]) == (50.0, 20.0)
     assert measured["cost"] == pytest.approx(50 * 2e-6 + 20 * 10e-6)
+
+
+def test_without_prices_there_is_no_cost_rather_than_none_to_pay(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: chat())
+    assert "cost" not in engine(server.url).measures("base")
+    assert engine(server.url, price_out=10.0).measures("base")["cost"] == 0.0
 
 
 def test_each_arm_is_counted_by_itself(serve: Any) -> None:

@@ -44,12 +44,24 @@ def write_model(folder: Path, value: float = 1.0) -> Path:
     return folder
 
 
+def sibling(file: Path) -> dict[str, object]:
+    """What the hub tells of a file; of weights, which lie in Git LFS, the SHA-256 too."""
+    size = file.stat().st_size
+    told: dict[str, object] = {"rfilename": file.name, "size": size}
+    if file.suffix == ".safetensors":
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        told["lfs"] = {"size": size, "sha256": sha256, "pointerSize": 134}
+    return told
+
+
 class Hub(ThreadingHTTPServer):
     """Enough of the hub's HTTP interface to serve one repository, with a count of what it sent."""
 
     def __init__(self, model: str, folder: Path) -> None:
         self.model, self.folder = model, folder
         self.sent: list[str] = []
+        self.spoils: set[str] = set()
+        """Files that arrive with a byte changed, at their true size."""
         super().__init__(("127.0.0.1", 0), HubHandler)
 
     @property
@@ -64,8 +76,8 @@ class HubHandler(BaseHTTPRequestHandler):
         path, hub = urlparse(self.path).path, self.server
         files = sorted(hub.folder.iterdir())
         if path in (f"/api/models/{hub.model}", f"/api/models/{hub.model}/revision/v2"):
-            siblings = [{"rfilename": f.name, "size": f.stat().st_size} for f in files]
-            self.reply_json({"id": hub.model, "sha": COMMIT, "siblings": siblings})
+            told = {"id": hub.model, "sha": COMMIT, "siblings": [sibling(f) for f in files]}
+            self.reply_json(told)
         elif path == f"/api/models/{hub.model}/tree/{COMMIT}":
             self.reply_json(
                 [
@@ -74,8 +86,12 @@ class HubHandler(BaseHTTPRequestHandler):
                 ]
             )
         elif path.startswith(f"/{hub.model}/resolve/{COMMIT}/"):
-            body = (hub.folder / Path(path).name).read_bytes()
-            self.reply(body, {"X-Repo-Commit": COMMIT, "ETag": hashlib.sha1(body).hexdigest()})
+            name = Path(path).name
+            body = (hub.folder / name).read_bytes()
+            etag = hashlib.sha1(body).hexdigest()
+            if name in hub.spoils:
+                body = body[:-1] + bytes([body[-1] ^ 1])
+            self.reply(body, {"X-Repo-Commit": COMMIT, "ETag": etag})
         else:
             self.send_error(404)
 
@@ -179,6 +195,19 @@ def test_a_model_comes_from_the_hub_and_is_then_kept(hub: Hub, tmp_path: Path) -
     hub.sent.clear()
     assert find_model("tiny/llama") == found
     assert hub.sent == []
+
+
+def test_weights_that_arrive_damaged_are_not_used_and_fetched_again(
+    hub: Hub, tmp_path: Path
+) -> None:
+    hub.spoils = {"model.safetensors"}
+    with pytest.raises(ModelError, match=r"model\.safetensors has SHA-256 .*damaged on the way"):
+        find_model("tiny/llama")
+    assert not (tmp_path / "home" / "models" / "tiny--llama").exists()
+    hub.spoils, hub.sent = set(), []
+    assert weights_hash(find_model("tiny/llama")) == weights_hash(hub.folder)
+    fetched = [Path(path).name for path in hub.sent if "/resolve/" in path]
+    assert fetched == ["model.safetensors"]
 
 
 def test_the_code_of_a_model_is_fetched_with_it(hub: Hub) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -70,12 +71,24 @@ def test_a_damaged_file_is_an_error_that_says_what_to_do(tmp_path: Path) -> None
         CompletionStore(path)
 
 
-def test_a_damaged_row_is_an_error_not_a_crash(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\0\xff",
+        zlib.compress(b"{"),
+        zlib.compress(b"\xff"),
+        zlib.compress(b"[]"),
+        zlib.compress(b'{"text": "no tokens"}'),
+        zlib.compress(b'{"token_ids": null, "logprobs": []}'),
+        zlib.compress(b'{"token_ids": [], "logprobs": [], "mood": "glad"}'),
+    ],
+)
+def test_a_damaged_row_is_an_error_not_a_crash(tmp_path: Path, body: bytes) -> None:
     path = tmp_path / "c.sqlite"
     with CompletionStore(path) as store:
         store.put([_completion("a")])
-        store._db.execute("UPDATE completion SET body = x'00ff'")
-        with pytest.raises(StoreError, match="damaged"):
+        store._db.execute("UPDATE completion SET body = ?", (body,))
+        with pytest.raises(StoreError, match=r"the row a holds no completion .*Move it away"):
             store.get(["a"])
 
 

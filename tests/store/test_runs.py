@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from evalkit.errors import StoreError
 from evalkit.records import Message
 from evalkit.store.runs import (
     check_writable,
-    find_runs,
     read_comparisons,
     read_manifest,
     read_run,
@@ -32,7 +32,6 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     again = read_run(tmp_path / "r")
     assert again == written
     assert again.results[2].scores[0].value is None
-    assert find_runs(tmp_path) == [tmp_path / "r"]
 
 
 def test_equal_results_are_equal_bytes_whatever_the_times(tmp_path: Path) -> None:
@@ -54,7 +53,6 @@ def test_a_run_without_a_manifest_is_unfinished(tmp_path: Path) -> None:
         read_run(tmp_path / "r")
     with pytest.raises(StoreError, match="does not exist"):
         read_manifest(tmp_path / "elsewhere")
-    assert find_runs(tmp_path) == []
 
 
 def test_a_damaged_run_says_which_folder(tmp_path: Path) -> None:
@@ -80,6 +78,26 @@ def test_a_comparison_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         read_comparisons(tmp_path)
     with pytest.raises(StoreError, match="Make one with"):
         read_comparisons(tmp_path / "none")
+
+
+def test_a_run_of_a_newer_evalkit_is_refused_and_not_half_understood(tmp_path: Path) -> None:
+    write_run(tmp_path / "r", RUN.manifest, RUN.results)
+    file = tmp_path / "r" / "manifest.json"
+    file.write_text('{"schema_version": 2, "fields": "of another shape"}')
+    with pytest.raises(StoreError, match=r"newer evalkit: its format is version 2.*upgrade"):
+        read_run(tmp_path / "r")
+
+
+@pytest.mark.parametrize("part", ["comparison", "base", "tuned"])
+def test_a_comparison_with_a_part_of_a_newer_evalkit_is_refused(tmp_path: Path, part: str) -> None:
+    tuned = make_run("tuned", {"knowledge/tiny": [1.0, 1.0, 0.0]}, adapter="a")
+    file = write_comparisons(tmp_path, [compare(RUN, tuned)])
+    document = json.loads(file.read_text())
+    row = document["comparisons"][0]
+    (row if part == "comparison" else row[part])["schema_version"] = 2
+    file.write_text(json.dumps(document))
+    with pytest.raises(StoreError, match=r"newer evalkit: its format is version 2.*upgrade"):
+        read_comparisons(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
