@@ -12,7 +12,7 @@ from importlib import metadata
 import psutil
 
 from evalkit import __version__
-from evalkit.errors import StoreError
+from evalkit.errors import StoreError, pip
 from evalkit.home import home
 from evalkit.records import Check, CheckStatus
 from evalkit.store.runs import check_writable
@@ -59,8 +59,9 @@ def _folder() -> Check:
     folder = home()
     try:
         check_writable(folder)
-    except StoreError as error:
-        return Check(name="EVALKIT_HOME", status="failed", message=str(error))
+    except StoreError:
+        told = f"{folder} cannot be written: set EVALKIT_HOME to a folder that can be written"
+        return Check(name="EVALKIT_HOME", status="failed", message=told)
     free = shutil.disk_usage(folder).free / 2**30
     status: CheckStatus = "ok" if free > 5 else "warning"
     return Check(name="EVALKIT_HOME", status=status, message=f"{folder}, {free:.0f} GiB free")
@@ -72,7 +73,7 @@ def _extra(extra: str, packages: tuple[str, ...]) -> Check:
         return Check(
             name=f"[{extra}]",
             status="warning",
-            message=f"{', '.join(missing)} not installed: pip install 'evalkit-compare[{extra}]'",
+            message=f"{', '.join(missing)} not installed: {pip(extra)}",
         )
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     return Check(name=f"[{extra}]", status="ok", message=versions)

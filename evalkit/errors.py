@@ -54,9 +54,13 @@ class MissingExtraError(UsageError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(
-            f"{what} needs packages that are not installed. "
-            f"Install them with: pip install 'evalkit-compare[{extra}]'"
+            f"{what} needs packages that are not installed. Install them with: {pip(extra)}"
         )
+
+
+def pip(extra: str) -> str:
+    """The command that installs an extra, for whoever has the package or the repository."""
+    return f"pip install 'evalkit-compare[{extra}]', or pip install '.[{extra}]' in a checkout"
 
 
 class RunError(EvalkitError):

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import assert_never
 
 import evalkit
-from evalkit.config import RunConfig
-from evalkit.errors import ModelError
+from evalkit.config import RunConfig, SuiteGate
+from evalkit.errors import ModelError, SuiteError
 from evalkit.harnesses.base import Suite
 from evalkit.harnesses.native import limited, open_suite
 from evalkit.models.base import Engine, Prepared
@@ -100,8 +100,32 @@ class Plan:
 
 
 def open_suites(config: RunConfig) -> list[Suite]:
-    """The suites of a comparison, which are the base's, each with its limit."""
-    return [limited(open_suite(name, config), config.limit, config.seed) for name in config.suites]
+    """The suites of a comparison, which are the base's, each with its limit and its gated metric.
+
+    Raises one SuiteError with what is wrong in any of them.
+    """
+    suites, mistakes = [], []
+    for name in config.suites:
+        try:
+            suite = limited(open_suite(name, config), config.limit, config.seed)
+        except SuiteError as error:
+            mistakes.append(str(error))
+        else:
+            suites.append(_gated(suite, config.gate.suites.get(name)))
+    if mistakes:
+        raise SuiteError("\n".join(dict.fromkeys(mistakes)))
+    return suites
+
+
+def _gated(suite: Suite, gate: SuiteGate | None) -> Suite:
+    """The suite with the metric its gate names: what is decided is what is to be explained.
+
+    A metric it does not have is left for `check_gate` to refuse.
+    """
+    wanted = gate.metric if gate is not None else None
+    if wanted is None or wanted not in {metric.name for metric in suite.info.metrics}:
+        return suite
+    return replace(suite, info=replace(suite.info, metric=wanted))
 
 
 def open_plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from scipy import stats
 
@@ -57,28 +57,31 @@ def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
 
 
 def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
-    """UsageError for a gate that these suites cannot answer; to be asked before the work."""
+    """UsageError with all that these suites cannot answer; to be asked before the work."""
     infos = {info.name: info for info in suites}
     strangers = [name for name in gate.suites if name not in infos]
+    mistakes = []
     if strangers:
-        raise UsageError(
-            f"gate.suites names {', '.join(map(repr, strangers))}, which is not among the suites: "
-            f"{', '.join(infos)}."
+        names, are = ", ".join(map(repr, strangers)), "is" if len(strangers) == 1 else "are"
+        mistakes.append(
+            f"gate.suites names {names}, which {are} not among the suites: {', '.join(infos)}."
         )
     for info in suites:
         own = gate.suites.get(info.name)
-        _check_metric(info, (own and own.metric) or info.metric)
+        mistakes += _metric_mistakes(info, (own and own.metric) or info.metric)
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
 
 
-def _check_metric(info: SuiteInfo, name: str) -> None:
+def _metric_mistakes(info: SuiteInfo, name: str) -> Iterator[str]:
     found = next((metric for metric in info.metrics if metric.name == name), None)
     if found is None:
         known = [one.name for one in info.metrics if one.higher_is_better is not None]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else f" It has: {', '.join(known)}."
-        raise UsageError(f"gate.suites: {info.name} has no metric {name!r} to gate.{hint}")
-    if found.higher_is_better is None:
-        raise UsageError(
+        yield f"gate.suites: {info.name} has no metric {name!r} to gate.{hint}"
+    elif found.higher_is_better is None:
+        yield (
             f"gate.suites: {name!r} of {info.name} only describes: more of it is neither better "
             "nor worse, so it cannot be gated."
         )

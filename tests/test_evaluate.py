@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from evalkit.compare import compare
-from evalkit.config import RecordedModel, RunConfig
-from evalkit.errors import ModelError
+from evalkit.config import GateConfig, RecordedModel, RunConfig, SuiteGate
+from evalkit.errors import ModelError, SuiteError, UsageError
 from evalkit.evaluate import evaluate, make_plan, open_plan, open_suites
+from evalkit.gate import check_gate, decide
 from evalkit.harnesses.native import open_suite
 from evalkit.models.base import Engine, Prepared
 from evalkit.records import Check, Completion, Request
@@ -105,6 +106,44 @@ def test_two_recorded_models_become_a_comparison(suites: Path) -> None:
     delta = compare(*runs).deltas[0]
     assert (delta.base, delta.tuned, delta.gained, delta.lost) == (0.5, 1.0, 2, 0)
     assert (suites / "runs" / runs[0].manifest.run_id / "manifest.json").is_file()
+
+
+def test_slices_and_flips_are_of_the_metric_that_the_gate_names(suites: Path) -> None:
+    folder = suites / "suites" / SUITE
+    text = (folder / "suite.yaml").read_text()
+    told = text.replace("[contains]", "[contains, exact_match]") + "slices: [country]\n"
+    (folder / "suite.yaml").write_text(told)
+    gate = GateConfig(suites={SUITE: SuiteGate(metric="exact_match")})
+    wordy = {"c0": "It is Paris", "c1": "Tokyo", "c2": "Lima", "c3": "Nairobi"}
+    base = _arm(suites, "base", wordy).model_copy(update={"gate": gate})
+    tuned = _arm(suites, "tuned", {**wordy, "c0": "Paris"}).model_copy(update={"gate": gate})
+    with CompletionStore(suites / "c.sqlite") as store:
+        opened = open_suites(base)
+        check_gate([suite.info for suite in opened], gate)
+        comparison = compare(*evaluate(open_plan([base, tuned], opened), store, suites / "runs"))
+    assert [(flip.metric, flip.sample_id) for flip in comparison.flips] == [("exact_match", "c0")]
+    sliced = {delta.metric.name for delta in comparison.deltas if delta.slice}
+    assert sliced == {"exact_match"}
+    (verdict,) = decide(comparison, gate).suites
+    assert verdict.delta is not None
+    assert (verdict.delta.metric.name, verdict.delta.gained) == ("exact_match", 1)
+
+
+def test_a_gated_metric_the_suite_lacks_is_refused_with_the_nearest(suites: Path) -> None:
+    gate = GateConfig(suites={SUITE: SuiteGate(metric="contain")})
+    config = _arm(suites, "base", {}).model_copy(update={"gate": gate})
+    with pytest.raises(UsageError, match="Did you mean 'contains'"):
+        check_gate([suite.info for suite in open_suites(config)], gate)
+
+
+def test_all_wrong_suites_are_told_at_once(suites: Path) -> None:
+    config = _arm(suites, "base", {})
+    wrong = config.model_copy(update={"suites": ("my/capitls", SUITE, "lm_eval:boolq")})
+    with pytest.raises(SuiteError) as caught:
+        open_suites(wrong)
+    first, second = str(caught.value).splitlines()
+    assert "Did you mean 'my/capitals'?" in first
+    assert "lm_eval:boolq" in second
 
 
 def test_what_is_stored_is_not_computed_again(suites: Path) -> None:

@@ -129,6 +129,16 @@ def test_a_gate_for_an_unknown_suite_or_metric_is_a_mistake() -> None:
         decide(comparison, GateConfig(suites={SUITE: SuiteGate(metric="acc")}))
 
 
+def test_all_that_is_wrong_in_a_gate_is_told_at_once() -> None:
+    gates = {"a/b": SuiteGate(), "c/d": SuiteGate(), SUITE: SuiteGate(metric="acuracy")}
+    with pytest.raises(UsageError) as caught:
+        decide(_binary(1, 1, 30), GateConfig(suites=gates))
+    first, second = str(caught.value).splitlines()
+    assert "'a/b', 'c/d', which are not among the suites" in first
+    assert "'acuracy'" in second
+    assert "Did you mean 'accuracy'?" in second
+
+
 def test_a_metric_that_only_describes_cannot_be_gated() -> None:
     with pytest.raises(UsageError, match="only describes"):
         decide(_binary(1, 1, 30, higher_is_better=None), GateConfig())

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
+from typing import NoReturn
 
 import typer
 
@@ -22,7 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawn boxes would take longer to load than all the rest of --help
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 pass · 1 fail · 2 usage · 3 inconclusive · 4 incomplete · 130 stopped",
+    epilog="Exit codes:\n\n\b\n"
+    "  0 pass · 1 fail · 2 usage · 3 inconclusive · 4 incomplete · 130 stopped",
 )
 
 
@@ -55,7 +58,10 @@ app.command(epilog=training.DEMO_EXAMPLES)(training.demo)
 
 
 def main() -> None:
-    """The one door out: a user's mistake is told in a paragraph, ours keeps its traceback."""
+    """The one door out: a user's mistake is told in a paragraph, ours keeps its traceback.
+
+    Only a verdict ends with 1: a pipeline must be able to tell a model that failed from a crash.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stop saves like Ctrl-C
     try:
         app()
@@ -64,13 +70,31 @@ def main() -> None:
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except SystemExit as end:
-        # Typer turns Ctrl-C and a closed pipe into bare exits; the second would read as "fail".
-        if end.code == ExitCode.INTERRUPTED:
-            typer.echo(
-                "Interrupted. Everything finished is stored; the same command goes on from there.",
-                err=True,
-            )
-        if isinstance(end.__context__, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(ExitCode.INCOMPLETE)
-        raise
+        _leave(end)
+    except KeyboardInterrupt:  # a second one, while the first was being dealt with
+        sys.exit(ExitCode.INTERRUPTED)
+    except BaseException:  # a panic below Python is no Exception
+        traceback.print_exc()
+        typer.echo(
+            "This is a mistake in evalkit itself: please report it with the lines above.", err=True
+        )
+        sys.exit(ExitCode.INCOMPLETE)
+
+
+def _leave(end: SystemExit) -> NoReturn:
+    """Typer turns Ctrl-C, a question left open and a closed pipe into bare exits.
+
+    The last two would end with 1 and read as "fail".
+    """
+    if end.code == ExitCode.INTERRUPTED:
+        typer.echo(
+            "Interrupted. Finished batches of answers and checkpoints are stored; the same "
+            "command, without --fresh, goes on from there.",
+            err=True,
+        )
+    if isinstance(end.__context__, typer.Abort):
+        sys.exit(ExitCode.INTERRUPTED)
+    if isinstance(end.__context__, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.INCOMPLETE)
+    raise end

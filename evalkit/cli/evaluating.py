@@ -24,6 +24,7 @@ from evalkit.cli.options import (
     Sets,
     Suites,
     Verbose,
+    examples,
     load_configs,
     program,
     working,
@@ -51,20 +52,18 @@ class Manner:
     quiet: bool = False
 
 
-RUN_EXAMPLES = "Example: evalkit run base.yaml --suites knowledge/everyday-en --limit 50"
-COMPARE_EXAMPLES = (
-    "Examples:\n\n"
-    "evalkit compare base.yaml tuned.yaml\n\n"
-    "evalkit compare base.yaml a.yaml b.yaml --suites style/rednote-en,style/plain-en\n\n"
-    "evalkit compare base.yaml tuned.yaml --dry-run"
+RUN_EXAMPLES = examples("evalkit run base.yaml --suites knowledge/everyday-en --limit 50")
+COMPARE_EXAMPLES = examples(
+    "evalkit compare base.yaml tuned.yaml",
+    "evalkit compare base.yaml a.yaml b.yaml --suites style/rednote-en,style/plain-en",
+    "evalkit compare base.yaml tuned.yaml --dry-run",
 )
-GATE_EXAMPLES = (
-    "Examples:\n\n"
-    "evalkit gate runs/compare/base-vs-tuned-1a2b3c --set margin=0.05\n\n"
-    "evalkit gate runs/base-1a2b3c runs/tuned-4d5e6f --gate gate.yaml"
+GATE_EXAMPLES = examples(
+    "evalkit gate runs/compare/base-vs-tuned-1a2b3c --set margin=0.05",
+    "evalkit gate runs/base-1a2b3c runs/tuned-4d5e6f --gate gate.yaml",
 )
-REPORT_EXAMPLES = (
-    "Example: evalkit report runs/compare/base-vs-tuned-1a2b3c --format markdown,junit"
+REPORT_EXAMPLES = examples(
+    "evalkit report runs/compare/base-vs-tuned-1a2b3c --format markdown,junit"
 )
 
 
@@ -116,7 +115,7 @@ def compare(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare tuned models with their base; the exit code is the verdict's."""
+    """Compare tuned models with their base; exits with the verdict."""
     if len(files) < 2:
         raise UsageError(
             "compare needs at least two files, the base's first: evalkit compare base.yaml "
@@ -187,7 +186,7 @@ def report(
     gate_file: GateFile = None,
     sets: Sets = None,
 ) -> None:
-    """Write reports of a finished comparison, with its own gate or another."""
+    """Write reports of a comparison, by its own gate or another."""
     from reports.write import write_reports
 
     wanted = _formats(formats)
@@ -229,10 +228,10 @@ def _evaluate(configs: Sequence[RunConfig], manner: Manner) -> list[Run]:
         working(verbose=manner.verbose, quiet=manner.quiet, offline=manner.offline) as progress,
         CompletionStore(home() / "completions.sqlite") as store,
     ):
-        if not manner.dry_run:
-            check_writable(manner.output)
         suites = open_suites(configs[0])
         check_gate([suite.info for suite in suites], configs[0].gate)
+        if not manner.dry_run:
+            check_writable(manner.output)
         plan = open_plan(configs, suites, offline=manner.offline, progress=progress)
         try:
             if not manner.dry_run:

@@ -48,7 +48,12 @@ Fresh: TypeAlias = Annotated[
 ]
 Offline: TypeAlias = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 DryRun: TypeAlias = Annotated[
-    bool, typer.Option("--dry-run", help="Show the plan (samples, tokens, time); run nothing.")
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Show the plan (samples, tokens, time) and run nothing; a model that is not on this "
+        "machine is fetched for it.",
+    ),
 ]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Machine-readable result on stdout; progress on stderr.")
@@ -57,6 +62,12 @@ Verbose: TypeAlias = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also what the libraries say.")
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="The result alone.")]
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help, one example a line; \\b keeps them from being re-wrapped."""
+    lines = "".join(f"\n  {command}" for command in commands)
+    return f"{'Example' if len(commands) == 1 else 'Examples'}:\n\n\b{lines}"
 
 
 def program() -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from evalkit.cli.options import examples, program
+
 app = typer.Typer(no_args_is_help=True, help="List, show, make and check suites.")
 
 
-@app.command("list", epilog="Example: evalkit suites list")
+@app.command("list", epilog=examples("evalkit suites list"))
 def list_suites() -> None:
     """Every suite that can be named in a YAML file, and where it lies."""
     from evalkit.harnesses.native import find_suites
@@ -19,16 +22,19 @@ def list_suites() -> None:
     print_suites(find_suites())
 
 
-@app.command(epilog="Example: evalkit suites show style/rednote-en")
+@app.command(epilog=examples("evalkit suites show style/rednote-en"))
 def show(name: Annotated[str, typer.Argument(help="The suite's name.")]) -> None:
-    """What a suite asks, how it is scored, and three of its prompts as a model gets them."""
+    """What a suite asks, how it is scored, and three of its prompts.
+
+    The prompts are shown as a model gets them.
+    """
     from evalkit.harnesses.scaffold import check_suite
     from reports.listing import print_suite
 
     print_suite(check_suite(name))
 
 
-@app.command(epilog="Example: evalkit suites new my/faq faq.csv --prompt question --target answer")
+@app.command(epilog=examples("evalkit suites new my/faq faq.csv --prompt question --target answer"))
 def new(
     name: Annotated[str, typer.Argument(help="family/name of the new suite.")],
     source: Annotated[Path, typer.Argument(help="A CSV or JSONL file with one sample a row.")],
@@ -51,12 +57,16 @@ def new(
     from evalkit.harnesses.scaffold import new_suite
 
     made = new_suite(source, folder, name, task=task, prompt=prompt, target=target, scorer=scorer)
-    typer.echo(f"Wrote {made}. Look at it with: evalkit suites check {made}")
+    look = f"{program()} suites check {shlex.quote(str(made))}"
+    typer.echo(f"Wrote {made}. Look at it with: {look}")
 
 
-@app.command(epilog="Example: evalkit suites check my/faq")
+@app.command(epilog=examples("evalkit suites check my/faq"))
 def check(name: Annotated[str, typer.Argument(help="A suite's name or folder.")]) -> None:
-    """Validate a suite and show three rendered prompts; fails if it has a problem."""
+    """Validate a suite and show three of its prompts.
+
+    It fails if the suite has a problem.
+    """
     from evalkit.errors import ExitCode
     from evalkit.harnesses.scaffold import check_suite
     from reports.listing import print_suite

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evalkit.cli.options import Fresh, Offline, Quiet, Sets, Verbose, load_configs, program, working
+from evalkit.cli.options import (
+    Fresh,
+    Offline,
+    Quiet,
+    Sets,
+    Verbose,
+    examples,
+    load_configs,
+    program,
+    working,
+)
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from trainers.sft import TrainResult
 
-TRAIN_EXAMPLES = "Example: evalkit train examples/rednote/qlora.yaml --set epochs=2"
-DEMO_EXAMPLES = (
-    "Examples:\n\nevalkit demo\n\nevalkit demo --fixed\n\nevalkit demo --model ./my-model"
+TRAIN_EXAMPLES = examples("evalkit train examples/rednote/qlora.yaml --set epochs=2")
+DEMO_EXAMPLES = examples(
+    "evalkit demo",
+    "evalkit demo --fixed",
+    "evalkit demo --model ./my-model",
 )
 
 
@@ -29,7 +42,10 @@ def train(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train an adapter; writes it with a data card, a loss curve and a ready tuned.yaml."""
+    """Train an adapter, ready to be compared with its base.
+
+    Writes it with a data card, a loss curve and a tuned.yaml for `evalkit compare`.
+    """
     from evalkit.configfile import load_config
     from trainers.config import TrainConfig
     from trainers.sft import train as train_adapter
@@ -42,7 +58,10 @@ def train(
     typer.echo(f"Data card  {_from_here(result.folder / 'data_card.md')}")
     beside = file.parent / "base.yaml"
     base = beside if beside.is_file() else Path("BASE.yaml")
-    typer.echo(f"Compare    {program()} compare {_quoted(base, result.tuned)}")
+    # base.yaml names the model that the recipe names; with another, it needs the same change.
+    changed = any(text.partition("=")[0].strip() == "model" for text in sets or ())
+    same = [f"model.path={recipe.model}"] if changed else []
+    typer.echo(f"Compare    {_command('compare', [base, result.tuned], same)}")
 
 
 def demo(
@@ -59,7 +78,10 @@ def demo(
     offline: Offline = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train on the shipped notes, compare, and explain the verdict; succeeds with any verdict."""
+    """Train on the shipped notes, compare, explain the verdict.
+
+    It succeeds whatever the verdict is.
+    """
     from evalkit.cli.evaluating import Manner, compare_arms
     from evalkit.gate import MEANING
 
@@ -68,23 +90,30 @@ def demo(
             f"There is no {folder / 'base.yaml'}. The example is not in the installed package: run "
             "this in a checkout of the repository, or name the folder with --folder."
         )
+    given = {"--fresh": fresh, "--offline": offline, "--verbose": verbose}
+    flags = [flag for flag, wanted in given.items() if wanted]
     recipes = ["qlora.yaml", "qlora-mixed.yaml"] if fixed else ["qlora.yaml"]
     tuned = []
     for number, name in enumerate(recipes, start=1):
         sets = _on_another_base(folder / name, model)
-        typer.secho(f"\n[{number}] evalkit train {_quoted(folder / name)}", bold=True)
+        command = _command("train", [folder / name], sets, flags)
+        typer.secho(f"\n[{number}] {command}", bold=True)
         train(folder / name, sets, fresh, offline, verbose, False)
         tuned.append(_tuned_yaml(folder / name, sets))
-    files = [folder / "base.yaml", *tuned]
-    typer.secho(f"\n[{len(recipes) + 1}] evalkit compare {_quoted(*files)}", bold=True)
-    configs = load_configs(files, [f"model.path={model}"], None, None)
+    files, sets = [folder / "base.yaml", *tuned], _of_another_base(folder / "base.yaml", model)
+    typer.secho(f"\n[{len(recipes) + 1}] {_command('compare', files, sets, flags)}", bold=True)
+    configs = load_configs(files, sets, None, None)
     code = compare_arms(configs, Manner(fresh=fresh, offline=offline, verbose=verbose))
     typer.echo(f"\n`evalkit compare` would end with exit code {code.value} ({MEANING[code]}).")
 
 
-def _quoted(*paths: Path) -> str:
-    """The paths as a shell takes them, from the current folder."""
-    return shlex.join(str(_from_here(path)) for path in paths)
+def _command(
+    name: str, files: Sequence[Path], sets: Sequence[str] = (), flags: Sequence[str] = ()
+) -> str:
+    """A command as a shell takes it from the current folder, with all it was given."""
+    overrides = [word for text in sets for word in ("--set", text)]
+    words = [name, *(str(_from_here(file)) for file in files), *overrides, *flags]
+    return f"{program()} {shlex.join(words)}"
 
 
 def _from_here(path: Path) -> Path:
@@ -114,6 +143,15 @@ def _on_another_base(recipe: Path, model: str) -> list[str]:
         return []
     mark = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(model).name).strip("-.") or "model"
     return [f"model={model}", f"name={written.name}-{mark}"]
+
+
+def _of_another_base(base: Path, model: str) -> list[str]:
+    """What to set in the arms for another base; nothing where base.yaml names this one."""
+    from evalkit.config import RunConfig
+    from evalkit.configfile import load_config
+
+    written = load_config(base, RunConfig).model_dump()["model"]
+    return [] if written.get("path") == model else [f"model.path={model}"]
 
 
 def _tuned_yaml(recipe: Path, sets: list[str]) -> Path:

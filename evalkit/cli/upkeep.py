@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from evalkit.cli.options import Offline, Quiet, Verbose, working
+from evalkit.cli.options import Offline, Quiet, Verbose, examples, working
 
-DASHBOARD_EXAMPLES = "Example: evalkit dashboard runs/compare/base-vs-tuned-1a2b3c"
-DOCTOR_EXAMPLES = "Example: evalkit doctor"
-FETCH_EXAMPLES = "Example: evalkit fetch HuggingFaceTB/SmolLM2-135M-Instruct"
+DASHBOARD_EXAMPLES = examples("evalkit dashboard runs/compare/base-vs-tuned-1a2b3c")
+DOCTOR_EXAMPLES = examples("evalkit doctor")
+FETCH_EXAMPLES = examples("evalkit fetch HuggingFaceTB/SmolLM2-135M-Instruct")
 
 cache = typer.Typer(no_args_is_help=True, help="What is kept in EVALKIT_HOME.")
 
@@ -46,7 +46,7 @@ def _runs_root(path: Path) -> Path:
     return folder.parent.parent if folder.parent.name == "compare" else folder
 
 
-@cache.command(epilog="Example: evalkit cache stats")
+@cache.command(epilog=examples("evalkit cache stats"))
 def stats() -> None:
     """How much is stored, and where."""
     from evalkit.home import home
@@ -63,7 +63,7 @@ def stats() -> None:
             typer.echo(f"Model        {model.name}, {used / 1e6:,.0f} MB")
 
 
-@cache.command(epilog="Example: evalkit cache clear --yes")
+@cache.command(epilog=examples("evalkit cache clear --yes"))
 def clear(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -98,7 +98,10 @@ def fetch(
 
 
 def doctor() -> None:
-    """Versions, devices, folders; what is missing and the command that installs it."""
+    """What this machine has and what it lacks.
+
+    Versions, devices and folders, and the command that installs what is missing.
+    """
     from evalkit.doctor import examine
     from evalkit.errors import ExitCode
     from reports.listing import print_findings

@@ -1,12 +1,14 @@
-"""A command line with a home, a suite and two tiny models of its own."""
+"""A command line with a home, a suite and two arms of its own: tiny models, or recorded."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -55,12 +57,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(
-    tmp_path: Path,
-    models: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def desk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Bench:
+    """A folder with a suite and no arms yet."""
     monkeypatch.setenv("EVALKIT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("EVALKIT_SUITES", str(tmp_path / "suites"))
     monkeypatch.setenv("COLUMNS", "120")
@@ -78,19 +78,54 @@ def bench(
         captured = capsys.readouterr()
         return Said(code, captured.out, captured.err)
 
-    bench = Bench(tmp_path, run)
-    write_suite(bench, "suites/" + SUITE)
-    bench.write(
+    desk = Bench(tmp_path, run)
+    write_suite(desk, "suites/" + SUITE)
+    return desk
+
+
+@pytest.fixture
+def bench(desk: Bench, models: Path) -> Bench:
+    """A base and an adapter on it, computed by the local engine."""
+    desk.write(
         "base.yaml",
         f"name: base\nmodel:\n  kind: hf\n  path: {models / 'model'}\n  dtype: float32\n"
         f"  device: cpu\nsuites: [{SUITE}]\n",
     )
-    bench.write("tuned.yaml", tuned_yaml(models / "model", models / "lora"))
-    return bench
+    desk.write("tuned.yaml", tuned_yaml(models / "model", models / "lora"))
+    return desk
+
+
+@pytest.fixture
+def recorded(desk: Bench) -> Bench:
+    """Two arms whose answers were made elsewhere: the base errs on the last, tuned on none."""
+    for name, right in (("base", len(PLACES) - 1), ("tuned", len(PLACES))):
+        rows = [
+            {
+                "id": f"c{n}",
+                "choices": [-1.0 if (i == n) == (n < right) else -9.0 for i in range(6)],
+            }
+            for n in range(len(PLACES))
+        ]
+        desk.write(f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        model = f"name: {name}\nmodel: {{kind: recorded, path: {name}.jsonl}}\n"
+        desk.write(f"{name}.yaml", model + (f"suites: [{SUITE}]\n" if name == "base" else ""))
+    return desk
+
+
+def started(bench: Bench, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """evalkit in a process of its own, in the bench's folder."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        **options.pop("environment", {}),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "evalkit", *arguments], cwd=bench.folder, env=environment, **options
+    )
 
 
 def write_suite(bench: Bench, folder: str, rows: int = len(PLACES)) -> None:
-    """A suite of a few capitals; none at all makes it empty."""
+    """A suite of a few capitals, asked again in other words where more are wanted."""
     bench.write(
         f"{folder}/suite.yaml",
         "title: Capitals\nversion: 1\nlanguage: en\nlicense: Apache-2.0\nsource: a test\n"
@@ -98,10 +133,16 @@ def write_suite(bench: Bench, folder: str, rows: int = len(PLACES)) -> None:
     )
     capitals = [capital for _, capital in PLACES]
     lines = [
-        {"id": f"c{n}", "country": country, "choices": capitals, "answer": n}
-        for n, (country, _) in enumerate(PLACES[:rows])
+        {"id": f"c{n}", "country": country, "choices": capitals, "answer": n % len(PLACES)}
+        for n, country in enumerate(_countries(rows))
     ]
     bench.write(f"{folder}/samples.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _countries(rows: int) -> list[str]:
+    names = [country for country, _ in PLACES]
+    rounds = range(1 + rows // len(PLACES))
+    return [f"{name}, {n}" if n else name for n in rounds for name in names][:rows]
 
 
 def tuned_yaml(model: Path, adapter: Path) -> str:

@@ -23,8 +23,12 @@ def _is_one_paragraph(said: Said, code: int, *words: str) -> None:
 
 
 def _nothing_written(bench: Bench) -> None:
-    assert not list(bench.folder.glob("runs/**/*.parquet"))
-    assert not list(bench.folder.glob("runs/**/*.json"))
+    """Told before the models were looked at: not even the folder is there."""
+    assert not (bench.folder / "runs").exists()
+
+
+def _no_run_written(bench: Bench) -> None:
+    assert not list(bench.folder.glob("runs/**/*"))
 
 
 def test_a_misspelt_key_names_file_line_and_the_right_one(bench: Bench) -> None:
@@ -52,6 +56,23 @@ def test_an_unknown_suite_names_the_nearest(bench: Bench) -> None:
     _nothing_written(bench)
 
 
+def test_all_wrong_suites_are_told_at_once(bench: Bench) -> None:
+    write_suite(bench, "suites/my/empty", rows=0)
+    names = f"my/capitls,{SUITE},my/empty,lm_eval:hellaswag"
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "--suites", names)
+    _is_one_paragraph(said, 2, "my/capitls", "my/empty", "lm_eval:hellaswag")
+    _nothing_written(bench)
+
+
+def test_a_folder_of_suites_that_is_missing_is_told_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALKIT_SUITES", "nowhere")
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "--suites", "a/b,c/d")
+    _is_one_paragraph(said, 2, "EVALKIT_SUITES names nowhere")
+    assert said.err.count("nowhere") == 1
+
+
 def test_an_empty_suite_is_an_error(bench: Bench) -> None:
     write_suite(bench, "suites/my/empty", rows=0)
     said = bench.run("compare", "base.yaml", "tuned.yaml", "--suites", "my/empty")
@@ -75,7 +96,7 @@ def test_an_adapter_of_zeros_is_an_error_not_a_result(bench: Bench, models: Path
     bench.write("tuned.yaml", tuned_yaml(models / "model", zeros))
     said = bench.run("compare", "base.yaml", "tuned.yaml")
     _is_one_paragraph(said, 4, "zeros")
-    _nothing_written(bench)
+    _no_run_written(bench)
 
 
 def test_an_adapter_trained_on_another_base_is_an_error(bench: Bench, models: Path) -> None:
@@ -86,7 +107,7 @@ def test_an_adapter_trained_on_another_base_is_an_error(bench: Bench, models: Pa
     bench.write("tuned.yaml", tuned_yaml(models / "model", adapter))
     said = bench.run("compare", "base.yaml", "tuned.yaml")
     _is_one_paragraph(said, 4, "someone/else", "allow_other_base")
-    _nothing_written(bench)
+    _no_run_written(bench)
 
 
 def test_weights_that_are_not_numbers_are_an_error(bench: Bench, models: Path) -> None:
@@ -102,7 +123,7 @@ def test_weights_that_are_not_numbers_are_an_error(bench: Bench, models: Path) -
     bench.write("tuned.yaml", tuned_yaml(broken, models / "lora"))
     said = bench.run("compare", "base.yaml", "tuned.yaml")
     _is_one_paragraph(said, 4, "NaN")
-    _nothing_written(bench)
+    _no_run_written(bench)
 
 
 def test_the_same_model_twice_is_an_error(bench: Bench, models: Path) -> None:
@@ -124,6 +145,7 @@ def test_a_gate_for_a_metric_that_is_not_measured_is_found_before_the_work(bench
     bench.write("base.yaml", text + f"gate: {{suites: {{{SUITE}: {{metric: acuracy}}}}}}\n")
     said = bench.run("compare", "base.yaml", "tuned.yaml", "--dry-run")
     _is_one_paragraph(said, 2, "acuracy", "Did you mean 'accuracy'")
+    _nothing_written(bench)
 
 
 def test_a_misspelt_gate_is_told_also_when_suites_are_chosen(bench: Bench) -> None:

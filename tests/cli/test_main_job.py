@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from tests.cli.conftest import PLACES, Bench
+from tests.cli.conftest import PLACES, SUITE, Bench, started, write_suite
 
 
 def test_compare_writes_runs_a_comparison_and_a_report(bench: Bench) -> None:
@@ -84,16 +86,10 @@ def test_the_limit_takes_the_same_samples_for_both_arms(bench: Bench) -> None:
 
 
 def _start(bench: Bench, home: str, output: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "evalkit", "compare", "base.yaml", "tuned.yaml", "-o", output]
-    environment = os.environ | {
-        "EVALKIT_HOME": str(bench.folder / home),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
-    return subprocess.Popen(
-        [*command, "--set", "model.batch_tokens=64"],
-        cwd=bench.folder,
-        env=environment,
+    return started(
+        bench,
+        *("compare", "base.yaml", "tuned.yaml", "-o", output, "--set", "model.batch_tokens=64"),
+        environment={"EVALKIT_HOME": str(bench.folder / home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -103,30 +99,64 @@ def _stored(file: Path) -> int:
     if not file.is_file():
         return 0
     try:
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
             return int(database.execute("SELECT COUNT(*) FROM completion").fetchone()[0])
     except sqlite3.Error:
         return 0
 
 
+def _holds(file: Path, count: int) -> bool:
+    return _stored(file) >= count
+
+
+def _rows(file: Path) -> set[tuple[object, ...]]:
+    """All that is stored: the bodies hold the seconds each answer took, so no two are the same."""
+    with closing(sqlite3.connect(file)) as database:
+        return set(database.execute("SELECT key, body, created FROM completion"))
+
+
+def _kill_when(ready: Callable[[], bool], bench: Bench) -> None:
+    """Start the comparison and kill it, which must still be at work, once that is so."""
+    process = _start(bench, "home-killed", "killed")
+    while process.poll() is None and not ready():
+        time.sleep(0.001)
+    process.kill()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, output.decode()
+
+
+def _compared(folder: Path) -> Any:
+    """comparison.json without when, where and how fast."""
+    (file,) = folder.glob("compare/*/comparison.json")
+    (one,) = json.loads(file.read_text())["comparisons"]
+    for arm in ("base", "tuned"):
+        del one[f"{arm}_path"], one[arm]["started"], one[arm]["finished"], one[arm]["measures"]
+    return one
+
+
 def test_killed_anywhere_it_goes_on_and_ends_in_the_same_bytes(bench: Bench) -> None:
+    write_suite(bench, "suites/" + SUITE, rows=60)
     whole = _start(bench, "home-whole", "whole")
     output, _ = whole.communicate(timeout=300)
     assert whole.returncode in (0, 1, 3), output.decode()
     total = _stored(bench.folder / "home-whole" / "completions.sqlite")
-    kept = 0
+    store, runs = bench.folder / "home-killed" / "completions.sqlite", bench.folder / "killed"
+    kept: set[tuple[object, ...]] = set()
     for target in (1, total // 3, 2 * total // 3):
-        process = _start(bench, "home-killed", "killed")
-        store = bench.folder / "home-killed" / "completions.sqlite"
-        while process.poll() is None and _stored(store) < max(target, kept + 1):
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-        assert _stored(store) >= kept
-        kept = _stored(store)
+        wanted = max(target, len(kept) + 1)
+        _kill_when(partial(_holds, store, wanted), bench)
+        assert kept < _rows(store)
+        kept = _rows(store)
+    _kill_when(lambda: any(runs.glob("*/*.parquet")), bench)
+    assert not list(runs.glob("compare/*/comparison.json"))
+    assert kept <= _rows(store)
+    kept = _rows(store)
+    assert len(kept) == total
     last = _start(bench, "home-killed", "killed")
     output, _ = last.communicate(timeout=300)
     assert last.returncode == whole.returncode, output.decode()
+    assert _rows(store) == kept
+    assert _compared(runs) == _compared(bench.folder / "whole")
     files = sorted((bench.folder / "whole").glob("*/*.parquet"))
     assert len(files) == 6
     for file in files:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+from typer.testing import CliRunner
+
+from evalkit.cli import app
+
 HEAVY = ("torch", "transformers", "peft", "trl", "datasets", "pandas", "pyarrow", "scipy",
          "sklearn", "streamlit", "altair", "openai", "pydantic", "numpy", "duckdb",
-         "lm_eval")  # fmt: skip
+         "lm_eval", "rich")  # fmt: skip
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -23,11 +28,25 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
+def test_the_list_of_commands_is_told_in_whole_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = CliRunner().invoke(app, ["--help"]).stdout
+    assert "..." not in said.partition("Commands:")[2]
+    for group in ("suites", "cache"):
+        assert "..." not in CliRunner().invoke(app, [group, "--help"]).stdout.partition("nds:")[2]
+
+
+def test_examples_are_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = CliRunner().invoke(app, ["compare", "--help"]).stdout.splitlines()
+    assert "    evalkit compare base.yaml tuned.yaml" in lines
+    assert (
+        "    evalkit compare base.yaml a.yaml b.yaml --suites style/rednote-en,style/plain-en"
+        in lines
+    )
+
+
 def test_every_command_explains_itself_with_an_example() -> None:
-    from typer.testing import CliRunner
-
-    from evalkit.cli import app
-
     runner = CliRunner()
     for command in (
         ["train"], ["run"], ["compare"], ["gate"], ["report"], ["dashboard"], ["fetch"],

@@ -1,0 +1,110 @@
+"""How a command ends where there is no verdict: a crash, a stop, a closed pipe are not `fail`."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from evalkit.store.completions import CompletionStore
+from tests.cli.conftest import Bench, started
+
+
+@pytest.mark.parametrize("kind", [ValueError, BaseException])
+def test_a_crash_of_ours_is_no_verdict(
+    recorded: Bench, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    def crash(*_: object) -> None:
+        raise kind("nobody thought of this")
+
+    monkeypatch.setattr("evalkit.compare.compare", crash)
+    said = recorded.run("compare", "base.yaml", "tuned.yaml", "-q")
+    assert said.code == 4
+    assert "Traceback" in said.err
+    assert "nobody thought of this" in said.err
+    assert "report it" in said.err.splitlines()[-1]
+
+
+def test_a_question_without_an_answer_is_a_stop(
+    desk: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    cleared: list[CompletionStore] = []
+    monkeypatch.setattr(CompletionStore, "clear", cleared.append)
+    said = desk.run("cache", "clear")
+    assert said.code == 130
+    assert "Aborted" in said.err
+    assert not cleared
+
+
+def test_a_closed_pipe_is_no_verdict(desk: Bench) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = started(desk, "suites", "list", stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors.decode()) == (4, "")
+
+
+class Deaf(ThreadingHTTPServer):
+    """An endpoint that takes requests and never answers."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Deaf)
+        self.asked, self.over = threading.Event(), threading.Event()
+
+
+class _Deaf(BaseHTTPRequestHandler):
+    server: Deaf
+
+    def do_POST(self) -> None:
+        self.server.asked.set()
+        self.server.over.wait(120)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def deaf() -> Iterator[Deaf]:
+    server = Deaf()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_comparison_says_what_is_kept(
+    desk: Bench, deaf: Deaf, number: signal.Signals
+) -> None:
+    for name in ("base", "tuned"):
+        url = f"http://127.0.0.1:{deaf.server_address[1]}/v1"
+        model = f"model: {{kind: openai, model: {name}, base_url: '{url}'}}\n"
+        desk.write(f"{name}.yaml", f"name: {name}\n{model}")
+    desk.write("base.yaml", (desk.folder / "base.yaml").read_text() + "suites: [chat/answers]\n")
+    process = started(
+        desk,
+        *("compare", "base.yaml", "tuned.yaml", "--limit", "4"),
+        environment={"OPENAI_API_KEY": "sk-none"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert deaf.asked.wait(120)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    said = output.decode()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "Finished batches of answers and checkpoints are stored" in said
+    assert not list(desk.folder.glob("runs/**/*.json"))
