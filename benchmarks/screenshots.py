@@ -9,54 +9,14 @@ docs/img; with --all every page is photographed into FOLDER, to be looked at.
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
-from reports.dashboard.launch import command, environment, free_port
+from tests.reports.dashboard.browsing import FLAGS, IDLE, chromium, served
 
 PICTURES = Path("docs/img")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
-
-
-@contextmanager
-def served(runs: Path) -> Iterator[str]:
-    """The dashboard over these runs, as `evalkit dashboard` serves it."""
-    port = free_port("127.0.0.1", 8600)
-    line = command(runs, None, "127.0.0.1", port, open_browser=False)
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, env=environment()) as server:
-        try:
-            _wait(f"http://127.0.0.1:{port}/_stcore/health")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-
-
-def _wait(url: str) -> None:
-    for _ in range(200):
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("the dashboard's server did not start")
+SCREEN: ViewportSize = {"width": 1440, "height": 900}
 
 
 def _open(page: Page, url: str, shows: str) -> None:
@@ -77,7 +37,7 @@ def readme(page: Page, address: str) -> None:
 
 
 def everything(page: Page, address: str, runs: Path, folder: Path) -> None:
-    """Every page from top to bottom, light and dark, and the report."""
+    """Every page and every report from top to bottom, all that is folded opened, light and dark."""
     folder.mkdir(parents=True, exist_ok=True)
     pages = {
         "verdict": ("", ".ek-hero"),
@@ -89,12 +49,26 @@ def everything(page: Page, address: str, runs: Path, folder: Path) -> None:
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         for name, (path, shows) in pages.items():
+            page.set_viewport_size(SCREEN)
             _open(page, address + path, shows)
-            page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
-    page.emulate_media(color_scheme="light")
-    for number, report in enumerate(sorted(runs.glob("compare/*/report.html"))):
-        page.goto(report.resolve().as_uri())
-        page.screenshot(path=folder / f"report-{number}.png", full_page=True)
+            _unfold(page)
+            page.screenshot(path=folder / f"{name}-{scheme}.png")
+        for number, report in enumerate(sorted(runs.glob("compare/*/report.html"))):
+            page.set_viewport_size(SCREEN)
+            page.goto(report.resolve().as_uri())
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            page.screenshot(path=folder / f"report-{number}-{scheme}.png", full_page=True)
+
+
+def _unfold(page: Page) -> None:
+    """Open what is folded; then make the window as high as the page, which scrolls inside it."""
+    for fold in page.locator("[data-testid=stExpander] summary").all():
+        if fold.is_visible():  # else it is another arm's, on a tab behind this one
+            fold.click()
+    page.wait_for_timeout(1500)
+    height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": SCREEN["width"], "height": height})
+    page.wait_for_timeout(1500)
 
 
 def main() -> None:
@@ -103,12 +77,12 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--all", type=Path, help="photograph every page into this folder")
     options = parser.parse_args()
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    found = chromium()
     if found is None:
         raise SystemExit("no Chromium found; install it or set CHROMIUM")
     with sync_playwright() as playwright, served(options.runs) as address:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page = browser.new_page(viewport=SCREEN)
         readme(page, address)
         if options.all:
             everything(page, address, options.runs, options.all)

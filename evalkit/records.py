@@ -157,7 +157,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteInfo:
-    """What a run remembers of a suite it was measured on; `metric` is the one that is gated."""
+    """What a run remembers of a suite it was measured on; `metric` is the one that is gated.
+
+    `references` holds the mean of a metric over the suite's reference texts, where one is known.
+    """
 
     name: str
     title: str
@@ -173,6 +176,7 @@ class SuiteInfo:
     license: str = ""
     source: str = ""
     description: str = ""
+    references: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

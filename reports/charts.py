@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import altair as alt
 
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteVerdict, Verdict
-from reports.wording import decimals, interval, number, one_line, signed
+from reports.wording import decimals, interval, number, one_line, signed, suite_info
 
 Chart: TypeAlias = alt.TopLevelMixin
 Rows: TypeAlias = list[dict[str, Any]]
@@ -155,11 +155,6 @@ def _panel(axis: str, rows: Rows, arms: int, width: int) -> Any:
     )
     colour = _outcome_scale()
     base = alt.Chart(alt.InlineData(values=rows))
-    zero = (
-        alt.Chart(alt.InlineData(values=[{"zero": 0}]))
-        .mark_rule(color=INK["zero"])
-        .encode(x="zero:Q")
-    )
     reach = base.mark_rule(strokeWidth=2.5).encode(
         x=alt.X("low:Q", title=axis), x2="high:Q", color=colour[0], **position
     )
@@ -169,14 +164,14 @@ def _panel(axis: str, rows: Rows, arms: int, width: int) -> Any:
     point = base.mark_point(filled=True, size=85, opacity=1).encode(
         x=x, color=colour[0], shape=colour[1], tooltip=_tips(), **position
     )
-    layers: list[Any] = [zero, margin, reach, point]
+    layers: list[Any] = [_zero_line(), margin, reach, point]
     if arms > 1:
         layers.append(_arm_names(base, domain, position))
     height = alt.Step(_ROW) if arms == 1 else len(order) * (arms * 18 + 12)
     return alt.layer(*layers).properties(width=width, height=height)
 
 
-def _arm_names(base: alt.Chart, domain: list[float], position: dict[str, Any]) -> Any:
+def _arm_names(base: Any, domain: list[float], position: dict[str, Any]) -> Any:
     """Which arm a line belongs to, written at the right edge."""
     return base.mark_text(align="left", dx=8, fontSize=11, color=INK["muted"]).encode(
         x=alt.datum(domain[1]), text="arm:N", **position
@@ -233,42 +228,14 @@ def flips(comparisons: Sequence[Comparison], width: int = 430) -> Chart | None:
                 rows += _flip_rows(delta, one_line(comparison.tuned.name))
     if not rows:
         return None
-    largest = max(abs(row["count"]) for row in rows)
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     order = list(dict.fromkeys(row["suite"] for row in rows))
     y: dict[str, Any] = {"y": alt.Y("suite:N", sort=order, title=None, axis=_label_axis())}
-    tips = [alt.Tooltip("suite:N"), alt.Tooltip("arm:N"), alt.Tooltip("kind:N"), alt.Tooltip("n:Q")]
     if len(arms) > 1:
         y["yOffset"] = alt.YOffset("arm:N", sort=arms)
-    base = alt.Chart(alt.InlineData(values=rows))
-    x = alt.X(
-        "count:Q",
-        title="← samples only the base got right · samples only the tuned got right →",
-        scale=alt.Scale(domain=[-1.15 * largest, 1.15 * largest]),
-        axis=alt.Axis(labelExpr="abs(datum.value)", tickMinStep=1, titleAnchor="middle"),
-    )
-    colour = alt.Color(
-        "kind:N",
-        legend=None,
-        scale=alt.Scale(
-            domain=["lost", "gained"],
-            range=[OUTCOME_COLOUR["fail"], OUTCOME_COLOUR["pass"]],
-        ),
-    )
-    bars = base.mark_bar(height=11).encode(x=x, color=colour, tooltip=tips, **y)
-    layers: list[Any] = [bars]
-    words = {"x": x, "text": alt.Text("n:Q"), **y}
-    lost = base.transform_filter("datum.kind === 'lost' && datum.n > 0")
-    layers.append(lost.mark_text(align="right", dx=-4, color=INK["muted"]).encode(**words))
-    gained = base.transform_filter("datum.kind === 'gained' && datum.n > 0")
-    layers.append(gained.mark_text(align="left", dx=4, color=INK["muted"]).encode(**words))
-    zero = (
-        alt.Chart(alt.InlineData(values=[{"zero": 0}]))
-        .mark_rule(color=INK["zero"])
-        .encode(x="zero:Q")
-    )
     height = alt.Step(_ROW) if len(arms) == 1 else len(order) * (len(arms) * 15 + 12)
-    return _finished(alt.layer(*layers, zero).properties(width=width, height=height))
+    layers = [*_flip_bars(rows, y), _zero_line()]
+    return _finished(alt.layer(*layers).properties(width=width, height=height))
 
 
 def _flip_rows(delta: Delta, arm: str) -> Rows:
@@ -282,23 +249,76 @@ def _flip_rows(delta: Delta, arm: str) -> Rows:
     ]
 
 
-def style_features(
-    comparisons: Sequence[Comparison],
-    suite: str,
-    references: Mapping[str, float] | None = None,
-    width: int = 430,
-) -> Chart | None:
+def _flip_bars(rows: Rows, y: Mapping[str, Any]) -> list[Any]:
+    """Bars to both sides of zero, each with its number at its end."""
+    reach = 1.15 * max(abs(row["count"]) for row in rows)
+    x = alt.X(
+        "count:Q",
+        title="← samples only the base got right · samples only the tuned got right →",
+        scale=alt.Scale(domain=[-reach, reach], nice=False),
+        axis=alt.Axis(
+            labelExpr="abs(datum.value)",
+            tickMinStep=1,
+            tickCount=6,
+            labelFlush=False,
+            titleAnchor="middle",
+        ),
+    )
+    colours = [OUTCOME_COLOUR["fail"], OUTCOME_COLOUR["pass"]]
+    colour = alt.Color(
+        "kind:N", legend=None, scale=alt.Scale(domain=["lost", "gained"], range=colours)
+    )
+    tips = [alt.Tooltip("suite:N"), alt.Tooltip("arm:N"), alt.Tooltip("kind:N"), alt.Tooltip("n:Q")]
+    base = alt.Chart(alt.InlineData(values=rows))
+    words = {"x": x, "text": alt.Text("n:Q"), **y}
+    lost = base.transform_filter("datum.kind === 'lost' && datum.n > 0")
+    gained = base.transform_filter("datum.kind === 'gained' && datum.n > 0")
+    layers = [
+        base.mark_bar(height=11).encode(x=x, color=colour, tooltip=tips, **y),
+        lost.mark_text(align="right", dx=-4, color=INK["muted"]).encode(**words),
+        gained.mark_text(align="left", dx=4, color=INK["muted"]).encode(**words),
+    ]
+    if "yOffset" in y:
+        one_each = base.transform_filter("datum.kind === 'gained'")
+        layers.append(_arm_names(one_each, [-reach, reach], dict(y)))
+    return layers
+
+
+def _zero_line() -> Any:
+    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}]))
+    return zero.mark_rule(color=INK["zero"]).encode(x="zero:Q")
+
+
+def style_features(comparisons: Sequence[Comparison], suite: str, width: int = 430) -> Chart | None:
     """What describes a suite's answers without judging them: each arm, and the reference notes.
 
-    `references` holds the mean of each feature over the reference texts, where it is known. Each
-    feature has its own scale, from 0 to its largest value; the numbers stand in the tooltip.
-    None where the suite has no descriptive metric.
+    The mean of the reference notes stands where the base's run knows it. Each feature has its own
+    scale, from 0 to its largest value; the numbers stand in the tooltip. None where the suite has
+    no descriptive metric.
     """
-    values = _feature_values(comparisons, suite, references or {})
-    if not values:
+    rows = _feature_rows(comparisons, suite)
+    if not rows:
         return None
+    order = list(dict.fromkeys(row["feature"] for row in rows))
+    base = alt.Chart(alt.InlineData(values=rows))
+    y = alt.Y("feature:N", sort=order, title=None, axis=_label_axis())
+    x = alt.X(
+        "share:Q",
+        title="each feature on its own scale: 0 to its largest value",
+        axis=alt.Axis(labels=False, ticks=False),
+    )
+    line = base.mark_line(color=INK["grid"], strokeWidth=3).encode(x=x, y=y, detail="feature:N")
+    colour, shape = _source_scale(list(dict.fromkeys(row["source"] for row in rows)))
+    tips = [alt.Tooltip("feature:N"), alt.Tooltip("source:N"), alt.Tooltip("value:N")]
+    point = base.mark_point(filled=True, size=80, opacity=1).encode(
+        x=x, y=y, color=colour, shape=shape, tooltip=tips
+    )
+    return _finished(alt.layer(line, point).properties(width=width, height=alt.Step(_ROW)))
+
+
+def _feature_rows(comparisons: Sequence[Comparison], suite: str) -> Rows:
     rows: Rows = []
-    for feature, by_source in values.items():
+    for feature, by_source in _feature_values(comparisons, suite).items():
         largest = max(abs(value) for value in by_source.values()) or 1.0
         digits = decimals(*by_source.values())
         rows += [
@@ -306,49 +326,43 @@ def style_features(
              "value": number(value, digits)}
             for source, value in by_source.items()
         ]  # fmt: skip
-    sources = sorted(dict.fromkeys(row["source"] for row in rows), key=lambda s: s == _REFERENCE)
-    shapes = ["circle", "square", "triangle-up", "diamond"]
-    base = alt.Chart(alt.InlineData(values=rows))
-    y = alt.Y("feature:N", sort=list(values), title=None, axis=_label_axis())
-    x = alt.X(
-        "share:Q",
-        title="each feature on its own scale: 0 to its largest value",
-        axis=alt.Axis(labels=False, ticks=False),
-    )
-    line = base.mark_line(color=INK["grid"], strokeWidth=3).encode(x=x, y=y, detail="feature:N")
-    legend = alt.Legend(title=None, orient="top", symbolOpacity=1, labelLimit=300)
-    point = base.mark_point(filled=True, size=80, opacity=1).encode(
-        x=x,
-        y=y,
-        color=alt.Color("source:N", sort=sources, legend=legend,
-                        scale=alt.Scale(domain=sources, range=_cycle(ARM_COLOUR, sources))),
-        shape=alt.Shape("source:N", sort=sources, legend=legend,
-                        scale=alt.Scale(domain=sources, range=_cycle(shapes, sources))),
-        tooltip=[alt.Tooltip("feature:N"), alt.Tooltip("source:N"), alt.Tooltip("value:N")],
-    )  # fmt: skip
-    return _finished(alt.layer(line, point).properties(width=width, height=alt.Step(_ROW)))
+    return rows
 
 
-def _feature_values(
-    comparisons: Sequence[Comparison], suite: str, references: Mapping[str, float]
-) -> dict[str, dict[str, float]]:
+def _feature_values(comparisons: Sequence[Comparison], suite: str) -> dict[str, dict[str, float]]:
+    """The means of each feature, by what was measured."""
     values: dict[str, dict[str, float]] = {}
     for comparison in comparisons:
+        info = suite_info(comparison, suite)
         for delta in comparison.deltas:
             if delta.suite != suite or delta.slice or delta.metric.higher_is_better is not None:
                 continue
+            if delta.base is None or delta.tuned is None:
+                continue
             unit = f" ({one_line(delta.metric.unit)})" if delta.metric.unit else ""
             mine = values.setdefault(one_line(delta.metric.name) + unit, {})
-            if delta.base is not None and delta.tuned is not None:
-                mine.setdefault(one_line(comparison.base.name), delta.base)
-                mine[one_line(comparison.tuned.name)] = delta.tuned
-            if delta.metric.name in references:
-                mine[_REFERENCE] = references[delta.metric.name]
-    return {feature: by_source for feature, by_source in values.items() if by_source}
+            mine.setdefault(one_line(comparison.base.name), delta.base)
+            mine[one_line(comparison.tuned.name)] = delta.tuned
+            if info and delta.metric.name in info.references:
+                mine[_REFERENCE] = info.references[delta.metric.name]
+    return values
 
 
-def _cycle(choices: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    return [choices[index % len(choices)] for index in range(len(wanted))]
+def _source_scale(sources: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
+    """The arms in the colours of arms; the reference notes, which are no arm, in that of ink."""
+    arms = [source for source in sources if source != _REFERENCE]
+    looks = list(zip(ARM_COLOUR, ("circle", "square", "triangle-up", "triangle-down"), strict=True))
+    given = {arm: looks[index % len(looks)] for index, arm in enumerate(arms)}
+    if _REFERENCE in sources:
+        given[_REFERENCE] = (INK["text"], "diamond")
+    legend = alt.Legend(title=None, orient="top", symbolOpacity=1, labelLimit=300)
+    colours, shapes = zip(*given.values(), strict=True)
+    return (
+        alt.Color("source:N", sort=list(given), legend=legend,
+                  scale=alt.Scale(domain=list(given), range=list(colours))),
+        alt.Shape("source:N", sort=list(given), legend=legend,
+                  scale=alt.Scale(domain=list(given), range=list(shapes))),
+    )  # fmt: skip
 
 
 def _finished(chart: Any) -> Chart:

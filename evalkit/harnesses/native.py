@@ -314,6 +314,7 @@ def _info(
         license=told.license,
         source=told.source,
         description=told.description,
+        references={name: mean for scorer in scorers for name, mean in scorer.references.items()},
     )
 
 

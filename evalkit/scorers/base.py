@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from evalkit.records import Completion, Metric, Sample, Score
@@ -23,7 +23,7 @@ class Scorer:
     `tasks` are the kinds of suite whose completions it can read; none means any.
 
     `notes` tell a reader of the run how far the numbers can be trusted (a classifier's held-out
-    AUC, for instance).
+    AUC, for instance). `references` holds the means of metrics over the reference texts it read.
     """
 
     name: str
@@ -31,3 +31,4 @@ class Scorer:
     score: ScoreFunction
     notes: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
+    references: Mapping[str, float] = field(default_factory=dict)

@@ -9,8 +9,9 @@ feature in which all references agree has a distance too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 
@@ -44,7 +45,8 @@ def style_distance(context: ScorerContext, *, references: str | None = None) -> 
 
     `references` names the suite whose references.jsonl is used (default: this one). An empty
     answer is at distance 1. A feature that a text does not have (the length of no title) is left
-    out of its mean; that the title is missing counts already.
+    out of its mean; that the title is missing counts already. The notes' own means are told as the
+    references of `style.<feature>`, so that the answers can be seen beside them.
     """
     source = references or context.suite
     notes = [note for note in context.references(source) if note.kind == "note"]
@@ -67,19 +69,29 @@ def style_distance(context: ScorerContext, *, references: str | None = None) -> 
         return [Value(sum(measured) / len(measured)), *single]
 
     told = f"style distance: to {len(notes)} reference notes of {source}"
-    return text_scorer("style_distance", metrics, measure, (told,))
+    scorer = text_scorer("style_distance", metrics, measure, (told,))
+    return replace(scorer, references=means(notes))
 
 
 def bands(notes: Sequence[Reference]) -> Mapping[str, Band]:
     """The band of every feature that at least half of the notes have, by the feature's name."""
-    parts = [take_apart(note.text, language_of(note.text) or "en") for note in notes]
     found = {}
-    for feature in FEATURES:
-        values = [value for part in parts if (value := feature.measure(part)) is not None]
+    for feature, values in _measured(notes):
         if 2 * len(values) >= len(notes):
             low, high = np.quantile(values, (0.1, 0.9))
             found[feature.name] = Band(float(low), float(high), feature.grain)
     return found
+
+
+def means(notes: Sequence[Reference]) -> Mapping[str, float]:
+    """The mean of each feature over the notes that have it, by its metric in `style_features`."""
+    return {feature.metric: fmean(values) for feature, values in _measured(notes) if values}
+
+
+def _measured(notes: Sequence[Reference]) -> Iterator[tuple[Feature, list[float]]]:
+    parts = [take_apart(note.text, language_of(note.text) or "en") for note in notes]
+    for feature in FEATURES:
+        yield feature, [value for part in parts if (value := feature.measure(part)) is not None]
 
 
 def _distance(feature: Feature, band: Band, note: Note) -> Value:

@@ -133,6 +133,11 @@ class Feature:
     grain: float
     measure: Measured
 
+    @property
+    def metric(self) -> str:
+        """The name of the metric that describes it."""
+        return f"style.{self.name}"
+
 
 FEATURES = (
     Feature(
@@ -162,7 +167,7 @@ def style_features(context: ScorerContext) -> Scorer:
     Words are words in English and characters in Chinese.
     """
     metrics = tuple(
-        Metric(name=f"style.{feature.name}", higher_is_better=None, unit=feature.unit)
+        Metric(name=feature.metric, higher_is_better=None, unit=feature.unit)
         for feature in FEATURES
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +205,9 @@ class PairedRuns:
         self._loaded: set[tuple[str, str]] = set()
         self._texts: list[str] = []
         self._database = duckdb.connect(config=_CONFIG)
+        # A page may hold this object to the very end, and DuckDB complains of a connection that
+        # outlives the interpreter: so it goes when this object does, or at exit, if that is sooner.
+        weakref.finalize(self, vars(self).pop, "_database", None)
         self._database.execute(_SCHEMA)
         rows = [
             [info.name, one.name, -1.0 if one.higher_is_better is False else 1.0,

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evalkit.records import Comparison, Verdict
+from evalkit.config import HFModel, RunConfig
+from evalkit.harnesses.native import open_folder
+from evalkit.records import Comparison, Manifest, Verdict
+from evalkit.store.runs import from_json, to_json
 from reports import charts
 from tests.reports import hostile
-from tests.reports.examples import coin_suite, make_verdict, style_suite
+from tests.reports.examples import DISTANCE, Answers, coin_suite, make_verdict, style_suite
 
 ARMS = ("base", "tuned")
 
@@ -72,15 +78,71 @@ def test_flips_are_the_gate_metrics_gains_and_losses() -> None:
     assert rows == {"lost": -delta.lost, "gained": delta.gained}
 
 
+def test_flips_of_several_arms_say_whose_they_are() -> None:
+    arms = ("base", "leaky", "mixed")
+    suite = coin_suite("chat/answers", {"base": 0.8, "leaky": 0.3, "mixed": 0.7})
+    chart = charts.flips(make_verdict([suite], arms)[0])
+    assert chart is not None
+    words = [element.text for element in ET.fromstring(charts.to_svg(chart)).iter()]
+    assert (words.count("leaky"), words.count("mixed")) == (1, 1)
+
+
 def test_style_features_hold_both_arms_and_the_reference() -> None:
-    comparisons, _ = _example()
-    chart = charts.style_features(comparisons, "style/rednote-zh", {"emoji_per_100": 9.0})
-    rows = [row for row in _rows(chart, "share") if row["feature"].startswith("emoji")]
-    shares = {row["source"]: row["share"] for row in rows}
+    known = _with_references(_example()[0][0], {"emoji_per_100": 9.0})
+    shares = _shares(charts.style_features([known], "style/rednote-zh"), "emoji")
     assert set(shares) == {"base", "tuned", "reference notes"}
     assert shares["reference notes"] == 1.0
-    assert shares["tuned"] == pytest.approx(_mean(comparisons[0], "emoji_per_100") / 9.0)
-    assert charts.style_features(comparisons, "chat/answers") is None
+    assert shares["tuned"] == pytest.approx(_mean(known, "emoji_per_100") / 9.0)
+    assert charts.style_features([known], "chat/answers") is None
+
+
+def test_without_reference_notes_the_arms_stand_alone() -> None:
+    comparisons, _ = _example()
+    assert set(_shares(charts.style_features(comparisons, "style/rednote-zh"), "emoji")) == {
+        "base",
+        "tuned",
+    }
+
+
+def test_the_reference_notes_of_a_suite_reach_the_chart(tmp_path: Path) -> None:
+    notes = [f"🍵 Tea {n}\nDrink it!\n#tea #leaf" for n in range(20)]
+    rows = [{"kind": "note", "text": note} for note in notes]
+    (tmp_path / "references.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "samples.jsonl").write_text('{"prompt": "Write."}')
+    (tmp_path / "suite.yaml").write_text(
+        "title: Tea\nlanguage: en\ntask: generate\nscorers: [style_distance, style_features]\n"
+    )
+    model = HFModel(kind="hf", path="org/name")
+    config = RunConfig(name="base", model=model, suites=("style/tea",))
+    info = open_folder("style/tea", tmp_path, config).info
+    answers = Answers(
+        name="style/tea",
+        metrics=(DISTANCE, next(m for m in info.metrics if m.name == "style.hashtags")),
+        values={"base": [[1.0, 0.0]] * 4, "tuned": [[0.5, 4.0]] * 4},
+        texts={arm: [arm] * 4 for arm in ARMS},
+        prompts=["Write."] * 4,
+    )
+    compared = _with_references(make_verdict([answers])[0][0], info.references)
+    shares = _shares(charts.style_features([compared], "style/tea"), "style.hashtags")
+    assert shares == {"base": 0, "tuned": 1, "reference notes": 0.5}
+
+
+def test_a_run_that_was_recorded_without_references_is_still_read(tmp_path: Path) -> None:
+    told = asdict(_example()[0][0].base)
+    for info in told["suites"]:
+        del info["references"]
+    (tmp_path / "manifest.json").write_text(to_json(told))
+    assert not from_json(tmp_path / "manifest.json", Manifest).suites[0].references
+
+
+def _with_references(comparison: Comparison, references: Mapping[str, float]) -> Comparison:
+    suites = [replace(info, references=references) for info in comparison.base.suites]
+    return replace(comparison, base=replace(comparison.base, suites=tuple(suites)))
+
+
+def _shares(chart: charts.Chart | None, feature: str) -> dict[str, float]:
+    rows = [row for row in _rows(chart, "share") if row["feature"].startswith(feature)]
+    return {row["source"]: row["share"] for row in rows}
 
 
 def _mean(comparison: Comparison, metric: str) -> float:

@@ -12,6 +12,7 @@ import pytest
 
 from reports.html import report_html
 from tests.reports import hostile
+from tests.reports.dashboard.browsing import FLAGS, chromium
 from tests.reports.examples import coin_suite, make_verdict, style_suite
 
 ARMS = ("base", "tuned")
@@ -125,19 +126,16 @@ def test_a_suite_that_was_not_evaluated_does_not_break_the_page() -> None:
 
 @pytest.mark.browser
 def test_a_browser_runs_no_foreign_script_and_filters_answers(tmp_path: Path) -> None:
-    chromium = Path("/usr/bin/chromium")
-    if not chromium.exists():
-        pytest.skip("no chromium; apt-get install chromium")
+    found = chromium()
+    if found is None:
+        pytest.skip("no Chromium; install it or set CHROMIUM")
     sync_api = pytest.importorskip("playwright.sync_api")
     file = tmp_path / "report.html"
     file.write_text(_hostile(), encoding="utf-8")
     complaints: list[str] = []
     requests: list[str] = []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         page = browser.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -100,7 +100,8 @@ def _manifest(folder: Path, manifest: Manifest) -> None:
     with suites:
         st.html(_suites(folder, manifest))
     with facts:
-        given = {**manifest.versions, **{k: v[:16] for k, v in manifest.fingerprints.items()}}
+        hashes = {k: v[:16] if len(v) == 64 else v for k, v in manifest.fingerprints.items()}
+        given = {**manifest.versions, **hashes}
         st.html(markup.table(["", ""], list(given.items())))
     with st.expander("manifest.json", icon=":material/data_object:"):
         st.code(clean(to_json(manifest)), language="json", wrap_lines=True, height=480)

@@ -56,31 +56,50 @@ def _filters(comparison: Comparison, pairs: PairedRuns) -> tuple[Filter, Order]:
     """Each control is bound to the URL, so that an address restores what was on the screen."""
     infos = {info.name: info for info in comparison.base.suites}
     first, second, third, fourth = st.columns([3, 2.4, 2.4, 3], vertical_alignment="bottom")
-    suite = first.selectbox(
-        "Suite",
-        ["", *infos],
-        format_func=lambda name: name or "All suites",
-        key="suite",
+    with first:
+        suite = _choice("Suite", list(infos), "All suites", "slice", "metric")
+    with second:
+        sliced = _choice("Slice", pairs.slices(suite), "All slices")
+    with third:
+        order = _order()
+    with fourth:
+        text = _text()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        change = _change_wanted()
+        with st.popover("More filters", icon=":material/tune:"):
+            low = _bound("Difference from", "low")
+            high = _bound("Difference to", "high")
+            metric = _metric(infos.get(suite))
+        st.toggle("Mark what changed", value=True, key="diff", bind="query-params")
+    wanted = Filter(
+        suite=suite, slice=sliced, metric=metric, change=change, low=low, high=high, text=text
+    )
+    return wanted, order
+
+
+def _choice(title: str, names: list[str], everything: str, *belonging: str) -> str:
+    """One of the names, or "" for all of them; the filters that belong to it are left with it."""
+    chosen = st.selectbox(
+        title,
+        ["", *names],
+        format_func=lambda name: name or everything,
+        key=title.lower(),
         bind="query-params",
         on_change=_restart,
-        args=("slice", "metric"),
+        args=belonging,
     )
-    sliced = second.selectbox(
-        "Slice",
-        ["", *pairs.slices(suite or "")],
-        format_func=lambda name: name or "All slices",
-        key="slice",
-        bind="query-params",
-        on_change=_restart,
+    return chosen or ""
+
+
+def _order() -> Order:
+    chosen = st.selectbox(
+        "Sort", list(_ORDERS), key="sort", bind="query-params", on_change=_restart
     )
-    order = third.selectbox(
-        "Sort",
-        list(_ORDERS),
-        key="sort",
-        bind="query-params",
-        on_change=_restart,
-    )
-    text = fourth.text_input(
+    return _ORDERS.get(chosen or "", "loss")
+
+
+def _text() -> str:
+    found = st.text_input(
         "Search",
         key="text",
         bind="query-params",
@@ -88,32 +107,21 @@ def _filters(comparison: Comparison, pairs: PairedRuns) -> tuple[Filter, Order]:
         type="search",
         placeholder="In prompts and answers",
     )
-    with st.container(horizontal=True, vertical_alignment="center"):
-        change = st.segmented_control(
-            "Change",
-            list(_CHANGES),
-            default="All",
-            required=True,
-            key="change",
-            bind="query-params",
-            on_change=_restart,
-            label_visibility="collapsed",
-        )
-        with st.popover("More filters", icon=":material/tune:"):
-            low = _bound("Difference from", "low")
-            high = _bound("Difference to", "high")
-            metric = _metric(infos.get(suite or ""))
-        st.toggle("Mark what changed", value=True, key="diff", bind="query-params")
-    wanted = Filter(
-        suite=suite or "",
-        slice=sliced or "",
-        metric=metric,
-        change=_CHANGES.get(change or "", "all"),
-        low=low,
-        high=high,
-        text=(text or "").strip(),
+    return (found or "").strip()
+
+
+def _change_wanted() -> Change:
+    chosen = st.segmented_control(
+        "Change",
+        list(_CHANGES),
+        default="All",
+        required=True,
+        key="change",
+        bind="query-params",
+        on_change=_restart,
+        label_visibility="collapsed",
     )
-    return wanted, _ORDERS.get(order or "", "loss")
+    return _CHANGES.get(chosen or "", "all")
 
 
 def _bound(title: str, key: str) -> float | None:

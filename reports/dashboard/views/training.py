@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from reports import charts
-from reports.dashboard import markup, sources
+from reports.dashboard import datacard, markup, sources
 from reports.dashboard.markup import tag
 from reports.wording import UNKNOWN, clean, duration, number
 
@@ -45,15 +45,14 @@ class Curve:
 
 def show() -> None:
     """The whole page."""
-    files = sorted(sources.below(sources.root(), _METRICS), key=_modified, reverse=True)
-    if not files:
+    folders = {_name(folder): folder for folder in _trainings()}
+    if not folders:
         markup.empty(
             "No training yet",
             f"No training run lies in {sources.root()}. This makes one:",
             "evalkit train examples/rednote/qlora.yaml",
         )
         return
-    folders = {_name(file.parent): file.parent for file in files}
     chosen = st.selectbox(
         "Training run", list(folders), key="training", bind="query-params", width=420
     )
@@ -63,17 +62,25 @@ def show() -> None:
         markup.note(
             f"{folder / _METRICS} is damaged: {curve.damaged:,} of its lines cannot be read."
         )
-    if not (folder / _MANIFEST).is_file():
+    if not _is_finished(folder):
         markup.note("This training is not finished: it goes on, or it was stopped.", "ok")
     _facts(curve)
     _loss(curve)
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.subheader("Data")
-        _card(folder)
-    with right:
-        st.subheader("Recipe")
+    st.subheader("Data")
+    _card(folder)
+    with st.expander("Recipe", icon=":material/receipt_long:"):
         _recipe(folder)
+
+
+def _trainings() -> list[Path]:
+    """The folders of trainings: those that are finished first, then the newest first."""
+    files = sources.below(sources.root(), _METRICS)
+    files.sort(key=lambda file: (_is_finished(file.parent), _modified(file)), reverse=True)
+    return [file.parent for file in files]
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / _MANIFEST).is_file()
 
 
 def read_curve(file: Path) -> Curve:
@@ -131,7 +138,7 @@ def _loss(curve: Curve) -> None:
         return
     st.subheader("Loss, nats per learned token")
     _draw(_loss_chart(curve), "loss")
-    extras = {"lr": "Learning rate", "grad_norm": "Gradient norm", "accuracy": "Token accuracy"}
+    extras = {"lr": "Learning rate", "grad_norm": "Gradient norm"}
     known = {name: title for name, title in extras.items() if curve.points(name)}
     if not known:
         return
@@ -220,20 +227,15 @@ def _styled(chart: Any) -> charts.Chart:
 
 
 def _card(folder: Path) -> None:
-    """The data card as a table; its texts come from data files and stay text."""
+    """The data card; its texts come from data files and stay text."""
     card = _json(folder / "data_card.json")
     if card is None:
         markup.note(f"No data card lies in {folder}.", "ok")
         return
-    files = card.pop("files", None)
-    flat = _flat(card)
-    st.html(
-        markup.table(["", ""], [(_words(key), _value(value)) for key, value in flat], numeric=(1,))
-    )
-    if isinstance(files, list) and all(isinstance(one, dict) for one in files) and files:
-        heads = list(files[0])
-        rows = [[_value(one.get(head)) for head in heads] for one in files]
-        st.html(markup.table([_words(head) for head in heads], rows))
+    st.html(datacard.files(card))
+    left, right = st.columns(2, gap="large")
+    left.html(datacard.counts(card))
+    right.html(datacard.lengths(card))
 
 
 def _json(file: Path) -> dict[str, Any] | None:
@@ -265,29 +267,12 @@ def _words(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _value(value: object) -> str:
-    match value:
-        case None | "":
-            return UNKNOWN
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:g}"
-        case list():
-            return ", ".join(map(_value, value))
-        case _:
-            text = str(value)
-            return f"{text[:12]}…" if len(text) == 64 and text.isalnum() else text  # a SHA-256
-
-
 def _recipe(folder: Path) -> None:
     """What was asked of the trainer: its configuration, and the YAML files beside it."""
     told = _json(folder / _MANIFEST) or _json(folder / _STATE) or {}
     config = told.get("config")
     if isinstance(config, dict):
-        rows = [(_words(key), _value(value)) for key, value in _flat(config) if value is not None]
+        rows = [(_words(key), datacard.value(one)) for key, one in _flat(config) if one is not None]
         st.html(markup.table(["", ""], rows))
     else:
         markup.note(f"No recipe lies in {folder}.", "ok")

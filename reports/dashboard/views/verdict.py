@@ -213,7 +213,7 @@ def _draw(spec: dict[str, Any], key: str) -> None:
 
 
 def _checks(comparison: Comparison, verdict: Verdict) -> Markup:
-    """The canaries: what would make the comparison mean nothing."""
+    """The canaries: what would make the comparison mean nothing; then what the runs noted."""
     boxes = [
         tag(
             "div",
@@ -226,8 +226,8 @@ def _checks(comparison: Comparison, verdict: Verdict) -> Markup:
     boxes += [
         tag(
             "div",
-            "ek-check ek-warning",
-            tag("span", "ek-mark", markup.CHECK_SYMBOL["warning"]),
+            "ek-check ek-told",
+            tag("span", "ek-mark", "i"),
             tag("div", "", tag("b", "", "note of the run"), note),
         )
         for note in dict.fromkeys((*comparison.base.notes, *comparison.tuned.notes))

@@ -257,9 +257,9 @@ def make_runs(
     return folder
 
 
-def make_training(root: Path) -> Path:
+def make_training(root: Path, name: str = "rednote") -> Path:
     """A training folder as a trainer leaves it."""
-    folder = root / "train" / "rednote"
+    folder = root / "train" / name
     folder.mkdir(parents=True)
     rows = [
         {"step": step, "loss": 2.2 * 0.97**step + 0.1 * (step % 3), "lr": 2e-4 * (1 - step / 80),
@@ -278,13 +278,24 @@ def make_training(root: Path) -> Path:
                 "path": "notes <script>.jsonl",
                 "sha256": "b" * 64,
                 "license": "Apache-2.0",
-                "rows": 300,
+                "rows": 302,
+                "duplicates": 2,
+                "train": 270,
+                "held_out": 30,
+                "weight": 1.0,
             }
         ],
         "train_rows": 270,
         "held_out_rows": 30,
+        "duplicates": 2,
+        "truncated": 4,
+        "unanswered": 0,
+        "max_length": 256,
         "tokens": 41_000,
-        "lengths": {"shortest": 20, "median": 120, "p95": 240, "longest": 300},
+        "learned_tokens": 28_000,
+        "lengths": {"shortest": 20, "median": 120, "p95": 240, "longest": 256},
+        "answer_lengths": {"shortest": 2, "median": 80, "p95": 190, "longest": 211},
+        "seed": 0,
     }
     (folder / "data_card.json").write_text(json.dumps(card), encoding="utf-8")
     config = {

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
-from reports.dashboard.launch import command, environment, free_port
+from tests.reports.dashboard.browsing import FLAGS, IDLE, chromium, served
 from tests.reports.dashboard.runfolders import HOSTILE, make_runs, make_training
 
 pytestmark = pytest.mark.browser
 
-_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 _ALONE = re.compile(r"(?<!\d)1 of 1$")  # not the start of "1 of 12"
-_IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 
 
 @pytest.fixture(scope="module")
@@ -44,45 +29,22 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(root: Path) -> Iterator[str]:
-    with _served(root) as url:
+    with served(root) as url:
         yield url
-
-
-@contextmanager
-def _served(root: Path) -> Iterator[str]:
-    port = free_port("127.0.0.1", 8700)
-    line = command(root, None, "127.0.0.1", port, open_browser=False)
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(line, stdout=quiet, stderr=quiet, env=environment()) as server:
-        try:
-            _wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-
-
-def _wait_until_healthy(url: str) -> None:
-    for _ in range(200):
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the dashboard's server did not start")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-    if not Path(found).exists():
+    found = chromium()
+    if found is None:
         # In CI a missing browser must not look like a passing test.
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
-            f"no Chromium at {found}; install it or set CHROMIUM"
+            "no Chromium; install it or set CHROMIUM"
         )
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=_FLAGS)
-        yield chromium
-        chromium.close()
+        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
@@ -105,7 +67,7 @@ def _host(request: Request) -> str:
 def _open(page: Page, url: str, shows: str) -> None:
     page.goto(url)
     expect(page.locator(shows).first).to_be_visible()
-    expect(page.locator(_IDLE)).to_be_visible()
+    expect(page.locator(IDLE)).to_be_visible()
 
 
 def _step(page: Page, key: str, expected: str) -> None:
@@ -113,7 +75,7 @@ def _step(page: Page, key: str, expected: str) -> None:
     expect(page.locator(".st-key-next button")).to_be_visible()
     page.keyboard.press(key)
     expect(page.locator(".st-key-steps")).to_contain_text(expected)
-    expect(page.locator(_IDLE)).to_be_visible()
+    expect(page.locator(IDLE)).to_be_visible()
 
 
 def test_every_page_is_reached_from_the_verdict(address: str, page: Page, tmp_path: Path) -> None:
@@ -190,11 +152,11 @@ def _choose(page: Page, key: str, option: str) -> None:
     page.locator(f".st-key-{key} input").click()
     page.get_by_role("option", name=option, exact=True).click()
     expect(page.locator(f".st-key-{key} input")).to_have_value(option)
-    expect(page.locator(_IDLE)).to_be_visible()
+    expect(page.locator(IDLE)).to_be_visible()
 
 
 def test_an_address_pasted_into_a_fresh_server_opens_its_page(root: Path, page: Page) -> None:
-    with _served(root) as address:
+    with served(root) as address:
         _open(page, f"{address}/side-by-side?of=style%2Frednote-zh&sample=note-007", ".ek-answer")
         expect(page.locator(".ek-question")).to_contain_text("第7篇")
         page.wait_for_timeout(500)

@@ -8,15 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from evalkit.errors import MissingExtraError, RunError, UsageError
 from reports.dashboard import launch as launching
-from reports.dashboard.launch import command, free_port, launch
+from reports.dashboard.launch import command, environment, free_port, launch
+from tests.reports.dashboard.browsing import wait_until_healthy
+from tests.reports.dashboard.runfolders import SUITES, make_runs
 
 
 def test_without_streamlit_the_extra_is_named(
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_the_server_and_succeeds(tmp_path: Path) -> None:
         start_new_session=True,
     ) as process:
         try:
-            _wait_until_healthy(port)
+            wait_until_healthy(port)
             os.killpg(process.pid, signal.SIGINT)  # a terminal tells the whole group
             told = process.communicate(timeout=15)[1]
         finally:
@@ -97,11 +97,16 @@ def test_ctrl_c_ends_the_server_and_succeeds(tmp_path: Path) -> None:
     assert free_port("127.0.0.1", port) == port, "nothing is left running"
 
 
-def _wait_until_healthy(port: int) -> None:
-    for _ in range(200):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the server did not start")
+def test_a_server_that_ends_with_runs_open_says_nothing_of_it(tmp_path: Path) -> None:
+    make_runs(tmp_path, suites=SUITES[:1])
+    code = (
+        "import sys, threading, time; from pathlib import Path; "
+        "from evalkit.store.query import PairedRuns; "
+        "pairs = PairedRuns(*map(Path, sys.argv[1:]), ()); "
+        "page = threading.Thread(target=lambda kept: time.sleep(60), args=(pairs,), daemon=True); "
+        "page.start()"
+    )
+    folders = [tmp_path / f"{name}-0123456789" for name in ("smollm2", "smollm2-rednote")]
+    line = [sys.executable, "-c", code, *map(str, folders)]
+    done = subprocess.run(line, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stderr == ""

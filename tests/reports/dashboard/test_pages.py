@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -254,6 +256,37 @@ def test_the_training_page_shows_losses_data_and_recipe(start: Start, runs: Path
     assert '<td class="">data 1: path</td><td class="">notes.jsonl</td>' in shown
     assert "not finished" not in shown
     assert "damaged" not in shown, "the half line of a running training is no damage"
+
+
+def test_the_data_card_is_laid_out_for_reading(start: Start, runs: Path) -> None:
+    app = start(runs, TRAINING)
+    shown = _text(app)
+    heads = re.findall(r"<th class[^>]*>(.*?)</th>", shown)
+    assert heads[:4] == ["File", "Rows", "Duplicates", "Train"]
+    assert heads[4:8] == ["Held out", "Weight", "Licence", "SHA-256"]
+    assert heads[8:] == ["Tokens per row", "Shortest", "Median", "95 %", "Longest"]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in shown.split("<tr>")]
+    assert ["rows cut at 256 tokens", "4"] in rows
+    assert ["answer", "2", "80", "190", "211"] in rows
+    assert [one.label for one in app.expander][-1] == "Recipe"
+
+
+def test_a_card_with_nothing_in_it_is_no_crash(start: Start, tmp_path: Path) -> None:
+    folder = make_training(tmp_path)
+    (folder / "data_card.json").write_text('{"files": [7], "lengths": "long"}')
+    assert "rows cut at" in _text(start(tmp_path, TRAINING))
+
+
+def test_a_training_that_was_stopped_does_not_hide_a_finished_one(
+    start: Start, tmp_path: Path
+) -> None:
+    make_training(tmp_path, "done")
+    stopped = make_training(tmp_path, "stopped")
+    (stopped / "manifest.json").unlink()
+    os.utime(stopped / "metrics.jsonl", (2e9, 2e9))
+    app = start(tmp_path, TRAINING)
+    assert app.selectbox(key="training").options == ["train/done", "train/stopped"]
+    assert "not finished" not in _text(app)
 
 
 def test_a_training_run_without_card_or_recipe_still_shows_its_loss(
