@@ -20,6 +20,7 @@ def check_arms(base: Run, tuned: Run, pairs: Sequence[Pair]) -> tuple[Check, ...
     """All canaries, in the order of the report; CanaryError where going on would mislead."""
     return (
         _different_models(base, tuned),
+        *(one for one in base.manifest.checks if one.status != "ok"),
         *tuned.manifest.checks,
         _answers_differ(base, tuned, pairs),
         _same_prompts(pairs),

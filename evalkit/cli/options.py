@@ -83,19 +83,32 @@ def working(*, verbose: bool, quiet: bool, offline: bool = False) -> Iterator[Pr
     """Progress on stderr while work goes on; the libraries below are hushed unless asked for."""
     from reports.terminal import RichProgress
 
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        os.environ["TRANSFORMERS_OFFLINE"] = "1"
     if not verbose:
         hush_libraries()
     ours = logging.getLogger("evalkit")
     before = ours.level
     ours.setLevel(logging.DEBUG if verbose else before)  # whoever hushes a library asks it
     try:
-        with RichProgress(quiet=quiet) as progress:
+        with _offline_libraries(offline), RichProgress(quiet=quiet) as progress:
             yield progress
     finally:
         ours.setLevel(before)
+
+
+@contextmanager
+def _offline_libraries(offline: bool) -> Iterator[None]:
+    """Tell the libraries below, which look into the environment, to keep off the network."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if offline else ()
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def hush_libraries() -> None:

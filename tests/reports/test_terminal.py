@@ -47,7 +47,7 @@ def test_the_last_lines_say_verdict_exit_code_and_what_to_do() -> None:
     lines = [line.rstrip() for line in _printed(120).splitlines() if line.strip()]
     start = next(i for i, line in enumerate(lines) if line.startswith("Verdict"))
     assert "FAIL" in lines[start]
-    assert lines[start + 1].startswith("Exit code  1, at least one gated suite is worse")
+    assert lines[start + 1].startswith("Exit code  1, at least one suite did not pass")
     assert lines[start + 2].startswith("What to do Do not ship tuned-model: chat/answers failed.")
 
 
