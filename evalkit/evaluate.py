@@ -8,155 +8,48 @@ import platform
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import assert_never
+from typing import NamedTuple
 
 import evalkit
-from evalkit.config import RunConfig, SuiteGate
-from evalkit.errors import ModelError, SuiteError
+from evalkit.errors import ModelError
 from evalkit.harnesses.base import Suite
-from evalkit.harnesses.native import limited, open_suite
-from evalkit.models.base import Engine, Prepared
-from evalkit.models.opening import open_models
+from evalkit.models.base import Engine, Outline, Prepared
+from evalkit.planning import (
+    ArmPlan,
+    Plan,
+    SuitePlan,
+    by_suite,
+    make_plan,
+    missing_of,
+    open_plan,
+    open_suites,
+    uncollected,
+)
 from evalkit.progress import Progress, Silent
-from evalkit.records import Completion, Manifest, Request, Result, Run, Sample, Score
+from evalkit.records import Completion, Manifest, Result, Run, Sample, Score
 from evalkit.store.completions import CompletionStore
 from evalkit.store.runs import SCHEMA_VERSION, write_run
+
+__all__ = [
+    "Plan",
+    "SuitePlan",
+    "evaluate",
+    "make_plan",
+    "open_plan",
+    "open_suites",
+]  # all that a run takes
 
 _VERSIONS = ("evalkit-compare", "torch", "transformers", "tokenizers", "peft", "bitsandbytes",
              "numpy", "scipy", "scikit-learn", "sacrebleu", "openai")  # fmt: skip
 
+_KEEP_AFTER = 2.0  # seconds
+
 _START = 8  # first token ids that are kept of a prompt, to be shown with the canaries
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmPlan:
-    """One arm's work: what it is asked, as its engine will see it, and how it is cut."""
-
-    config: RunConfig
-    engine: Engine
-    prepared: tuple[Prepared, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuitePlan:
-    """What one suite costs one arm; tokens are 0 where the engine takes text."""
-
-    arm: str
-    suite: str
-    samples: int
-    requests: int
-    tokens: int
-    new_tokens: int
-    stored: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """All that will be asked, before anything heavy is loaded."""
-
-    arms: tuple[ArmPlan, ...]
-    suites: tuple[Suite, ...]
-    engines: tuple[Engine, ...]
-    notes: tuple[str, ...] = ()
-
-    def costs(self, known: set[str]) -> list[SuitePlan]:
-        """The cost of every (arm, suite); `known` are the keys that are already stored."""
-        rows = []
-        for arm in self.arms:
-            for suite in self.suites:
-                mine = [one for one in arm.prepared if one.request.suite == suite.info.name]
-                rows.append(_cost(arm.config.name, suite, mine, known))
-        return rows
-
-    def seconds(self, known: set[str]) -> float | None:
-        """About how long what is not stored takes at most; None where an engine cannot know."""
-        total = 0.0
-        for engine in self.engines:
-            mine = {
-                one.key: one for arm in self.arms if arm.engine is engine for one in arm.prepared
-            }
-            batches = [
-                [one for one in batch if one.key not in known]
-                for batch in engine.batches(list(mine.values()))
-            ]
-            needed = engine.seconds([batch for batch in batches if batch])
-            if needed is None:
-                return None
-            total += needed
-        return total
-
-    def keys(self) -> set[str]:
-        """The key of every answer that is needed."""
-        return {one.key for arm in self.arms for one in arm.prepared}
-
-    def unique_tokens(self) -> int:
-        """Tokens left when every prefix shared by an arm's prompts is counted once."""
-        return sum(_unique_tokens(arm.prepared) for arm in self.arms)
-
-
-def open_suites(config: RunConfig) -> list[Suite]:
-    """The suites of a comparison, which are the base's, each with its limit and its gated metric.
-
-    Raises one SuiteError with what is wrong in any of them.
-    """
-    suites, mistakes = [], []
-    for name in config.suites:
-        try:
-            suite = limited(open_suite(name, config), config.limit, config.seed)
-        except SuiteError as error:
-            mistakes.append(str(error))
-        else:
-            suites.append(_gated(suite, config.gate.suites.get(name)))
-    if mistakes:
-        raise SuiteError("\n".join(dict.fromkeys(mistakes)))
-    return suites
-
-
-def _gated(suite: Suite, gate: SuiteGate | None) -> Suite:
-    """The suite with the metric its gate names: what is decided is what is to be explained.
-
-    A metric it does not have is left for `check_gate` to refuse.
-    """
-    wanted = gate.metric if gate is not None else None
-    if wanted is None or wanted not in {metric.name for metric in suite.info.metrics}:
-        return suite
-    return replace(suite, info=replace(suite.info, metric=wanted))
-
-
-def open_plan(
-    configs: Sequence[RunConfig],
-    suites: Sequence[Suite],
-    *,
-    offline: bool = False,
-    progress: Progress | None = None,
-) -> Plan:
-    """Open every arm's source and plan; the weights are not loaded yet."""
-    progress = progress or Silent()
-    notes = [f"{suite.info.name}: {note}" for suite in suites for note in suite.notes]
-    for note in notes:
-        progress.say(note)
-    engines = open_models(configs, offline=offline, progress=progress)
-    return make_plan(configs, suites, engines, notes)
-
-
-def make_plan(
-    configs: Sequence[RunConfig],
-    suites: Sequence[Suite],
-    engines: Sequence[Engine],
-    notes: Sequence[str] = (),
-) -> Plan:
-    """Turn suites into requests for every arm and let each arm's engine prepare them."""
-    arms = []
-    for config in configs:
-        engine = next(engine for engine in engines if config.name in engine.arms)
-        requests = [r for suite in suites for r in _requests(config, suite)]
-        arms.append(ArmPlan(config=config, engine=engine, prepared=tuple(engine.prepare(requests))))
-    return Plan(arms=tuple(arms), suites=tuple(suites), engines=tuple(engines), notes=tuple(notes))
 
 
 def evaluate(
@@ -165,106 +58,131 @@ def evaluate(
     output: Path,
     *,
     fresh: bool = False,
+    profile: bool = False,
     progress: Progress | None = None,
 ) -> list[Run]:
-    """Answer what is not stored yet, score everything, write one run folder per arm."""
+    """Answer what is not stored yet, score everything, write one run folder per arm.
+
+    `profile` also measures what the machine could do, for the manifests.
+    """
     progress = progress or Silent()
     started, clock = _now(), time.perf_counter()
     failed: dict[str, Completion] = {}
+    costs: dict[str, dict[str, float]] = {}
     for engine in plan.engines:
-        failed |= _answer(engine, plan, store, fresh, progress)
+        answered = _answer(engine, plan, store, fresh, progress)
+        failed |= answered.failed
+        extra = dict(engine.profile()) if profile else {}
+        costs |= {arm: {**answered.measures, **extra} for arm in engine.arms}
     runs = []
     for arm in plan.arms:
         results = _results(arm, plan.suites, store, failed, progress)
-        manifest = _manifest(arm, plan, results, started, time.perf_counter() - clock)
+        spent = {**costs[arm.config.name], "seconds": time.perf_counter() - clock}
+        manifest = _manifest(arm, plan, results, started, spent)
         runs.append(write_run(output / manifest.run_id, manifest, results))
     return runs
 
 
-def _requests(config: RunConfig, suite: Suite) -> Iterator[Request]:
-    decoding = config.decoding.with_limits(suite.max_new_tokens, suite.stop, config.seed)
-    for sample in suite.samples:
-        common = Request(
-            arm=config.name,
-            suite=suite.info.name,
-            sample_id=sample.id,
-            kind="generate",
-            prompt=sample.prompt,
-        )
-        match suite.task:
-            case "choice":
-                for index, choice in enumerate(sample.choices):
-                    yield replace(
-                        common,
-                        kind="loglikelihood",
-                        continuation=suite.delimiter + choice,
-                        index=index,
-                    )
-            case "generate":
-                yield replace(common, decoding=decoding)
-            case "perplexity":
-                yield replace(common, kind="rolling", prompt="", continuation=_text(sample))
-            case _:
-                assert_never(suite.task)
+class _Answered(NamedTuple):
+    """The completions that failed, which are not stored, so that the next start asks for them
+    again; and what planning and storing cost."""
 
-
-def _text(sample: Sample) -> str:
-    assert isinstance(sample.prompt, str)
-    return sample.prompt
+    failed: dict[str, Completion]
+    measures: dict[str, float]
 
 
 def _answer(
     engine: Engine, plan: Plan, store: CompletionStore, fresh: bool, progress: Progress
-) -> dict[str, Completion]:
-    """Run one engine's batches; completions that failed are returned, not stored, so that the
-    next start asks for them again."""
-    mine = [arm for arm in plan.arms if arm.engine is engine]
-    work = {one.key: one for arm in mine for one in arm.prepared}
-    known = set() if fresh else store.known(work)
-    parts: dict[str, list[str]] = defaultdict(list)  # one answer may serve several requests
-    for arm in mine:
+) -> _Answered:
+    """Run one engine's batches, as far as their answers are not stored."""
+    started = time.perf_counter()
+    failed: dict[str, Completion] = {}
+    with uncollected():
+        work = plan.work(engine)
+        known = set() if fresh else store.known(work)
+        parts = _begin(engine, plan, known, progress)
+        batches = missing_of(engine.batches(list(work.values())), known) if parts else []
+        measures = _outlined(engine.outline(batches)) if batches else {}
+    measures["tokenise_seconds"] = plan.tokenise_seconds
+    measures["plan_seconds"] = time.perf_counter() - started
+    with _Shelf(store) as shelf:
+        for batch in batches:
+            left = {one.key for one in batch}
+            for answer in engine.complete(batch):
+                left.remove(answer.key)
+                if answer.error:
+                    failed[answer.key] = answer
+                else:
+                    shelf.put(answer)
+                for part in parts[answer.key]:
+                    progress.advance(part)
+            assert not left, "an engine lost a request"
+    measures["store_seconds"] = shelf.seconds
+    return _Answered(failed, measures)
+
+
+def _begin(
+    engine: Engine, plan: Plan, known: Container[str], progress: Progress
+) -> dict[str, tuple[str, ...]]:
+    """Show what an engine's arms are asked; gives each missing answer's parts of the progress."""
+    parts: dict[str, tuple[str, ...]] = {}
+    for arm in plan.arms:
+        if arm.engine is not engine:
+            continue
+        mine = by_suite(arm)
         for suite in plan.suites:
             part = f"{arm.config.name} · {suite.info.name}"
-            asked = [one for one in arm.prepared if one.request.suite == suite.info.name]
-            done = sum(one.key in known for one in asked)
-            progress.start(part, len(asked), done)
-            for one in asked:
-                parts[one.key].append(part)
-    failed: dict[str, Completion] = {}
-    # Cutting everything, stored or not, gives the same batches after a kill as before it, and
-    # so the same numbers to the last bit.
-    for batch in engine.batches(list(work.values())):
-        missing = [one for one in batch if one.key not in known]
-        if missing:
-            answers = _complete(engine, missing, parts, store, progress)
-            failed |= {answer.key: answer for answer in answers if answer.error}
-    return failed
+            asked = mine[suite.info.name]
+            missing = [one.key for one in asked if one.key not in known]
+            progress.start(part, len(asked), len(asked) - len(missing))
+            alone = (part,)
+            for key in missing:  # one answer may serve several requests
+                parts[key] = parts[key] + alone if key in parts else alone
+    return parts
 
 
-def _complete(
-    engine: Engine,
-    asked: Sequence[Prepared],
-    parts: Mapping[str, Sequence[str]],
-    store: CompletionStore,
-    progress: Progress,
-) -> list[Completion]:
-    """The answers of one batch; those without an error are stored, even where it breaks off."""
-    answers: list[Completion] = []
-    try:
-        for answer in engine.complete(asked):
-            answers.append(answer)
-            for part in parts[answer.key]:
-                progress.advance(part)
-    except ModelError:  # a failure never loses finished work
-        store.put([answer for answer in answers if not answer.error])
-        raise
-    _check_answered(asked, answers)
-    store.put([answer for answer in answers if not answer.error])
-    return answers
+def _outlined(outline: Outline) -> dict[str, float]:
+    """What had to be done, as it was planned, for the manifest."""
+    planned = {"packets": float(outline.packets)}
+    if outline.tokens:
+        planned["tokens_asked"] = float(outline.tokens)
+        planned["tokens_unique"] = float(outline.unique_tokens)
+        planned["flop_unique"] = outline.flop
+    if outline.seconds is not None:
+        planned["estimated_seconds"] = outline.seconds
+    return planned
 
 
-def _check_answered(asked: Sequence[Prepared], answers: Sequence[Completion]) -> None:
-    assert {one.key for one in asked} == {one.key for one in answers}, "an engine lost a request"
+class _Shelf:
+    """Puts answers into the store a few seconds' worth at a time: a commit for each would cost
+    more than many an answer, and a killed run loses no more than that."""
+
+    def __init__(self, store: CompletionStore) -> None:
+        self.seconds = 0.0
+        self._store = store
+        self._waiting: list[Completion] = []
+        self._since = time.perf_counter()
+
+    def __enter__(self) -> _Shelf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Whatever went wrong: a failure never loses finished work.
+        self._flush()
+
+    def put(self, answer: Completion) -> None:
+        """Keep an answer that was finished just now."""
+        self._waiting.append(answer)
+        if time.perf_counter() - self._since > _KEEP_AFTER:
+            self._flush()
+
+    def _flush(self) -> None:
+        started = time.perf_counter()
+        if self._waiting:
+            self._store.put(self._waiting)
+        self._waiting = []
+        self._since = time.perf_counter()
+        self.seconds += self._since - started
 
 
 def _results(
@@ -277,7 +195,8 @@ def _results(
     by_sample: dict[tuple[str, str], list[Prepared]] = defaultdict(list)
     for one in arm.prepared:
         by_sample[one.request.suite, one.request.sample_id].append(one)
-    stored = dict(failed) | store.get(one.key for one in arm.prepared if one.key not in failed)
+    with uncollected():
+        stored = dict(failed) | store.get(one.key for one in arm.prepared if one.key not in failed)
     results = []
     for suite in suites:
         part = f"{arm.config.name} · {suite.info.name} · scores"
@@ -315,35 +234,12 @@ def _restored(asked: Prepared, completion: Completion) -> Completion:
     )
 
 
-def _cost(arm: str, suite: Suite, mine: Sequence[Prepared], known: set[str]) -> SuitePlan:
-    return SuitePlan(
-        arm=arm,
-        suite=suite.info.name,
-        samples=len(suite.samples),
-        requests=len(mine),
-        tokens=sum(len(one.prompt_ids) + len(one.continuation_ids) for one in mine),
-        new_tokens=sum(one.decoding.max_new_tokens for one in mine if one.decoding),
-        stored=sum(one.key in known for one in mine),
-    )
-
-
-def _unique_tokens(prepared: Sequence[Prepared]) -> int:
-    """Nodes of the prefix tree of all token sequences: sorted, each adds what it does not share."""
-    total = 0
-    last: tuple[int, ...] = ()
-    for ids in sorted({(*one.prompt_ids, *one.continuation_ids) for one in prepared}):
-        shared = 0
-        for mine, theirs in zip(ids, last, strict=False):
-            if mine != theirs:
-                break
-            shared += 1
-        total += len(ids) - shared
-        last = ids
-    return total
-
-
 def _manifest(
-    arm: ArmPlan, plan: Plan, results: Sequence[Result], started: str, seconds: float
+    arm: ArmPlan,
+    plan: Plan,
+    results: Sequence[Result],
+    started: str,
+    spent: Mapping[str, float],
 ) -> Manifest:
     config = arm.config.model_dump(mode="json")
     fingerprints = dict(arm.engine.fingerprints(arm.config.name))
@@ -376,7 +272,7 @@ def _manifest(
             "tokens_out": sum(one.tokens_out for one in completions),
         },
         checks=arm.engine.checks(arm.config.name),
-        measures={**arm.engine.measures(arm.config.name), "seconds": seconds},
+        measures={**spent, **arm.engine.measures(arm.config.name)},
         notes=(
             *plan.notes,
             *(f"{s.info.name}: {note}" for s in plan.suites for k in s.scorers for note in k.notes),

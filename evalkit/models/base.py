@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Protocol
 
 from evalkit.records import Check, Completion, Decoding, Request
@@ -27,6 +28,56 @@ class Prepared:
     decoding: Decoding | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Requests that are computed side by side.
+
+    All of them begin with the same `shared` tokens, which are read once for every batch that
+    begins so. The requests of one row share what comes after that, too, as far as they agree.
+    """
+
+    rows: tuple[tuple[Prepared, ...], ...]
+    shared: int = 0
+
+    @classmethod
+    def of(cls, items: Iterable[Prepared]) -> Batch:
+        """Requests with nothing in common, in their order."""
+        return cls(rows=tuple((one,) for one in items))
+
+    def __iter__(self) -> Iterator[Prepared]:
+        """Its requests, in the order they are best computed."""
+        return chain.from_iterable(self.rows)
+
+    def __len__(self) -> int:
+        """How many requests it holds."""
+        return sum(map(len, self.rows))
+
+    def without(self, known: Container[str]) -> Batch:
+        """What is left of it when some answers are there already."""
+        kept = (tuple(one for one in row if one.key not in known) for row in self.rows)
+        return replace(self, rows=tuple(row for row in kept if row))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What the work of one engine amounts to before it is done.
+
+    `tokens` are all that was asked, `unique_tokens` those that have to be computed when each
+    shared start is computed once per arm (0 where the engine takes text), `packets` the forward
+    passes or calls they are cut into, not counting the steps of generated texts; `flop` the
+    floating-point operations of reading the unique tokens (0 where unknown). `seconds` is about
+    how long it takes at most; None where nobody can know.
+    """
+
+    arms: tuple[str, ...]
+    requests: int
+    tokens: int = 0
+    unique_tokens: int = 0
+    packets: int = 0
+    flop: float = 0.0
+    seconds: float | None = None
+
+
 class Engine(Protocol):
     """One opened source that answers for one or more arms.
 
@@ -47,20 +98,24 @@ class Engine(Protocol):
     def prepare(self, requests: Sequence[Request]) -> list[Prepared]:
         """Tokenise and key the requests, in their order."""
 
-    def batches(self, prepared: Sequence[Prepared]) -> list[list[Prepared]]:
-        """Cut work into batches that are computed, and then stored, whole.
+    def batches(self, prepared: Sequence[Prepared]) -> list[Batch]:
+        """Cut work into batches, in the order they are best computed.
 
-        Deterministic in its input, so that a killed run resumes with the very same batches.
+        Deterministic in its input, so that a killed run resumes with the same batches, and the
+        same for every arm, so that what a batch's shape does to the numbers cancels in a pair.
         """
 
-    def seconds(self, batches: Sequence[Sequence[Prepared]], /) -> float | None:
-        """About how long the batches take at most; None where nobody can know."""
+    def outline(self, batches: Sequence[Batch], /) -> Outline:
+        """What the batches amount to; loads nothing."""
 
-    def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
-        """Answer a batch; one completion for each key, in any order.
+    def complete(self, batch: Batch) -> Iterator[Completion]:
+        """Answer a batch; one completion for each key, in any order, each as soon as it is there.
 
         Raises ModelError where it cannot go on; what it gave before that is kept.
         """
+
+    def profile(self) -> Mapping[str, float]:
+        """Measures that cost a moment to take, for whoever asks what the machine could do."""
 
     def measures(self, arm: str, /) -> Mapping[str, float]:
         """What the work for this arm cost so far (seconds, peak memory in bytes, usage, cost).

@@ -13,7 +13,7 @@ from typing import Any
 from evalkit.config import OpenAIModel
 from evalkit.errors import ModelError
 from evalkit.models.answers import NoScores, Said, chatted, messages, scored, written
-from evalkit.models.base import Prepared
+from evalkit.models.base import Batch, Outline, Prepared
 from evalkit.models.endpoint import Endpoint, Failed, Refused, open_endpoint
 from evalkit.progress import Progress, Silent
 from evalkit.records import Check, Completion, Request
@@ -109,7 +109,7 @@ class OpenAIEngine:
             decoding=request.decoding,
         )
 
-    def batches(self, prepared: Sequence[Prepared]) -> list[list[Prepared]]:
+    def batches(self, prepared: Sequence[Prepared]) -> list[Batch]:
         """A few requests for each one in flight.
 
         Those to be scored come first: whether an endpoint can do that at all is known at once.
@@ -118,15 +118,21 @@ class OpenAIEngine:
         scored = [one for one in prepared if one.request.kind != "generate"]
         others = [one for one in prepared if one.request.kind == "generate"]
         return [
-            part[start : start + size]
+            Batch.of(part[start : start + size])
             for part in (scored, others)
             for start in range(0, len(part), size)
         ]
 
-    def seconds(self, _batches: Sequence[Sequence[Prepared]], /) -> None:
-        """Unknown: it depends on who else asks the endpoint."""
+    def outline(self, batches: Sequence[Batch], /) -> Outline:
+        """Calls alone: tokens are the server's, and the time depends on who else asks it."""
+        calls = sum(map(len, batches))
+        return Outline(arms=self.arms, requests=calls, packets=calls)
 
-    def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
+    def profile(self) -> Mapping[str, float]:
+        """Nothing of the server's can be measured from here."""
+        return {}
+
+    def complete(self, batch: Batch) -> Iterator[Completion]:
         """Answer a batch; a request without an answer is a completion with its error.
 
         Raises ModelError when an endpoint answers nothing any more, but not before the answers
@@ -136,8 +142,8 @@ class OpenAIEngine:
         self._check_refused(arms)
         if self._runner is None:
             self._runner = asyncio.Runner()
-        answers = self._runner.run(self._answer_all(batch))
-        self._give_up_silent(batch, answers)
+        answers = self._runner.run(self._answer_all(list(batch)))
+        self._give_up_silent(list(batch), answers)
         yield from answers
         # Now, and not with the next batch: this may be the last, and the run would seem complete.
         self._check_refused(arms)

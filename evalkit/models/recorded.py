@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from evalkit import jsonl
 from evalkit.config import RecordedModel
 from evalkit.errors import ModelError
-from evalkit.models.base import Prepared
+from evalkit.models.base import Batch, Outline, Prepared
 from evalkit.records import Check, Completion, Request
 
 _ROUNDING = 1e-6  # a log-likelihood may be above 0 by this much
@@ -139,15 +139,19 @@ class RecordedEngine:
         self._answers[key] = _answer(key, recording, request, choices)
         return Prepared(key=key, request=request, decoding=request.decoding)
 
-    def batches(self, prepared: Sequence[Prepared]) -> list[list[Prepared]]:
+    def batches(self, prepared: Sequence[Prepared]) -> list[Batch]:
         """One batch: looking up costs nothing."""
-        return [list(prepared)] if prepared else []
+        return [Batch.of(prepared)] if prepared else []
 
-    def seconds(self, _batches: Sequence[Sequence[Prepared]], /) -> float:
-        """None at all: the answers are here."""
-        return 0.0
+    def outline(self, batches: Sequence[Batch], /) -> Outline:
+        """No work at all: the answers are here."""
+        return Outline(arms=self.arms, requests=sum(map(len, batches)), seconds=0.0)
 
-    def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
+    def profile(self) -> Mapping[str, float]:
+        """Nothing is computed here."""
+        return {}
+
+    def complete(self, batch: Batch) -> Iterator[Completion]:
         """The recorded answers."""
         for one in batch:
             yield self._answers[one.key]

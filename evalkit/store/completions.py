@@ -7,7 +7,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,16 @@ CREATE TABLE IF NOT EXISTS completion (
 """
 # These are known again from the request itself whenever its completion is read.
 _FROM_REQUEST = ("key", "prompt_text", "prompt_hash", "prompt_start", "truncated")
+# What is as usual is left out: most answers to a choice are two lists of numbers.
+_ALWAYS = ("token_ids", "logprobs")
+_STORED = tuple(
+    (one.name, one.default)
+    for one in fields(Completion)
+    if one.name not in (*_FROM_REQUEST, *_ALWAYS)
+)
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _LOOKUP = 500  # SQLite's limit of variables in one statement is 999 in old builds
+_SMALL = 512  # bytes; of less than this, compressing saves nothing and takes longer than storing
 
 
 class _DamagedRow(Exception):  # noqa: N818  (turned into a StoreError that names the file)
@@ -48,6 +57,7 @@ class CompletionStore:
             # WAL: one process may write while others read, and a killed one loses no commit.
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute("PRAGMA cache_size=-65536")  # KiB: keys fall all over a large file
             self._db.execute(_SCHEMA)
 
     def __enter__(self) -> CompletionStore:
@@ -60,7 +70,7 @@ class CompletionStore:
         """Those of the keys that are stored; prompt fields are left for the caller to fill."""
         found: dict[str, Completion] = {}
         with self._explained("read"):
-            for part in _parts(list(dict.fromkeys(keys))):
+            for part in _parts(keys):
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, body FROM completion WHERE key IN ({marks})"  # noqa: S608
                 for key, body in self._db.execute(query, part):
@@ -71,7 +81,7 @@ class CompletionStore:
         """Which of the keys are stored, without reading what they hold."""
         found: set[str] = set()
         with self._explained("read"):
-            for part in _parts(list(dict.fromkeys(keys))):
+            for part in _parts(keys):
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key FROM completion WHERE key IN ({marks})"  # noqa: S608
                 found.update(key for (key,) in self._db.execute(query, part))
@@ -79,7 +89,7 @@ class CompletionStore:
 
     def put(self, completions: Sequence[Completion]) -> None:
         """Store completions in one transaction: all of them or none."""
-        rows = [(one.key, _encode(one)) for one in completions]
+        rows = sorted((one.key, _encode(one)) for one in completions)
         with self._explained("written"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -135,22 +145,30 @@ def _explain(path: Path, done: str, error: Exception) -> str:
     return f"The completion store {path} could not be {done}: {what}. {next_step}"
 
 
-def _parts(keys: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(keys), _LOOKUP):
-        yield keys[start : start + _LOOKUP]
+def _parts(keys: Iterable[str]) -> Iterator[list[str]]:
+    """The keys, each once, a statement's worth at a time; neighbours in the file together."""
+    ordered = sorted(set(keys))
+    for start in range(0, len(ordered), _LOOKUP):
+        yield ordered[start : start + _LOOKUP]
 
 
 def _encode(completion: Completion) -> bytes:
-    body = {k: v for k, v in asdict(completion).items() if k not in _FROM_REQUEST}
-    return zlib.compress(json.dumps(body, ensure_ascii=False).encode(), level=1)
+    row: dict[str, Any] = {name: getattr(completion, name) for name in _ALWAYS}
+    for name, usual in _STORED:
+        value = getattr(completion, name)
+        if value != usual:
+            row[name] = value
+    told = _JSON.encode(row).encode()
+    return told if len(told) < _SMALL else zlib.compress(told, level=1)
 
 
 def _decode(key: str, body: bytes) -> Completion:
     try:
-        fields: dict[str, Any] = json.loads(zlib.decompress(body))
-        fields["token_ids"] = tuple(fields["token_ids"])
-        fields["logprobs"] = tuple(fields["logprobs"])
-        return Completion(key=key, **fields)
+        told = body if body.startswith(b"{") else zlib.decompress(body)
+        row: dict[str, Any] = json.loads(told)
+        row["token_ids"] = tuple(row["token_ids"])
+        row["logprobs"] = tuple(row["logprobs"])
+        return Completion(key=key, **row)
     except (zlib.error, ValueError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise _DamagedRow(f"the row {key[:12]} holds no completion ({what})") from error

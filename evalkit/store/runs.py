@@ -14,6 +14,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +86,9 @@ _SAMPLES = pa.schema(
     ]
 )
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
+_SORTED = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+
 
 def write_run(folder: Path, manifest: Manifest, results: Sequence[Result]) -> Run:
     """Write a run folder whole; times are left out of the Parquet files, so equal runs are equal
@@ -92,12 +96,12 @@ def write_run(folder: Path, manifest: Manifest, results: Sequence[Result]) -> Ru
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
-        for file, rows, schema in (
-            ("samples.parquet", map(_sample_row, results), _SAMPLES),
-            ("completions.parquet", _completion_rows(results), _COMPLETIONS),
-            ("results.parquet", _score_rows(results), _RESULTS),
+        for file, columns, schema in (
+            ("samples.parquet", _sample_columns(results), _SAMPLES),
+            ("completions.parquet", _completion_columns(results), _COMPLETIONS),
+            ("results.parquet", _score_columns(results), _RESULTS),
         ):
-            _write_parquet(folder / file, rows, schema)
+            _write_parquet(folder / file, columns, schema)
         write_text(folder / MANIFEST, to_json(manifest))
     except OSError as error:
         raise StoreError(
@@ -233,15 +237,16 @@ def write_text(file: Path, text: str) -> None:
     draft.replace(file)
 
 
-def _write_parquet(file: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
+def _write_parquet(file: Path, columns: Mapping[str, list[Any]], schema: pa.Schema) -> None:
     draft = file.with_name(f".{file.name}.{os.getpid()}")
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), draft, compression="zstd")
+    pq.write_table(pa.Table.from_pydict(columns, schema=schema), draft, compression="zstd")
     draft.replace(file)
 
 
 def _prompt_json(prompt: Prompt) -> str:
-    value = prompt if isinstance(prompt, str) else [asdict(message) for message in prompt]
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(prompt, str):
+        return _JSON.encode(prompt)
+    return _JSON.encode([{"role": turn.role, "content": turn.content} for turn in prompt])
 
 
 def _prompt(text: str) -> Prompt:
@@ -249,18 +254,19 @@ def _prompt(text: str) -> Prompt:
     return value if isinstance(value, str) else tuple(Message(**message) for message in value)
 
 
-def _sample_row(result: Result) -> dict[str, Any]:
-    sample = result.sample
+def _fields(records: Sequence[Any], names: Iterable[str]) -> dict[str, list[Any]]:
+    """Fields of records as columns: a row for each record would take several times as long."""
+    return {name: list(map(attrgetter(name), records)) for name in names}
+
+
+def _sample_columns(results: Sequence[Result]) -> dict[str, list[Any]]:
+    samples = [result.sample for result in results]
     return {
-        "suite": sample.suite,
-        "sample_id": sample.id,
-        "prompt": _prompt_json(sample.prompt),
-        "targets": list(sample.targets),
-        "choices": list(sample.choices),
-        "answer": sample.answer,
-        "cluster": sample.cluster,
-        "slices": json.dumps(dict(sample.slices), ensure_ascii=False, sort_keys=True),
-        "fields": json.dumps(dict(sample.fields), ensure_ascii=False, sort_keys=True),
+        **_fields(samples, ("suite", "targets", "choices", "answer", "cluster")),
+        "sample_id": [one.id for one in samples],
+        "prompt": [_prompt_json(one.prompt) for one in samples],
+        "slices": [_SORTED.encode(dict(one.slices)) for one in samples],
+        "fields": [_SORTED.encode(dict(one.fields)) for one in samples],
     }
 
 
@@ -278,13 +284,18 @@ def _sample(row: dict[str, Any]) -> Sample:
     )
 
 
-def _completion_rows(results: Sequence[Result]) -> Iterable[dict[str, Any]]:
+def _completion_columns(results: Sequence[Result]) -> dict[str, list[Any]]:
+    placed = [
+        (result.sample, index) for result in results for index in range(len(result.completions))
+    ]
+    completions = [one for result in results for one in result.completions]
     names = [name for name in _COMPLETIONS.names if name not in {"suite", "sample_id", "index"}]
-    for result in results:
-        for index, one in enumerate(result.completions):
-            row = {name: getattr(one, name) for name in names}
-            where = {"suite": result.sample.suite, "sample_id": result.sample.id, "index": index}
-            yield where | row
+    return {
+        "suite": [sample.suite for sample, _ in placed],
+        "sample_id": [sample.id for sample, _ in placed],
+        "index": [index for _, index in placed],
+        **_fields(completions, names),
+    }
 
 
 def _completion(row: dict[str, Any]) -> Completion:
@@ -294,17 +305,14 @@ def _completion(row: dict[str, Any]) -> Completion:
     return Completion(**fields)
 
 
-def _score_rows(results: Sequence[Result]) -> Iterable[dict[str, Any]]:
-    for result in results:
-        for score in result.scores:
-            yield {
-                "suite": result.sample.suite,
-                "sample_id": result.sample.id,
-                "metric": score.scorer,
-                "value": score.value,
-                "reason": score.reason,
-                "stats": list(score.stats),
-            }
+def _score_columns(results: Sequence[Result]) -> dict[str, list[Any]]:
+    scores = [score for result in results for score in result.scores]
+    return {
+        "suite": [result.sample.suite for result in results for _ in result.scores],
+        "sample_id": [result.sample.id for result in results for _ in result.scores],
+        "metric": [score.scorer for score in scores],
+        **_fields(scores, ("value", "reason", "stats")),
+    }
 
 
 def _score(row: dict[str, Any]) -> Score:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
+import time
 import zlib
 from pathlib import Path
 
@@ -115,3 +118,40 @@ def test_a_full_disk_keeps_what_was_stored(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="Free some space and run the same command again"):
             store.put([_completion("lost", big)])
         assert store.known(["kept", "lost"]) == {"kept"}
+
+
+def test_a_store_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    told = {
+        "text": "Paris", "token_ids": [1], "logprobs": [-0.5], "is_greedy": None,
+        "stop_reason": "stop", "tokens_in": 4, "tokens_out": 1, "seconds": 0.25, "error": "",
+    }  # fmt: skip
+    with CompletionStore(tmp_path / "c.sqlite") as store:
+        row = ("old", zlib.compress(json.dumps(told).encode()))
+        store._db.execute("INSERT INTO completion (key, body) VALUES (?, ?)", row)
+        (found,) = store.get(["old"]).values()
+    assert (found.text, found.token_ids, found.seconds) == ("Paris", (1,), 0.25)
+
+
+def test_small_and_large_answers_come_back_whole(tmp_path: Path) -> None:
+    answers = {
+        "bare": Completion(key="bare"),
+        "small": _completion("small", "a"),
+        "large": _completion("large", "语言" * 5_000),
+        "failed": Completion(key="failed", stop_reason="error", error="no", is_greedy=False),
+    }
+    with CompletionStore(tmp_path / "c.sqlite") as store:
+        store.put(list(answers.values()))
+        assert store.get(answers) == answers
+        assert store.size().bytes < 60_000
+
+
+def test_a_hundred_thousand_answers_take_seconds(tmp_path: Path) -> None:
+    keys = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(100_000)]
+    started = time.perf_counter()
+    with CompletionStore(tmp_path / "c.sqlite") as store:
+        for start in range(0, len(keys), 20_000):
+            store.put([_completion(key, "") for key in keys[start : start + 20_000]])
+        assert store.known([*keys, "missing"]) == set(keys)
+        assert len(store.get(keys)) == 100_000
+    # Some eight seconds on two slow cores: the bound is for a loaded machine, and for squares.
+    assert time.perf_counter() - started < 60

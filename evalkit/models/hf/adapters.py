@@ -36,6 +36,11 @@ class Adapter:
     digest: str
 
     @property
+    def may_mix(self) -> bool:
+        """Whether PEFT may run it beside other arms in one forward; the trial has the last word."""
+        return self.settings.get("peft_type") == "LORA" and not self.settings.get("use_dora")
+
+    @property
     def virtual_tokens(self) -> int:
         """Soft tokens that prompt learning puts in front; 0 for adapters of the weights."""
         return int(self.settings.get("num_virtual_tokens") or 0)
@@ -79,6 +84,12 @@ def check_adapter(
     adapter: Adapter, model: HFModel, base_hash: str, tokens: Tokens
 ) -> tuple[Check, ...]:
     """All that can be seen without the base's weights: checks, or an AdapterError."""
+    if (bias := adapter.settings.get("bias") or "none") != "none":
+        raise AdapterError(
+            f"{adapter.arm}: the adapter {adapter.folder} trained biases too (bias: {bias}). PEFT "
+            "writes them over the base's own, so the base could not be measured beside it. Merge "
+            "the adapter into a full model and compare that."
+        )
     belongs = _check_record(adapter, model, base_hash)
     _check_values(adapter)
     return (belongs, *_check_tokens(adapter, tokens, trust_remote_code=model.trust_remote_code))
@@ -254,9 +265,20 @@ class Arms:
             self._layers.set_adapter(name, inference_mode=True)
         self._using = name
 
-    def takes_shortcuts(self, arm: str) -> bool:
-        """Whether this arm takes inputs as the base does (soft prompts do not)."""
-        return arm not in self._prompts
+    def use_all(self) -> Any:
+        """Make ready for a forward whose rows name their adapters themselves; the model for it."""
+        if self._layers is not None and self._using is None:
+            self._layers.base_model.enable_adapter_layers()
+        self._using = ""
+        return self._layers
+
+    def name(self, arm: str) -> str:
+        """What PEFT calls the arm's adapter in a forward of several arms."""
+        return self._layer_names.get(arm, "__base__")
+
+    def is_soft(self, arm: str) -> bool:
+        """Whether the arm is a soft prompt, which stands before every text."""
+        return arm in self._prompts
 
     def head(self) -> Any:
         """The module that turns hidden states into logits, as the adapters left it."""

@@ -4,52 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from evalkit.config import HFModel
-from evalkit.errors import EvalkitError, ModelError
-from evalkit.models.base import Prepared
-from evalkit.models.hf import estimate, generation, identity, memory, network, plan, scoring
-from evalkit.models.hf.adapters import (
-    Adapter,
-    Arms,
-    check_adapter,
-    check_changes,
-    open_adapter,
-)
-from evalkit.models.hf.loading import Placement, load_base, open_config, place, quiet
-from evalkit.models.hf.tokens import Tokens, open_tokens
+from evalkit.models.base import Batch, Outline, Prepared
+from evalkit.models.hf import estimate, generation, identity, memory, plan
+from evalkit.models.hf.adapters import check_adapter, open_adapter
+from evalkit.models.hf.answering import Answering, completion
+from evalkit.models.hf.loaded import Loaded, Loader
+from evalkit.models.hf.loading import open_config, place, quiet
+from evalkit.models.hf.tokens import open_tokens
 from evalkit.progress import Progress
 from evalkit.records import Check, Completion, Request
-
-PROBE = "The quick brown fox, 你好世界 🙂, 3 × 14 = 42. Dear friends, today I would like to"
-
-
-@dataclass(slots=True)
-class Loaded:
-    """What exists once the weights are in: the arms, and each arm's network."""
-
-    arms: Arms
-    networks: Mapping[str, network.Network]
-    starts: Mapping[str, network.SharedStart]
-
-
-@dataclass(slots=True)
-class Tally:
-    """What the work has cost so far."""
-
-    load_seconds: float = 0.0
-    forward_seconds: float = 0.0
-    tokens_read: int = 0
-    tokens_scored: int = 0
-    tokens_generated: int = 0
-    changes: dict[str, float] = field(default_factory=dict)
 
 
 class HFEngine:
@@ -59,36 +26,29 @@ class HFEngine:
 
     def __init__(
         self,
-        configs: Mapping[str, HFModel],
-        folder: Path,
-        config: Any,
-        placement: Placement,
-        tokens: Tokens,
-        adapters: Mapping[str, Adapter],
+        loader: Loader,
         checks: Mapping[str, tuple[Check, ...]],
         identities: Mapping[str, Mapping[str, str]],
-        progress: Progress,
     ) -> None:
         """Use `open`, which checks what these parts must have in common."""
-        self.arms = tuple(configs)
-        self._configs = configs
-        self._folder = folder
-        self._config = config
-        self._placement = placement
-        self._tokens = tokens
-        self._adapters = adapters
+        self.arms = tuple(loader.configs)
+        self._loader = loader
         self._checks = checks
         self._identities = identities
-        self._progress = progress
+        self._tokens = loader.tokens
+        self._placement = loader.placement
         self._loaded: Loaded | None = None
-        self._tally = Tally()
-        given = [c.batch_tokens for c in configs.values() if c.batch_tokens is not None]
+        self._load_seconds = 0.0
+        self._shape = estimate.shape_of(loader.folder, loader.config)
+        given = [c.batch_tokens for c in loader.configs.values() if c.batch_tokens is not None]
         self._budget = memory.default_budget(
-            placement.device,
+            self._placement.device,
             min(given, default=None),
-            memory.cache_bytes(config, placement.dtype),
+            memory.cache_bytes(loader.config, self._placement.dtype),
+            self._weights_bytes(),
         )
-        self._rules = generation.rules_of(folder, tokens)
+        self._rules = generation.rules_of(loader.folder, loader.tokens)
+        self._answering = Answering(self._budget, self._rules, self._tokens.max_length)
 
     @classmethod
     def open(cls, configs: Mapping[str, HFModel], *, offline: bool, progress: Progress) -> HFEngine:
@@ -128,9 +88,16 @@ class HFEngine:
             )
             for arm in configs
         }
-        return cls(
-            configs, folder, config, placement, tokens, adapters, checks, identities, progress
+        loader = Loader(
+            configs=configs,
+            folder=folder,
+            config=config,
+            placement=placement,
+            tokens=tokens,
+            adapters=adapters,
+            progress=progress,
         )
+        return cls(loader, checks, identities)
 
     def fingerprints(self, arm: str) -> Mapping[str, str]:
         """Hashes and names of what determines this arm's answers."""
@@ -138,7 +105,7 @@ class HFEngine:
 
     def checks(self, arm: str, /) -> tuple[Check, ...]:
         """Whether the arm's adapter belongs to this base and changes it."""
-        if arm not in self._adapters:
+        if arm not in self._loader.adapters:
             return ()
         # Of stored answers too: an adapter that changed nothing would have left none. By how much
         # it changed them is a measure of the session that loaded it.
@@ -158,32 +125,44 @@ class HFEngine:
             for request, ids in zip(requests, encoded, strict=True)
         ]
 
-    def batches(self, prepared: Sequence[Prepared]) -> list[list[Prepared]]:
-        """Batches of one arm and kind, the same for the same input."""
-        return plan.cut(prepared, self.arms, self._budget)
+    def batches(self, prepared: Sequence[Prepared]) -> list[Batch]:
+        """Batches of one kind, the same for the same input and for every arm."""
+        return plan.cut(prepared, self._loader.pools, self._budget)
 
-    def seconds(self, batches: Sequence[Sequence[Prepared]], /) -> float:
-        """About how long the batches take at most, by two matrix products timed here."""
-        return estimate.seconds(batches, self._folder, self._config, self._placement)
+    def outline(self, batches: Sequence[Batch], /) -> Outline:
+        """Tokens from the prefix tree; seconds at most, by two matrix products timed here."""
+        size = plan.size(batches, self._tokens.max_length)
+        return Outline(
+            arms=self.arms,
+            requests=sum(map(len, batches)),
+            tokens=size.tokens,
+            unique_tokens=size.unique,
+            packets=len(batches),
+            flop=self._shape.flop(size),
+            seconds=estimate.seconds(batches, size, self._shape, self._placement, self._budget),
+        )
 
-    def complete(self, batch: Sequence[Prepared]) -> Iterator[Completion]:
-        """Answer a batch, or a part of one; each key once."""
-        unique = list({item.key: item for item in batch}.values())
-        answerable = []
-        for item in unique:
-            if problem := self._problem(item):
-                yield _completion(item, stop_reason="error", error=problem)
+    def profile(self) -> Mapping[str, float]:
+        """The rate of a large matrix product on this device, measured now."""
+        return {"peak_flop_per_second": estimate.peak(self._placement)}
+
+    def complete(self, batch: Batch) -> Iterator[Completion]:
+        """Answer a batch, or what is left of one; each key once."""
+        problems = {one.key: problem for one in batch if (problem := self._problem(one))}
+        for item in {one.key: one for one in batch if one.key in problems}.values():
+            yield completion(item, stop_reason="error", error=problems[item.key])
+        left = batch.without(problems)
+        by_kind: dict[tuple[str, str], list[tuple[Prepared, ...]]] = {}
+        for row in left.rows:
+            first = row[0].request
+            arm = "" if first.kind == "generate" else first.arm
+            by_kind.setdefault((first.kind, arm), []).append(row)
+        for (kind, arm), rows in by_kind.items():
+            part = replace(left, rows=tuple(rows))
+            if kind == "generate":
+                yield from self._answering.generate(self._load(), part)
             else:
-                answerable.append(item)
-        for part in plan.cut(answerable, self.arms, plan.WITHOUT_LIMIT):
-            arm, kind = part[0].request.arm, part[0].request.kind
-            loaded = self._load()
-            run = {
-                "loglikelihood": self._score,
-                "rolling": self._roll,
-                "generate": self._generate,
-            }[kind]
-            yield from memory.halving(part, partial(run, loaded, arm))
+                yield from self._answering.score(self._load(), arm, part)
 
     def _problem(self, item: Prepared) -> str:
         """Why a request has no answer; empty if it has one."""
@@ -203,151 +182,37 @@ class HFEngine:
             case _:
                 return ""
 
-    def _score(self, loaded: Loaded, arm: str, batch: Sequence[Prepared]) -> Iterator[Completion]:
-        spans = [scoring.Span(item.prompt_ids, item.continuation_ids) for item in batch]
-        started = time.perf_counter()
-        scored = self._scored(loaded, arm, spans)
-        seconds = (time.perf_counter() - started) / len(batch)
-        for item, values in zip(batch, scored, strict=True):
-            yield _completion(
-                item,
-                token_ids=item.continuation_ids,
-                logprobs=values.logprobs,
-                is_greedy=values.is_greedy,
-                seconds=seconds,
-            )
-
-    def _roll(self, loaded: Loaded, arm: str, batch: Sequence[Prepared]) -> Iterator[Completion]:
-        limit = self._tokens.max_length
-        cuts = [scoring.windows(i.prompt_ids, i.continuation_ids, limit) for i in batch]
-        started = time.perf_counter()
-        scored = iter(self._scored(loaded, arm, [span for spans in cuts for span in spans]))
-        seconds = (time.perf_counter() - started) / len(batch)
-        for item, spans in zip(batch, cuts, strict=True):
-            values = [next(scored) for _ in spans]
-            yield _completion(
-                item,
-                token_ids=item.continuation_ids,
-                logprobs=tuple(value for window in values for value in window.logprobs),
-                is_greedy=all(window.is_greedy for window in values),
-                seconds=seconds,
-            )
-
-    def _scored(
-        self, loaded: Loaded, arm: str, spans: Sequence[scoring.Span]
-    ) -> list[scoring.Scored]:
-        """Scores of the spans, a token budget at a time."""
-        results: list[scoring.Scored] = []
-        for part in scoring.parts(spans, self._budget.score_tokens):
-            with self._working(loaded, arm):
-                scored, tokens = scoring.score(loaded.networks[arm], part, loaded.starts[arm])
-            results += scored
-            self._tally.tokens_read += tokens
-            self._tally.tokens_scored += sum(len(span.continuation) for span in part)
-        return results
-
-    def _generate(
-        self, loaded: Loaded, arm: str, batch: Sequence[Prepared]
-    ) -> Iterator[Completion]:
-        decoder = generation.Decoder(
-            loaded.networks[arm], generation.rows_for(batch), self._rules, loaded.starts[arm]
-        )
-        while decoder.active:
-            with self._working(loaded, arm):
-                finished = decoder.step()
-            for row in finished:
-                self._tally.tokens_read += len(row.item.prompt_ids) + len(row.ids)
-                self._tally.tokens_generated += len(row.ids)
-                assert row.stop_reason is not None
-                yield _completion(
-                    row.item,
-                    text=row.text,
-                    token_ids=tuple(row.ids),
-                    logprobs=tuple(row.logprobs),
-                    stop_reason=row.stop_reason,
-                    seconds=row.seconds,
-                )
-
-    @contextmanager
-    def _working(self, loaded: Loaded, arm: str) -> Iterator[None]:
-        """One piece of computing for one arm; never held while a caller has the word."""
-        started = time.perf_counter()
-        loaded.arms.use(arm)
-        with torch.inference_mode():
-            yield
-        self._tally.forward_seconds += time.perf_counter() - started
-
     def _load(self) -> Loaded:
         """The weights and adapters, brought in when they are first needed."""
-        if self._loaded is not None:
-            return self._loaded
-        started = time.perf_counter()
-        path = self._configs[self.arms[0]].path
-        self._progress.say(
-            f"Loading {path} ({self._placement.dtype_name}, quantization "
-            f"{self._placement.quantization}, {self._placement.device})"
-        )
-        model = self._configs[self.arms[0]]
-        # Not in inference mode: PEFT sets requires_grad whenever an adapter is switched.
-        with quiet(), torch.no_grad():
-            base = load_base(self._folder, model, self._config, self._placement)
-            arms = Arms(base, self._adapters)
-            networks = self._networks(base, arms)
-        self._loaded = Loaded(arms, networks, {arm: network.SharedStart() for arm in self.arms})
-        self._tally.load_seconds = time.perf_counter() - started
+        if self._loaded is None:
+            started = time.perf_counter()
+            self._loaded = self._loader.load()
+            self._load_seconds += time.perf_counter() - started
         return self._loaded
 
-    def _networks(self, base: Any, arms: Arms) -> dict[str, network.Network]:
-        """Each arm's network, after the trial of the shortcuts and of every adapter."""
-        arms.use(None)
-        plain = network.Network(
-            model=base,
-            head=arms.head(),
-            device=base.get_input_embeddings().weight.device,
-        )
-        try:
-            fast, notes = network.survey(plain, self._tokens.max_length)
-        except EvalkitError:
-            raise
-        except Exception as error:
-            raise ModelError(
-                f"{self._configs[self.arms[0]].path} was loaded, but fails on its first forward "
-                f"pass ({type(error).__name__}: {error}). Try another dtype, quantization or "
-                "device."
-            ) from error
-        for note in notes:
-            self._progress.say(f"{type(base).__name__} {note}.")
-        probe = self._tokens.tokenizer.encode(PROBE)[: self._tokens.max_length - 1]
-        expected = network.plain_logits(plain, probe)
-        networks = {}
-        for arm in self.arms:
-            arms.use(arm)
-            own = arms.model(arm)
-            if arms.takes_shortcuts(arm):
-                networks[arm] = replace(fast, model=own)
-            else:
-                networks[arm] = replace(plain, model=own)
-                self._progress.say(f"{arm}: a soft prompt is computed the plain, slow way.")
-            if arm in self._adapters:
-                logits = network.plain_logits(networks[arm], probe)
-                change = check_changes(self._adapters[arm], expected, logits)
-                self._tally.changes[arm] = change
-        return networks
+    def _weights_bytes(self) -> int:
+        return (self._shape.body + self._shape.head) * self._placement.dtype.itemsize
 
     def measures(self, _arm: str, /) -> Mapping[str, float]:
         """Seconds, tokens and bytes so far, of all arms together: they share weights and batches.
 
         `logit_change/<arm>` is the largest change of that arm's probe.
         """
-        tally = self._tally
+        tally, spent = self._answering.tally, self._answering.tally.spent
+        changes = self._loaded.changes if self._loaded else {}
         return {
-            "load_seconds": tally.load_seconds,
-            "forward_seconds": tally.forward_seconds,
-            "tokens_read": float(tally.tokens_read),
-            "tokens_scored": float(tally.tokens_scored),
-            "tokens_generated": float(tally.tokens_generated),
+            "load_seconds": self._load_seconds,
+            "prefill_seconds": tally.trunk_seconds + spent.prefill_seconds,
+            "score_seconds": tally.score_seconds,
+            "decode_seconds": spent.decode_seconds,
+            "tokens_prefilled": float(tally.trunks.unique + spent.read.unique),
+            "tokens_packed": float(tally.packed.unique),
+            "tokens_scored": float(tally.scored_tokens),
+            "tokens_generated": float(spent.decode_tokens),
+            "flop_done": sum(map(self._shape.flop, (tally.trunks, tally.packed, spent.read))),
             "peak_memory_bytes": memory.peak_memory(self._placement.device),
-            **{f"logit_change/{arm}": change for arm, change in tally.changes.items()},
+            "weights_bytes": float(self._weights_bytes()),
+            **{f"logit_change/{arm}": change for arm, change in changes.items()},
         }
 
     def close(self) -> None:
@@ -363,16 +228,3 @@ def _tell(checks: Mapping[str, tuple[Check, ...]], folder: Path, progress: Progr
             progress.say(check.message + ".")
     for note in generation.ignored_defaults(folder):
         progress.say(note)
-
-
-def _completion(item: Prepared, **answer: Any) -> Completion:
-    """A completion with what the request itself tells filled in."""
-    return Completion(
-        key=item.key,
-        tokens_in=len(item.prompt_ids),
-        tokens_out=len(answer.get("token_ids", ())),
-        truncated=item.truncated,
-        prompt_text=item.prompt_text,
-        prompt_hash=item.prompt_hash,
-        **answer,
-    )

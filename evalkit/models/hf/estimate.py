@@ -1,4 +1,4 @@
-"""How long a plan will take here, told before the weights are loaded.
+"""How much work a plan is, and how long it will take here, told before the weights are loaded.
 
 Nearly all the time of a causal language model goes into matrix products with its weights. Two
 such products of the model's own shape are timed on this device, one as wide as a scored batch and
@@ -10,39 +10,83 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from evalkit.models.base import Prepared
+from evalkit.models.base import Batch
 from evalkit.models.hf.loading import Placement
+from evalkit.models.hf.plan import Budget, Size
 
 _WIDE = 512
 _OVERHEAD = 1.4
 """What attention, norms, sampling and Python add; from a SmolLM2 run in float32 and bfloat16."""
-_HEAD_ROWS = 1 / 8
-"""Share of the scored positions that need the output head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the cost of a token depends on: weights outside and inside the output head, and the
+    width of what all layers' heads look back with."""
+
+    body: int
+    head: int
+    looking: int
+    width: int
+
+    def flop(self, size: Size) -> float:
+        """Floating-point operations of reading the unique tokens (2 for each weight; 4 for each
+        number of a key and its value that is looked back on), logits where they are needed."""
+        return (
+            2.0 * self.body * size.unique + 2.0 * self.head * size.reads
+            + 4.0 * self.looking * size.places
+        )  # fmt: skip
+
+
+def shape_of(folder: Path, config: Any) -> Shape:
+    """From the configuration and the headers of the safetensors files alone."""
+    inner = getattr(config, "text_config", None) or config
+    width = int(getattr(inner, "hidden_size", 0) or 1024)
+    heads = int(getattr(inner, "num_attention_heads", 0) or 1)
+    layers = int(getattr(inner, "num_hidden_layers", 0) or 1)
+    head = int(getattr(inner, "vocab_size", 0) or 32_000) * width
+    weights = _weights(folder)
+    tied = bool(getattr(config, "tie_word_embeddings", False))
+    # Looking a token's embedding up costs nothing, so it counts only where it is the head too.
+    body = weights - head if tied else weights - 2 * head
+    per_head = int(getattr(inner, "head_dim", 0) or width // heads)
+    return Shape(
+        body=max(body, weights // 4), head=head, looking=layers * heads * per_head, width=width
+    )
 
 
 def seconds(
-    batches: Sequence[Sequence[Prepared]], folder: Path, config: Any, placement: Placement
+    batches: Sequence[Batch], size: Size, shape: Shape, placement: Placement, budget: Budget
 ) -> float:
     """Seconds the batches take at most: as if every text ran to its limit of new tokens."""
-    width = int(getattr(config, "hidden_size", 0) or 1024)
-    vocabulary = int(getattr(config, "vocab_size", 0) or 32_000)
-    weights = _weights(folder)
-    head = vocabulary * width
-    body = max(weights - head, weights // 2)
-    total = 0.0
-    wide = _product(_WIDE, width, placement) / _WIDE
+    wide = _product(_WIDE, shape.width, placement) / _WIDE
+    total = wide * (shape.body * size.unique + shape.head * size.reads)
     for batch in batches:
-        read = sum(len(one.prompt_ids) + len(one.continuation_ids) for one in batch)
-        total += read * wide * (body + _HEAD_ROWS * head)
-        steps = max((one.decoding.max_new_tokens for one in batch if one.decoding), default=0)
-        if steps:
-            total += steps * _product(len(batch), width, placement) * (body + head)
+        limits = [one.decoding.max_new_tokens for one in batch if one.decoding]
+        if limits:
+            together = min(len(limits), budget.decode_rows)
+            steps = max(*limits, sum(limits) / together)
+            step = _product(together, shape.width, placement)
+            total += steps * step * (shape.body + shape.head)
     return total * _OVERHEAD
+
+
+def peak(placement: Placement) -> float:
+    """Floating-point operations a second of a large matrix product here: the best of a few."""
+    rows = 1024 if placement.device.type == "cpu" else 8192
+    product = min(_square(rows, placement) for _ in range(5))
+    return 2.0 * rows**3 / product
+
+
+def _square(rows: int, placement: Placement) -> float:
+    left = torch.ones((rows, rows), device=placement.device, dtype=placement.dtype)
+    return _once(left, torch.ones_like(left)[None])
 
 
 def _weights(folder: Path) -> int:

@@ -1,9 +1,8 @@
-"""Generated texts: greedy or sampled, many rows at once, each as if it were alone."""
+"""Texts in the making: what becomes of the logits of a step, and what ends a text."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
-from evalkit.models.hf.network import Network, SharedStart, not_finite, prefill
+from evalkit.models.hf.network import not_finite
 from evalkit.models.hf.tokens import Tokens, generation_defaults
 from evalkit.records import Decoding, StopReason
 
@@ -35,7 +34,7 @@ NEUTRAL = {
 """Settings of a generation_config.json that are not followed, with the value that does nothing."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Row:
     """One text in the making."""
 
@@ -47,6 +46,11 @@ class Row:
     text: str = ""
     stop_reason: StopReason | None = None
     seconds: float = 0.0
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """All tokens of the text so far: those of the prompt, and those written."""
+        return (*self.item.prompt_ids, *self.ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,82 +90,12 @@ def rows_for(items: Sequence[Prepared]) -> list[Row]:
     return [Row(item, _decoding(item), _chance(item)) for item in items]
 
 
-class Decoder:
-    """Decodes rows to their ends, a step at a time; finished rows leave the batch at once.
+def choose(model: Any, logits: Tensor, rows: Sequence[Row], rules: Rules) -> None:
+    """Append one token to each row, from logits [B, V]; marks the rows that end with it.
 
-    A greedy text is the argmax at every step, as of `generate` on that row alone; only where the
-    two best logits differ by less than rounding may it differ.
+    Greedy is the argmax, as of `generate` on that row alone; only where the two best logits
+    differ by less than rounding (1e-5 in float32) may it be the other one.
     """
-
-    def __init__(
-        self, network: Network, rows: Sequence[Row], rules: Rules, memo: SharedStart
-    ) -> None:
-        """Nothing is computed before the first step, which reads the prompts."""
-        self.active = list(rows)
-        self._network = network
-        self._rules = rules
-        self._memo = memo
-        self._cache: Any = None
-        self._mask = self._lengths = self._last = torch.empty(0)
-
-    def step(self) -> list[Row]:
-        """Give every row one more token; the rows that ended with it."""
-        started = time.perf_counter()
-        stepped = self.active if self._network.caches else self.active[:1]
-        logits = self._logits(stepped)
-        self._last = choose(self._network, logits, stepped, self._rules)
-        share = (time.perf_counter() - started) / len(stepped)
-        for row in stepped:
-            row.seconds += share
-        return self._let_go()
-
-    def _logits(self, rows: Sequence[Row]) -> Tensor:
-        if not self._network.caches:
-            return self._read_again(rows[0])
-        if self._cache is None:
-            read = prefill(self._network, [row.item.prompt_ids for row in rows], self._memo)
-            self._cache, self._mask, self._lengths = read.cache, read.mask, read.lengths
-            return read.logits
-        return self._next_logits()
-
-    def _next_logits(self) -> Tensor:
-        """One forward of the last token of each row, on the cache."""
-        self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=1)
-        everyone = torch.arange(len(self.active), device=self._network.device)
-        chunks, self._cache = self._network.logits_at(
-            self._last[:, None],
-            everyone,
-            torch.zeros_like(everyone),
-            attention_mask=self._mask,
-            position_ids=self._lengths[:, None],
-            past_key_values=self._cache,
-            use_cache=True,
-        )
-        self._lengths = self._lengths + 1
-        return torch.cat(list(chunks))
-
-    def _read_again(self, row: Row) -> Tensor:
-        """Without a cache: the whole text is read at every step."""
-        ids = torch.tensor([[*row.item.prompt_ids, *row.ids]], device=self._network.device)
-        zero = torch.zeros(1, dtype=torch.long, device=self._network.device)
-        chunks, _ = self._network.logits_at(ids, zero, zero + ids.shape[1] - 1, use_cache=False)
-        return next(chunks)
-
-    def _let_go(self) -> list[Row]:
-        """Take finished rows out of the batch and its cache."""
-        finished = [row for row in self.active if row.stop_reason is not None]
-        keep = [index for index, row in enumerate(self.active) if row.stop_reason is None]
-        if finished and keep and self._network.caches:
-            kept = torch.tensor(keep, device=self._network.device)
-            self._cache.batch_select_indices(kept)
-            self._mask, self._lengths = self._mask[kept], self._lengths[kept]
-            self._last = self._last[kept]
-        self.active = [self.active[index] for index in keep]
-        return finished
-
-
-def choose(network: Network, logits: Tensor, rows: Sequence[Row], rules: Rules) -> Tensor:
-    """Append one token to each row, from logits [B, V]; marks the rows that end with it."""
     logits = logits.float()
     plain = logits
     if rules.repetition_penalty != 1.0:
@@ -170,14 +104,13 @@ def choose(network: Network, logits: Tensor, rows: Sequence[Row], rules: Rules) 
     sampled = [index for index, row in enumerate(rows) if row.decoding.temperature > 0]
     for index in sampled:
         chosen[index] = _sample(logits[index], rows[index])
-    logprobs = plain.log_softmax(1).gather(1, chosen[:, None])[:, 0]
+    logprobs = plain.gather(1, chosen[:, None])[:, 0] - plain.logsumexp(1)
     if not bool(torch.isfinite(logprobs).all()):
-        raise ModelError(not_finite(network.model))
+        raise ModelError(not_finite(model))
     for row, token, logprob in zip(rows, chosen.tolist(), logprobs.tolist(), strict=True):
         row.ids.append(token)
         row.logprobs.append(logprob)
         _end(row, rules)
-    return chosen
 
 
 def _end(row: Row, rules: Rules) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalkit.config import HFModel
 from evalkit.errors import UsageError
@@ -14,10 +16,14 @@ from evalkit.models.base import Prepared
 from evalkit.models.hf.adapters import Adapter
 from evalkit.models.hf.generation import Rules
 from evalkit.models.hf.loading import Placement
-from evalkit.models.hf.tokens import Encoded, Tokens, ids_hash, read_template
+from evalkit.models.hf.texts import Encoded
+from evalkit.models.hf.tokens import Tokens, read_template
 from evalkit.records import Request
 
-ENGINE_VERSION = "hf-1"
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
+ENGINE_VERSION = "hf-2"
 """Part of every key: raise it when a change of this package may change a number."""
 
 
@@ -64,38 +70,44 @@ def fingerprints(
     }
 
 
-def key_head(identity: Mapping[str, str]) -> str:
-    """What the keys of all answers of an arm have in common: its fingerprints."""
+def key_head(identity: Mapping[str, str]) -> Hash:
+    """What the keys of all answers of an arm have in common: a hash that has read the head."""
     # Template and tokenizer reach the answer through the ids (and the ids' text) alone; they
     # stay in, so that a key never depends on how faithfully ids can be decoded.
-    return json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
 
 
-def keyed(request: Request, encoded: Encoded, head: str, rules: Rules) -> Prepared:
+def keyed(request: Request, encoded: Encoded, head: Hash, rules: Rules) -> Prepared:
     """The request in tokens, with the key of its answer."""
+    prompt, continuation, truncated = encoded
+    key = head.copy()
+    # Digests and numbers of one width each: no border is lost between the parts.
+    key.update(prompt.digest.encode())
+    key.update(array("q", (len(continuation), *continuation)).tobytes())
+    key.update(_manner(request, rules))
     return Prepared(
-        key=_key(request, encoded, head, rules),
+        key=key.hexdigest(),
         request=request,
-        prompt_ids=encoded.prompt_ids,
-        continuation_ids=encoded.continuation_ids,
-        prompt_text=encoded.prompt_text,
-        prompt_hash=ids_hash(encoded.prompt_ids),
-        truncated=encoded.truncated,
+        prompt_ids=prompt.ids,
+        continuation_ids=continuation,
+        prompt_text=prompt.text,
+        prompt_hash=prompt.hash,
+        truncated=truncated,
         decoding=request.decoding if request.kind == "generate" else None,
     )
 
 
-def _key(request: Request, encoded: Encoded, head: str, rules: Rules) -> str:
-    material: list[object] = [head, request.kind, encoded.prompt_ids, encoded.continuation_ids]
-    if request.kind == "generate":
-        decoding = request.decoding
-        assert decoding is not None, "a generate request carries its decoding"
-        material += [decoding.max_new_tokens, decoding.stop, sorted(rules.stop_ids)]
-        material += [rules.repetition_penalty]
-        if decoding.temperature > 0:  # a greedy text depends on no seed
-            material += [decoding.temperature, decoding.top_p, decoding.seed, request.index]
-    text = json.dumps(material, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _manner(request: Request, rules: Rules) -> bytes:
+    """What else decides an answer: the kind, and how a text is generated."""
+    if request.kind != "generate":
+        return request.kind.encode()
+    decoding = request.decoding
+    assert decoding is not None, "a generate request carries its decoding"
+    material: list[object] = [request.kind, decoding.max_new_tokens, decoding.stop]
+    material += [sorted(rules.stop_ids), rules.repetition_penalty]
+    if decoding.temperature > 0:  # a greedy text depends on no seed
+        material += [decoding.temperature, decoding.top_p, decoding.seed, request.index]
+    return json.dumps(material, ensure_ascii=True).encode()
 
 
 def _version(name: str) -> str:

@@ -43,7 +43,7 @@ def open_config(folder: Path, *, trust_remote_code: bool) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(
             str(folder), trust_remote_code=trust_remote_code, local_files_only=True
         )
     except Exception as error:
@@ -53,6 +53,13 @@ def open_config(folder: Path, *, trust_remote_code: bool) -> Any:
                 "it set model.trust_remote_code: true."
             ) from error
         raise ModelError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"{folder} is an encoder-decoder model ({config.model_type}). Only causal language "
+            "models are evaluated here: serve it with an OpenAI-compatible server and use "
+            "model.kind: openai, or record its answers (kind: recorded)."
+        )
+    return config
 
 
 def place(model: HFModel, config: Any) -> Placement:
@@ -134,10 +141,11 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
     options["device_map"] = "auto" if placement.spread else {"": placement.device}
     with quiet():
         try:
-            loaded = AutoModelForCausalLM.from_pretrained(
+            loaded, told = AutoModelForCausalLM.from_pretrained(
                 str(folder),
                 config=config,
                 trust_remote_code=model.trust_remote_code,
+                output_loading_info=True,
                 **options,
             )
         except torch.OutOfMemoryError as error:
@@ -147,6 +155,12 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
             ) from error
         except Exception as error:
             raise ModelError(f"{model.path} cannot be loaded: {_first_lines(error)}") from error
+    if missing := sorted(told["missing_keys"]):
+        raise ModelError(
+            f"{model.path} lacks {len(missing)} weights of a causal language model (the first is "
+            f"{missing[0]}); they would be random numbers. Was it saved from another class? Save "
+            "it from AutoModelForCausalLM."
+        )
     return loaded.eval()
 
 

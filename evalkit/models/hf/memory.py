@@ -4,39 +4,55 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
+import psutil
 import torch
 
-from evalkit.errors import ModelError
-from evalkit.models.base import Prepared
 from evalkit.models.hf.plan import Budget
-from evalkit.records import Completion
 
-T = TypeVar("T")
+CACHE_SHARE = 0.25
+"""Part of the free memory that keys and values of texts in the making may occupy."""
 
-CPU_CACHE = 2 * 2**30
-"""Bytes of keys and values that texts decoded together may occupy on a CPU."""
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def default_budget(device: torch.device, batch_tokens: int | None, cache_bytes: int = 0) -> Budget:
-    """Batch sizes for this kind of device; constants, so that a resumed run cuts the same ones.
+def default_budget(
+    device: torch.device, batch_tokens: int | None, cache_bytes: int, weight_bytes: int
+) -> Budget:
+    """Batch sizes for this device: what computes fastest, or what fits where that is less.
 
-    `cache_bytes` is what one token occupies while texts are decoded (0: unknown). On a CPU wider
-    batches than these win nothing when scoring, while decoding gains up to a hundred rows: a
-    product with few rows is bound by reading the weights.
+    `cache_bytes` is what one token's keys and values occupy in all layers (0: unknown). A CPU
+    computes a thousand tokens as fast as any number; a product with few rows is bound by reading
+    the weights, so that decoding gains up to a hundred rows.
     """
-    if device.type == "cpu":
-        fitting = CPU_CACHE // cache_bytes if cache_bytes else 0
-        scoring, decoding = 8192, min(max(fitting, 16_384), 65_536)
-    else:
-        scoring, decoding = 32_768, 131_072
+    free = max(0, free_bytes(device) - weight_bytes)
+    fitting = int(CACHE_SHARE * free) // cache_bytes if cache_bytes else 1 << 20
+    scoring, rows = (1536, 128) if device.type == "cpu" else (16_384, 256)
     return Budget(
-        score_tokens=batch_tokens or scoring,
-        decode_tokens=batch_tokens or decoding,
-        decode_rows=128,
+        score_tokens=batch_tokens or max(64, min(scoring, fitting)),
+        decode_tokens=batch_tokens or max(64, fitting),
+        decode_rows=rows,
     )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be had: measured on a GPU, within the container's limit on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    available = int(psutil.virtual_memory().available)
+    used = int(psutil.Process().memory_info().rss)
+    limits = [limit - used for limit in map(_limit, CGROUP_LIMITS) if limit is not None]
+    return max(0, min([available, *limits]))
+
+
+def _limit(file: str) -> int | None:
+    try:
+        text = Path(file).read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def cache_bytes(config: Any, dtype: torch.dtype) -> int:
@@ -51,37 +67,6 @@ def cache_bytes(config: Any, dtype: torch.dtype) -> int:
     head = getattr(inner, "head_dim", None) or width // heads
     groups = getattr(inner, "num_key_value_heads", None) or heads
     return int(2 * layers * groups * head * dtype.itemsize)
-
-
-def halving(
-    items: Sequence[Prepared], run: Callable[[Sequence[Prepared]], Iterator[Completion]]
-) -> Iterator[Completion]:
-    """Run the items; where memory runs out, halve what is left and go on without repeating.
-
-    Raises ModelError when a single item does not fit.
-    """
-    waiting = [list(items)]
-    while waiting:
-        chunk = waiting.pop()
-        finished: set[str] = set()
-        try:
-            for completion in run(chunk):
-                finished.add(completion.key)
-                yield completion
-            continue
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(chunk) == 1:
-                raise ModelError(
-                    f"One request of {len(chunk[0].prompt_ids)} tokens does not fit in memory. "
-                    "Use a smaller max_length, a smaller dtype, or quantization."
-                ) from error
-        # Outside the handler, because the traceback keeps the failed batch's tensors alive.
-        release()
-        left = [item for item in chunk if item.key not in finished]
-        half = (len(left) + 1) // 2
-        waiting += [part for part in (left[half:], left[:half]) if part]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

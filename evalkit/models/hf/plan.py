@@ -1,21 +1,39 @@
-"""How work is cut into batches: a plain function of the requests, testable without a model.
+"""How work is cut: which starts are shared, which requests lie side by side, what it amounts to.
 
-A batch holds one arm and one kind. It is computed and stored whole, and its boundaries depend on
-the full list of requests alone, so a killed run resumes with the very same batches; both arms of
-a comparison get the same ones, so that batch-shape noise cancels in the paired difference.
+A plain function of the requests, testable and printable without a model. The requests of one arm
+form a prefix tree (few-shot block, question, choice). Where a start is long enough and enough
+hangs on it, it becomes a *trunk*: read once per arm and kept as keys and values. What hangs on a
+trunk is packed into *rows*; inside a row every token of the tree stands once. Rows of one trunk
+fill a *batch*, which is one forward pass.
+
+The cut depends on the full list of requests alone, so a killed run resumes with the same batches;
+both arms of a comparison get the same ones, so that batch-shape noise cancels in the difference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
-from evalkit.models.base import Prepared
+from evalkit.models.base import Batch, Prepared
+from evalkit.models.hf.prefixes import Prefixes
 
 Ids = tuple[int, ...]
 
-SHARED_START = 32
-"""Prompts that agree on this many first tokens are kept together: their start is computed once."""
+ROW = 192
+"""Tokens to which a row is filled: longer rows waste attention on neighbours, shorter ones copy
+the trunk's keys more often."""
+
+LONG_ROW = 512
+"""Tokens a row may have whose texts share a start: reading that once is worth some waste."""
+
+WORTH_SHARING = 8
+"""A start of fewer tokens than this is read again rather than kept."""
+
+WORTH_READING = 128
+"""A trunk must save this many tokens: it costs a forward pass of its own, and one that its last
+batch does not fill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,29 +45,198 @@ class Budget:
     decode_rows: int
 
 
-WITHOUT_LIMIT = Budget(score_tokens=1 << 60, decode_tokens=1 << 60, decode_rows=1 << 60)
+def cut(
+    prepared: Sequence[Prepared], pools: Sequence[Sequence[str]], budget: Budget
+) -> list[Batch]:
+    """Batches in the order they are best computed: scored arm by arm, then written pool by pool.
 
-
-def cut(prepared: Sequence[Prepared], arms: Sequence[str], budget: Budget) -> list[list[Prepared]]:
-    """Batches in the order they are best computed: by arm, kind, shared start, then length."""
-    batches: list[list[Prepared]] = []
-    for arm in arms:
-        mine = [item for item in prepared if item.request.arm == arm]
-        scored = [item for item in mine if item.request.kind == "loglikelihood"]
-        rolled = [item for item in mine if item.request.kind == "rolling"]
-        written = [item for item in mine if item.request.kind == "generate"]
-        batches += _scoring_batches(scored, budget)
-        batches += _fill(
-            ([item] for item in _longest_first(rolled)),
-            budget.score_tokens,
-            WITHOUT_LIMIT.decode_rows,
-        )
-        batches += _fill(
-            ([item] for item in _by_expected_length(written)),
-            budget.decode_tokens,
-            budget.decode_rows,
-        )
+    `pools` are the arms, those that may be decoded in one batch together.
+    """
+    by_kind: dict[tuple[str, str], list[Prepared]] = {}
+    for one in prepared:
+        by_kind.setdefault((one.request.arm, one.request.kind), []).append(one)
+    batches: list[Batch] = []
+    first: _Cut | None = None
+    for arm in (arm for pool in pools for arm in pool):
+        scored = by_kind.get((arm, "loglikelihood"), [])
+        if first is None or not _same_texts(first.items, scored):
+            first = _Cut(scored, list(_scored(scored, budget)))
+            batches += first.batches
+        else:
+            batches += _twins(first, scored)
+        batches += _alone(by_kind.get((arm, "rolling"), []), budget)
+    for pool in pools:
+        batches += _written([one for arm in pool for one in by_kind.get((arm, "generate"), [])])
     return batches
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    items: list[Prepared]
+    batches: list[Batch]
+
+
+def _same_texts(some: Sequence[Prepared], others: Sequence[Prepared]) -> bool:
+    """Whether two arms are asked the same, in the same order; equal ids are one object."""
+    return len(some) == len(others) and all(
+        a.prompt_ids is b.prompt_ids and a.continuation_ids is b.continuation_ids
+        for a, b in zip(some, others, strict=True)
+    )
+
+
+def _twins(first: _Cut, others: Sequence[Prepared]) -> Iterator[Batch]:
+    """The batches of an arm that is asked what another was: the same, with its own requests."""
+    twin = {id(one): other for one, other in zip(first.items, others, strict=True)}
+    for batch in first.batches:
+        rows = tuple(tuple(twin[id(one)] for one in row) for row in batch.rows)
+        yield Batch(rows=rows, shared=batch.shared)
+
+
+def width(item: Prepared) -> int:
+    """Tokens this request may come to occupy in a batch."""
+    new = item.decoding.max_new_tokens if item.decoding else 0
+    return len(item.prompt_ids) + len(item.continuation_ids) + new
+
+
+def _scored(items: Sequence[Prepared], budget: Budget) -> Iterator[Batch]:
+    """One arm's choices: trunk by trunk, rows of about one length together."""
+    if not items:
+        return
+    row = min(ROW, budget.score_tokens)
+    prefixes = Prefixes(items, row)
+    for trunk in trunks(prefixes, row):
+        rows = list(_rows(prefixes, trunk, row))
+        rows.sort(key=attrgetter("tokens"), reverse=True)
+        for part in _fill(rows, budget.score_tokens):
+            yield Batch(rows=tuple(tuple(row.items) for row in part), shared=trunk.shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A start of `shared` tokens and the groups that hang on it, in the order of the tree."""
+
+    shared: int
+    groups: tuple[int, ...]
+
+
+def trunks(prefixes: Prefixes, row: int) -> list[Trunk]:
+    """The starts worth sharing when rows hold about `row` tokens, parents before children; what
+    shares nothing hangs on trunk 0."""
+    found: list[Trunk] = []
+    _hang(prefixes, (0, len(prefixes)), 0, row, found)
+    return found
+
+
+def _hang(
+    tree: Prefixes, interval: tuple[int, int], shared: int, row: int, found: list[Trunk]
+) -> None:
+    """Hang the groups of an interval on a trunk of `shared` tokens, or on longer ones below it."""
+    place = len(found)
+    leaves: list[int] = []
+    waiting = [interval]
+    while waiting:
+        low, high = waiting.pop()
+        common = tree.common(low, high) if high - low > 1 else shared
+        tokens = tree.tokens(low, high, shared)
+        if high - low == 1 or tokens <= _room(common - shared, row):
+            leaves += range(low, high)
+        elif _is_worth(common - shared, tree.tokens(low, high, common), high - low, row):
+            _hang(tree, (low, high), common, row, found)
+        else:
+            waiting += reversed(tree.children(low, high))
+    if leaves:
+        found.insert(place, Trunk(shared, tuple(leaves)))
+
+
+def _room(extra: int, row: int) -> int:
+    """Tokens that may stand in one row whose texts share the first `extra` of them."""
+    return row * LONG_ROW // ROW if extra >= WORTH_SHARING else row
+
+
+def _is_worth(extra: int, tokens: int, groups: int, row: int) -> bool:
+    """Whether reading `extra` tokens once beats reading them in every row: `tokens` in all, of
+    `groups` that stay whole, stand behind them."""
+    rows = min(groups, -(-tokens // max(1, _room(extra, row) - extra)))
+    return extra >= WORTH_SHARING and (rows - 1) * extra >= WORTH_READING
+
+
+@dataclass(slots=True)
+class _Row:
+    items: list[Prepared]
+    tokens: int
+
+
+def _rows(tree: Prefixes, trunk: Trunk, most: int) -> Iterator[_Row]:
+    """Pack neighbours of the tree into rows of at most `most` tokens; one group at least.
+
+    Texts that share nothing are not packed: side by side they would only see more padding.
+    """
+    row: _Row | None = None
+    last = -1
+    for place in trunk.groups:
+        group = tree.groups[place]
+        agreed = max(trunk.shared, tree.lcp[place]) if place == last + 1 else trunk.shared
+        more = len(group.prompt) - agreed + group.own
+        packs = trunk.shared > 0 or agreed >= WORTH_SHARING
+        room = _room(agreed - trunk.shared, most)
+        if row is not None and packs and row.tokens + more <= room:
+            row.items += group.items
+            row.tokens += more
+        else:
+            if row is not None:
+                yield row
+            row = _Row(list(group.items), len(group.prompt) - trunk.shared + group.own)
+        last = place
+    if row is not None:
+        yield row
+
+
+def _fill(rows: Iterable[_Row], tokens: int) -> Iterator[list[_Row]]:
+    """Rows, the longest first, into batches of at most `tokens` with padding; one row at least."""
+    part: list[_Row] = []
+    for row in rows:
+        if part and part[0].tokens * (len(part) + 1) > tokens:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+
+
+def _alone(items: Sequence[Prepared], budget: Budget) -> Iterator[Batch]:
+    """Whole texts, the longest first, each in a row of its own."""
+    ordered = sorted(items, key=lambda one: (-width(one), one.continuation_ids, one.key))
+    rows = (_Row([one], width(one)) for one in ordered)
+    for part in _fill(rows, budget.score_tokens):
+        yield Batch(rows=tuple(tuple(row.items) for row in part))
+
+
+def _written(items: Sequence[Prepared]) -> Iterator[Batch]:
+    """Texts to write: those of about one width share a batch, which rows leave and enter.
+
+    Each row's place holds as many tokens as the widest needs, so the widest is at most twice as
+    wide as the narrowest. Arms stand side by side: the same prompt is decoded in lockstep.
+    """
+
+    def order(one: Prepared) -> tuple[int, int, Ids, int, str]:
+        new = one.decoding.max_new_tokens if one.decoding else 0
+        return (-width(one), -new, one.prompt_ids, one.request.index, one.key)
+
+    part: list[Prepared] = []
+    for one in sorted(items, key=order):
+        if part and 2 * width(one) < width(part[0]):
+            yield _pool(part)
+            part = []
+        part.append(one)
+    if part:
+        yield _pool(part)
+
+
+def _pool(items: Sequence[Prepared]) -> Batch:
+    prompts = [one.prompt_ids for one in items]
+    shared = common_start(prompts) if len(set(prompts)) > 1 else 0
+    kept = shared if shared >= WORTH_SHARING else 0
+    return Batch(rows=tuple((one,) for one in items), shared=kept)
 
 
 def common_start(prompts: Iterable[Ids]) -> int:
@@ -64,60 +251,78 @@ def common_start(prompts: Iterable[Ids]) -> int:
     return min(shared, min(map(len, rows)) - 1)
 
 
-def width(item: Prepared) -> int:
-    """Tokens this request may come to occupy in a batch."""
-    new = item.decoding.max_new_tokens if item.decoding else 0
-    return len(item.prompt_ids) + len(item.continuation_ids) + new
+@dataclass(slots=True)
+class Size:
+    """Tokens of some work: all that is asked; and, each prefix counted once per arm, the unique
+    ones, the sum of the places they stand at (what attention looks back on), and the positions
+    whose logits are needed."""
+
+    tokens: int = 0
+    unique: int = 0
+    places: int = 0
+    reads: int = 0
+
+    def add(self, other: Size) -> None:
+        """Count other work too."""
+        self.tokens += other.tokens
+        self.unique += other.unique
+        self.places += other.places
+        self.reads += other.reads
+
+    def add_text(self, start: int, end: int, reads: int) -> None:
+        """Count the tokens from `start` to `end` of one text."""
+        self.unique += end - start
+        self.places += (end * (end + 1) - start * (start + 1)) // 2
+        self.reads += reads
 
 
-def _scoring_batches(items: Sequence[Prepared], budget: Budget) -> list[list[Prepared]]:
-    """Requests on one prompt stay together, and prompts with a common start side by side."""
-    by_prompt: dict[Ids, list[Prepared]] = {}
-    for item in items:
-        by_prompt.setdefault(item.prompt_ids, []).append(item)
-    starts: dict[Ids, list[list[Prepared]]] = {}
-    for prompt, group in by_prompt.items():
-        group.sort(key=lambda item: (item.continuation_ids, item.key))
-        starts.setdefault(prompt[:SHARED_START], []).append(group)
-    # Starts that nobody shares are one pool: nothing is lost by mixing them, and padding is won.
-    pool = [groups[0] for groups in starts.values() if len(groups) == 1]
-    shared = [groups for groups in starts.values() if len(groups) > 1]
-    batches: list[list[Prepared]] = []
-    for groups in sorted([*shared, *([pool] if pool else [])], key=_widest, reverse=True):
-        ordered = sorted(groups, key=lambda g: (-max(map(width, g)), g[0].prompt_ids))
-        batches += _fill(ordered, budget.score_tokens, WITHOUT_LIMIT.decode_rows)
-    return batches
+def size(batches: Sequence[Batch], max_length: int) -> Size:
+    """What the batches amount to; generated tokens are not counted."""
+    total = Size()
+    by_arm: dict[str, list[Prepared]] = {}
+    for one in (one for batch in batches for one in batch):
+        if one.request.kind == "rolling":
+            _add_rolled(total, one, max_length)
+        else:
+            by_arm.setdefault(one.request.arm, []).append(one)
+    planned: list[Prepared] = []
+    tree = Size()
+    for items in by_arm.values():
+        if not planned or not _same_texts(planned, items):
+            planned, tree = items, _tree_size(items)
+        total.add(tree)
+    return total
 
 
-def _widest(groups: Sequence[Sequence[Prepared]]) -> tuple[int, Ids]:
-    return max((max(map(width, group)), group[0].prompt_ids) for group in groups)
+def _add_rolled(total: Size, one: Prepared, max_length: int) -> None:
+    for prompt, text in windows(one.prompt_ids, one.continuation_ids, max_length):
+        read = len(prompt) + len(text) - 1
+        total.tokens += read + 1
+        total.add_text(0, read, len(text))
 
 
-def _longest_first(items: Sequence[Prepared]) -> list[Prepared]:
-    return sorted(items, key=lambda item: (-width(item), item.continuation_ids, item.key))
+def _tree_size(items: Sequence[Prepared]) -> Size:
+    tree, total = Prefixes(items, 0), Size()
+    total.tokens += sum(len(one.prompt_ids) + len(one.continuation_ids) for one in items)
+    for group, agreed in zip(tree.groups, tree.lcp.tolist(), strict=True):
+        long = len(group.prompt)
+        total.add_text(agreed, long, 1 + group.own)
+        total.unique += group.own
+        total.places += group.own * long + group.deep
+    return total
 
 
-def _by_expected_length(items: Sequence[Prepared]) -> list[Prepared]:
-    """Rows of one limit together, so that few steps are decoded for a single straggler."""
+def windows(prompt: Ids, text: Ids, max_length: int) -> list[tuple[Ids, Ids]]:
+    """Cut a text into (prompt, continuation) pairs of at most `max_length` tokens that score each
+    token once.
 
-    def order(item: Prepared) -> tuple[int, int, Ids, str]:
-        new = item.decoding.max_new_tokens if item.decoding else 0
-        return (-new, -len(item.prompt_ids), item.prompt_ids, item.key)
-
-    return sorted(items, key=order)
-
-
-def _fill(groups: Iterable[Sequence[Prepared]], tokens: int, rows: int) -> Iterator[list[Prepared]]:
-    """Whole groups into batches of at most `tokens` (padded) and `rows`; one group at least."""
-    batch: list[Prepared] = []
-    widest = 0
-    for group in groups:
-        wider = max(widest, *map(width, group))
-        size = len(batch) + len(group)
-        if batch and (wider * size > tokens or size > rows):
-            yield batch
-            batch, wider = [], max(map(width, group))
-        batch.extend(group)
-        widest = wider
-    if batch:
-        yield batch
+    lm-eval's rolling windows: the first is conditioned on `prompt` (one token), each later one
+    on as much of the text before it as fits, and at least on one token.
+    """
+    pairs = [(prompt, text[:max_length])] if text else []
+    done = min(max_length, len(text))
+    while done < len(text):
+        end = min(done + max_length, len(text))
+        pairs.append((text[max(0, end - max_length - 1) : done], text[done:end]))
+        done = end
+    return pairs

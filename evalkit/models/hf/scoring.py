@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from evalkit.errors import ModelError
-from evalkit.models.hf.network import (
-    Network,
-    Prefilled,
-    SharedStart,
-    not_finite,
-    prefill,
-    right_padded,
-    shared_start,
-)
-from evalkit.models.hf.plan import Ids
-
-WORTH_CACHING = 0.8
-"""Share prompts only where that reads at most this part of the tokens the plain way reads."""
-
-
-class Span(NamedTuple):
-    """A prompt and the continuation to score on it; neither is empty."""
-
-    prompt: Ids
-    continuation: Ids
+from evalkit.models.base import Prepared
+from evalkit.models.hf import caches
+from evalkit.models.hf.lanes import Lane, Span, lay, pack
+from evalkit.models.hf.network import Network, not_finite
+from evalkit.models.hf.plan import windows
 
 
 class Scored(NamedTuple):
@@ -38,161 +23,136 @@ class Scored(NamedTuple):
     is_greedy: bool
 
 
-class Picked(NamedTuple):
-    """Log-probabilities [N] of target tokens, and whether each was the likeliest [N]."""
+class Reads(NamedTuple):
+    """Where logits are needed, each place once: rows and columns [P]; and, for every scored token,
+    which place [N] predicts it and the token itself [N]."""
 
-    logprobs: Tensor
-    likeliest: Tensor
-
-
-def score(network: Network, spans: Sequence[Span], memo: SharedStart) -> tuple[list[Scored], int]:
-    """Score the spans, in their order; and the number of tokens that were read for it."""
-    prompts = list(dict.fromkeys(span.prompt for span in spans))
-    if network.caches and _is_worth_caching(network, spans, prompts):
-        return _score_on_prompts(network, spans, prompts, memo)
-    return _score_whole(network, spans)
+    rows: Tensor
+    columns: Tensor
+    places: Tensor
+    targets: Tensor
 
 
-def parts(spans: Sequence[Span], tokens: int) -> Iterator[list[Span]]:
-    """The spans, in their order, in parts of at most `tokens` with the padding counted."""
-    part: list[Span] = []
+class Text(NamedTuple):
+    """A request and the spans that make up its answer: one, or the windows of a long text."""
+
+    item: Prepared
+    spans: tuple[Span, ...]
+
+
+def text_of(item: Prepared, max_length: int) -> Text:
+    """The spans of a request; a rolling text is cut where the model's reach ends."""
+    if item.request.kind == "rolling":
+        pairs = windows(item.prompt_ids, item.continuation_ids, max_length)
+        return Text(item, tuple(Span(*pair) for pair in pairs))
+    return Text(item, (Span(item.prompt_ids, item.continuation_ids),))
+
+
+def laid(rows: Sequence[Sequence[Text]], shared: int, *, packs: bool) -> Iterator[Lane]:
+    """The lanes of planned rows; each span in one of its own where nothing may lie side by side."""
+    for row in rows:
+        spans = [span for text in row for span in text.spans]
+        if packs and all(len(text.spans) == 1 for text in row):
+            yield lay(spans, shared)
+        else:
+            yield from (lay([span], shared) for span in spans)
+
+
+class Answers:
+    """Puts the scores of spans together again: a request's answer is there with its last span."""
+
+    def __init__(self, rows: Sequence[Sequence[Text]]) -> None:
+        self._texts = iter([text for row in rows for text in row])
+        self._scored: list[Scored] = []
+        self._seconds = 0.0
+        self._text: Text | None = next(self._texts, None)
+
+    def add(
+        self, scored: Sequence[Scored], seconds: float
+    ) -> Iterator[tuple[Prepared, Scored, float]]:
+        """Take in what one forward gave, in the order of the spans; the answers now complete."""
+        share = seconds / len(scored)
+        for one in scored:
+            assert self._text is not None
+            self._scored.append(one)
+            self._seconds += share
+            if len(self._scored) == len(self._text.spans):
+                logprobs = tuple(value for part in self._scored for value in part.logprobs)
+                whole = Scored(logprobs, all(part.is_greedy for part in self._scored))
+                yield self._text.item, whole, self._seconds
+                self._text, self._scored, self._seconds = next(self._texts, None), [], 0.0
+
+
+def score_lanes(network: Network, lanes: Sequence[Lane], shared: int, cache: Any) -> list[Scored]:
+    """Score the spans of the lanes, in their order, in one forward on the cache of their trunk."""
+    packed = pack(lanes, shared, network.layers, network.device)
+    reads = _reads(lanes, network.device)
+    grown = caches.spread(cache, len(lanes)) if cache is not None else None
+    chunks, _ = network.packed_logits(packed, reads.rows, reads.columns, grown)
+    values, hits = pick(network, chunks, reads)
+    lengths = [len(span.continuation) for lane in lanes for span in lane.spans]
+    return _split(values, hits, lengths)
+
+
+def parts(lanes: Sequence[Lane], tokens: int) -> Iterator[list[Lane]]:
+    """The lanes, in their order, in parts of at most `tokens` with the padding counted."""
+    part: list[Lane] = []
     widest = 0
-    for span in spans:
-        widest = max(widest, len(span.prompt) + len(span.continuation))
+    for lane in lanes:
+        widest = max(widest, len(lane))
         if part and widest * (len(part) + 1) > tokens:
             yield part
-            part, widest = [], len(span.prompt) + len(span.continuation)
-        part.append(span)
+            part, widest = [], len(lane)
+        part.append(lane)
     if part:
         yield part
 
 
-def windows(prompt: Ids, text: Ids, max_length: int) -> list[Span]:
-    """Cut a text into spans of at most `max_length` tokens that score each token once.
-
-    lm-eval's rolling windows: the first is conditioned on `prompt` (one token), each later one
-    on as much of the text before it as fits, and at least on one token.
-    """
-    spans = [Span(prompt, text[:max_length])] if text else []
-    done = min(max_length, len(text))
-    while done < len(text):
-        end = min(done + max_length, len(text))
-        spans.append(Span(text[max(0, end - max_length - 1) : done], text[done:end]))
-        done = end
-    return spans
-
-
-def _is_worth_caching(network: Network, spans: Sequence[Span], prompts: Sequence[Ids]) -> bool:
-    whole = sum(len(span.prompt) + len(span.continuation) - 1 for span in spans)
-    start = shared_start(network, prompts)
-    read = start + sum(len(prompt) - start for prompt in prompts)
-    read += sum(len(span.continuation) - 1 for span in spans)
-    return read <= WORTH_CACHING * whole
-
-
-def _score_whole(network: Network, spans: Sequence[Span]) -> tuple[list[Scored], int]:
-    """The plain way: every span is one row, read from its first token."""
-    rows: list[int] = []
-    columns: list[int] = []
+def _reads(lanes: Sequence[Lane], device: torch.device) -> Reads:
+    """Choices of one prompt read its last token once."""
+    known: dict[tuple[int, int], int] = {}
+    places: list[int] = []
     targets: list[int] = []
-    for row, span in enumerate(spans):
-        first = len(span.prompt) - 1
-        rows += [row] * len(span.continuation)
-        columns += range(first, first + len(span.continuation))
-        targets += span.continuation
-    # Causal attention hides the padding behind a row from it: no mask, as in HFLM.
-    ids = right_padded([(span.prompt + span.continuation)[:-1] for span in spans], network.device)
-    chunks, _ = network.logits_at(
-        ids, _index(rows, network), _index(columns, network), use_cache=False
+    for row, lane in enumerate(lanes):
+        for span, columns in zip(lane.spans, lane.columns, strict=True):
+            places += [known.setdefault((row, column), len(known)) for column in columns]
+            targets += span.continuation
+    where = torch.tensor(list(known), dtype=torch.long, device=device).reshape(-1, 2)
+    return Reads(
+        rows=where[:, 0],
+        columns=where[:, 1],
+        places=torch.tensor(places, dtype=torch.long, device=device),
+        targets=torch.tensor(targets, dtype=torch.long, device=device),
     )
-    picked = pick(network, chunks, _index(targets, network))
-    return _split(picked, [len(span.continuation) for span in spans]), ids.numel()
 
 
-def _score_on_prompts(
-    network: Network, spans: Sequence[Span], prompts: Sequence[Ids], memo: SharedStart
-) -> tuple[list[Scored], int]:
-    """Each prompt is read once; its continuations follow, side by side, on its cache."""
-    read = prefill(network, prompts, memo)
-    place = {prompt: row for row, prompt in enumerate(prompts)}
-    owners = _index([place[span.prompt] for span in spans], network)
-    first_targets = _index([span.continuation[0] for span in spans], network)
-    firsts = pick(network, iter([read.logits[owners]]), first_targets)
-    longer = [index for index, span in enumerate(spans) if len(span.continuation) > 1]
-    rests: dict[int, Scored] = {}
-    tokens = read.tokens
-    if longer:
-        chosen = [spans[index].continuation for index in longer]
-        picked, extra = _score_rests(network, read, owners[_index(longer, network)], chosen)
-        tokens += extra
-        rests = dict(zip(longer, _split(picked, [len(c) - 1 for c in chosen]), strict=True))
-    scored = []
-    for index, (value, hit) in enumerate(
-        zip(firsts.logprobs.tolist(), firsts.likeliest.tolist(), strict=True)
-    ):
-        rest = rests.get(index, Scored((), True))
-        scored.append(Scored((value, *rest.logprobs), hit and rest.is_greedy))
-    return scored, tokens
-
-
-def _score_rests(
-    network: Network, read: Prefilled, owners: Tensor, continuations: Sequence[Ids]
-) -> tuple[Picked, int]:
-    """Second and later tokens of each continuation, on a copy of its prompt's cache."""
-    ids = right_padded([tokens[:-1] for tokens in continuations], network.device)
-    rows: list[int] = []
-    columns: list[int] = []
-    targets: list[int] = []
-    for row, tokens in enumerate(continuations):
-        rows += [row] * (len(tokens) - 1)
-        columns += range(len(tokens) - 1)
-        targets += tokens[1:]
-    read.cache.batch_select_indices(owners)
-    steps = torch.arange(ids.shape[1], device=network.device)
-    lengths = _index([len(tokens) - 1 for tokens in continuations], network)
-    chunks, _ = network.logits_at(
-        ids,
-        _index(rows, network),
-        _index(columns, network),
-        attention_mask=torch.cat(
-            [read.mask[owners], (steps < lengths[:, None]).to(read.mask.dtype)], dim=1
-        ),
-        position_ids=read.lengths[owners][:, None] + steps,
-        past_key_values=read.cache,
-        use_cache=True,
-    )
-    return pick(network, chunks, _index(targets, network)), ids.numel()
-
-
-def pick(network: Network, chunks: Iterator[Tensor], targets: Tensor) -> Picked:
-    """Log-softmax of logits [N, V] (in chunks) at the targets [N], in float32.
+def pick(network: Network, chunks: Iterator[Tensor], reads: Reads) -> tuple[Tensor, Tensor]:
+    """Log-softmax of logits [P, V] (in chunks) at the targets [N], in float32; and whether each
+    was the likeliest [N].
 
     Raises ModelError where a logit is NaN or infinite.
     """
-    values, hits = [], []
+    values = torch.empty(len(reads.targets), dtype=torch.float32, device=network.device)
+    hits = torch.empty(len(reads.targets), dtype=torch.bool, device=network.device)
     done = 0
     for chunk in chunks:
         logits = chunk.float()
-        wanted = targets[done : done + len(logits)].to(logits.device)
+        mine = ((reads.places >= done) & (reads.places < done + len(logits))).nonzero()[:, 0]
+        rows, wanted = reads.places[mine] - done, reads.targets[mine]
         # HFLM's own formula: its rounding, up to 2e-5 a token, adds up over a long text.
-        values.append(logits.log_softmax(1).gather(1, wanted[:, None])[:, 0])
-        hits.append(logits.argmax(1) == wanted)
+        values[mine] = logits.log_softmax(1)[rows, wanted]
+        hits[mine] = logits.argmax(1)[rows] == wanted
         done += len(logits)
-    logprobs, likeliest = torch.cat(values), torch.cat(hits)
-    if not bool(torch.isfinite(logprobs).all()):
+    if not bool(torch.isfinite(values).all()):
         raise ModelError(not_finite(network.model))
-    return Picked(logprobs, likeliest)
+    return values, hits
 
 
-def _split(picked: Picked, lengths: Sequence[int]) -> list[Scored]:
-    values, hits = picked.logprobs.tolist(), picked.likeliest.tolist()
+def _split(values: Tensor, hits: Tensor, lengths: Sequence[int]) -> list[Scored]:
+    numbers, likeliest = values.tolist(), hits.tolist()
     scored, done = [], 0
     for length in lengths:
         part = slice(done, done + length)
-        scored.append(Scored(tuple(values[part]), all(hits[part])))
+        scored.append(Scored(tuple(numbers[part]), all(likeliest[part])))
         done += length
     return scored
-
-
-def _index(values: Sequence[int], network: Network) -> Tensor:
-    return torch.tensor(values, dtype=torch.long, device=network.device)

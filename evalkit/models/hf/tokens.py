@@ -12,28 +12,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalkit.errors import ModelError
-from evalkit.records import Message, Prompt, Request
+from evalkit.models.hf.texts import Encoded, Ids, Seen, Texts
+from evalkit.records import Message, Prompt, Request, RequestKind
 
 DEFAULT_MAX_LENGTH = 2048
 UNSET_MAX_LENGTH = 10**12  # tokenizers say "no limit" with a very large number
 LENGTH_NAMES = ("n_positions", "max_position_embeddings", "n_ctx")
 
-Ids = tuple[int, ...]
 
+class _Job(NamedTuple):
+    """Something to encode, and the first request that wants it."""
 
-class Encoded(NamedTuple):
-    """One request in tokens; `truncated` counts the prompt tokens cut from the left."""
+    kind: RequestKind
+    context: str
+    tail: str
+    request: Request
 
-    prompt_ids: Ids
-    continuation_ids: Ids
-    prompt_text: str
-    truncated: int
+    @property
+    def alone(self) -> str:
+        """The text of which the ids are needed by themselves."""
+        return self.context or self.tail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,51 +58,87 @@ class Tokens:
     warn: Callable[[str], None]
 
     def encode(self, requests: Sequence[Request]) -> list[Encoded]:
-        """Token ids of the requests, in their order; equal prompts are rendered once."""
-        rendered = {prompt: self._text(prompt) for prompt in {r.prompt for r in requests}}
-        parts = [self._parts(request, rendered[request.prompt]) for request in requests]
-        ids = self._encode_texts({text for part in parts for text in part if text})
-        return [
-            self._encoded(request, context, whole, ids)
-            for request, (context, whole) in zip(requests, parts, strict=True)
-        ]
+        """Token ids of the requests, in their order; what is asked twice is encoded once.
 
-    def _parts(self, request: Request, prompt: str) -> tuple[str, str]:
-        """The context and the whole text of a request; a context never ends in whitespace."""
-        if request.kind == "generate":
-            return prompt, prompt
-        if request.kind == "rolling":
-            return "", request.continuation
-        return prompt.rstrip(), prompt + request.continuation
+        Equal requests (of several arms) get one object, and those on one prompt share its ids.
+        """
+        jobs, order = self._jobs(requests)
+        texts = Texts.of(self.tokenizer, [job.alone for job in jobs[:: len(jobs) // 16 + 1]])
+        ids = texts.encode(job.alone for job in jobs)
+        tails: dict[str, dict[str, int]] = {}
+        done: list[Encoded | None] = [None] * len(jobs)
+        for number, job in enumerate(jobs):
+            if job.kind == "generate":
+                prompt = self._with_prefix(ids.get(job.context, ()))
+                done[number] = self._cut_prompt(job.request, job.context, prompt)
+            elif job.context:
+                tails.setdefault(job.context, {})[job.tail] = number
+            else:
+                prompt, rest = self._after_empty(ids.get(job.tail, ()))
+                # A text that is rolled through has no prompt that anybody wrote.
+                shown = Seen.of(prompt, "") if job.kind == "rolling" else self._shown("", prompt, 0)
+                done[number] = Encoded(shown, rest, 0)
+        for context, wholes in texts.wholes(ids, tails):
+            mine = zip(tails[context].items(), wholes, strict=True)
+            for number, encoded in self._scored(texts, context, ids[context], mine):
+                done[number] = encoded
+        return [one for number in order if (one := done[number]) is not None]
 
-    def _encode_texts(self, texts: Iterable[str]) -> dict[str, Ids]:
-        """Ids without special tokens, for the non-empty texts, in one call of the tokenizer."""
-        ordered = sorted(texts)
-        if not ordered:
-            return {}
-        encoded = self.tokenizer(
-            ordered, add_special_tokens=False, return_attention_mask=False, verbose=False
-        )["input_ids"]
-        return {text: tuple(ids) for text, ids in zip(ordered, encoded, strict=True)}
+    def _jobs(self, requests: Sequence[Request]) -> tuple[list[_Job], list[int]]:
+        """What is to be encoded, each once; and for each request, which of them it is."""
+        rendered: dict[Prompt, tuple[str, str, str]] = {}
+        views: dict[int, tuple[str, str, str]] = {}  # a prompt of many turns is slow to compare
+        numbers: dict[tuple[str, str, str, int], int] = {}
+        jobs: list[_Job] = []
+        order: list[int] = []
+        for request in requests:
+            view = views.get(id(request.prompt))
+            if view is None:
+                view = rendered.get(request.prompt)
+                if view is None:
+                    text = self._text(request.prompt)
+                    # A context never ends in whitespace: that belongs to the continuation.
+                    context = text.rstrip()
+                    view = rendered[request.prompt] = (text, context, text[len(context) :])
+                views[id(request.prompt)] = view
+            text, context, space = view
+            new = 0
+            match request.kind:
+                case "generate":
+                    context, tail = text, ""
+                    new = request.decoding.max_new_tokens if request.decoding else 0
+                case "rolling":
+                    context, tail = "", request.continuation
+                case "loglikelihood":
+                    tail = space + request.continuation
+            key = (request.kind, context, tail, new)
+            number = numbers.setdefault(key, len(jobs))
+            if number == len(jobs):
+                jobs.append(_Job(request.kind, context, tail, request))
+            order.append(number)
+        return jobs, order
 
-    def _encoded(self, request: Request, context: str, whole: str, ids: dict[str, Ids]) -> Encoded:
-        whole_ids = ids.get(whole, ())
-        match request.kind:
-            case "generate":
-                return self._cut_prompt(request, context, self._with_prefix(whole_ids))
-            case "rolling":
-                prompt, rest = self._after_empty(whole_ids)
-                return Encoded(prompt, rest, "", 0)
-            case "loglikelihood":
-                if not context:
-                    prompt, rest = self._after_empty(whole_ids)
-                else:
-                    prompt = self._with_prefix(ids[context])
-                    rest = self._with_prefix(whole_ids)[len(prompt) :]
-                    if not rest:  # the boundary merged into one token: encode the parts alone
-                        tail = whole[len(context) :]
-                        rest = self._encode_texts({tail} - {""}).get(tail, ())
-                return self._cut_context(context, prompt, rest)
+    def _scored(
+        self,
+        texts: Texts,
+        context: str,
+        ids: Ids,
+        wholes: Iterable[tuple[tuple[str, int], Ids]],
+    ) -> Iterator[tuple[int, Encoded]]:
+        """A context with its numbered continuations, of which the wholes' ids are given."""
+        prompt = self._with_prefix(ids)
+        before = len(prompt)
+        cuts: dict[int, Seen] = {}  # its continuations share what is left of a prompt
+        for (tail, number), whole in wholes:
+            rest = (self._with_prefix(whole) if self.added_prefix else whole)[before:]
+            if not rest:  # the boundary merged into one token: encode the parts alone
+                rest = texts.encode([tail]).get(tail, ())
+            # The last token is only predicted, never read: one more than max_length fits.
+            excess = before + len(rest) - self.max_length - 1
+            cut = min(excess, before - 1) if excess > 0 else 0
+            if cut not in cuts:
+                cuts[cut] = self._shown(context, prompt, cut)
+            yield number, Encoded(cuts[cut], rest, cut)
 
     def _with_prefix(self, ids: Ids) -> Ids:
         """The tokenizer's own special tokens in front, unless the text already wrote them."""
@@ -120,12 +160,6 @@ class Tokens:
             )
         return self.empty_prefix
 
-    def _cut_context(self, text: str, prompt: Ids, continuation: Ids) -> Encoded:
-        # The last token is only predicted, never read: one more than max_length fits.
-        excess = max(0, len(prompt) + len(continuation) - self.max_length - 1)
-        cut = min(excess, len(prompt) - 1)
-        return self._shown(text, prompt, continuation, cut)
-
     def _cut_prompt(self, request: Request, text: str, prompt: Ids) -> Encoded:
         new = request.decoding.max_new_tokens if request.decoding else 0
         room = self.max_length - new
@@ -134,16 +168,18 @@ class Tokens:
                 f"{request.suite} asks for up to {new} new tokens, but the model holds "
                 f"{self.max_length} in all. Set decoding.max_new_tokens below that."
             )
-        return self._shown(text, prompt, (), max(0, len(prompt) - room))
+        cut = max(0, len(prompt) - room)
+        return Encoded(self._shown(text, prompt, cut), (), cut)
 
-    def _shown(self, text: str, prompt: Ids, continuation: Ids, cut: int) -> Encoded:
+    def _shown(self, text: str, prompt: Ids, cut: int) -> Seen:
+        """What is left of a prompt, in tokens and as the model sees it."""
         kept = prompt[cut:]
         if cut:
             text = str(self.tokenizer.decode(kept))
         elif self.added_prefix and kept[: len(self.added_prefix)] == self.added_prefix:
             mark = str(self.tokenizer.decode(self.added_prefix))
             text = text if text.startswith(mark) else mark + text
-        return Encoded(kept, continuation, text, cut)
+        return Seen.of(kept, text)
 
     def _text(self, prompt: Prompt) -> str:
         return prompt if isinstance(prompt, str) else self.render(prompt)
@@ -261,11 +297,6 @@ def tokenizer_hash(tokenizer: Any) -> str:
 def template_hash(template: str | None) -> str:
     """SHA-256 of a chat template; empty where there is none."""
     return hashlib.sha256(template.encode()).hexdigest() if template else ""
-
-
-def ids_hash(ids: Ids) -> str:
-    """A short name for a sequence of token ids."""
-    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
 
 
 def chat_template_of(tokenizer: Any) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.models.hf.tiny_models import SMOLLM2, Tiny, make_adapter, make_model
+from tests.models.hf.tiny_models import LORA_ON, SMOLLM2, Tiny, make_adapter, make_model
 
 REAL_HOME = os.environ.get("EVALKIT_HOME")
 
@@ -31,7 +31,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tiny]:
         if key not in made:
             folder = tmp_path_factory.mktemp(f"{architecture}-{bos}")
             make_model(folder / "model", architecture, bos=bos)
-            make_adapter(folder / "model", folder / "lora")
+            targets = LORA_ON.get(architecture, "all-linear")
+            make_adapter(folder / "model", folder / "lora", target_modules=targets)
             made[key] = Tiny(folder / "model", folder / "lora")
         return made[key]
 

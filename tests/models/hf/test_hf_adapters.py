@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import AdapterError, ModelError
-from evalkit.models.base import Engine
+from evalkit.models.base import Batch, Engine
 from evalkit.models.hf import open_hf
 from evalkit.models.weights import ADAPTER_RECORD, weights_hash
 from tests.models.hf.tiny_models import (
@@ -71,10 +71,10 @@ def test_switching_arms_in_the_middle_of_a_text_changes_neither(tiny: Callable[.
     model = tiny()
     engine = open_with(model.model, model.adapter)
     base, tuned = engine.prepare([writing("The"), writing("The", arm="tuned")])
-    expected = [next(engine.complete([base])).text, next(engine.complete([tuned])).text]
-    first = engine.complete([base, *engine.prepare([writing("今天天气很好，")])])
+    expected = [next(engine.complete(Batch.of([one]))).text for one in (base, tuned)]
+    first = engine.complete(Batch.of([base, *engine.prepare([writing("今天天气很好，")])]))
     started = [next(first)]
-    between = list(engine.complete([tuned]))
+    between = list(engine.complete(Batch.of([tuned])))
     rest = [*started, *first]
     assert [c.text for c in rest if c.key == base.key] == expected[:1]
     assert [c.text for c in between] == expected[1:]
@@ -307,7 +307,7 @@ def test_a_soft_prompt_is_computed_the_plain_way_and_equals_peft(
     engine = open_hf(arms, offline=True, progress=said)
     (item,) = engine.prepare([likelihood(*QUESTION, arm="soft")])
     answers(engine, [likelihood(*QUESTION, arm="tuned")])
-    (got,) = engine.complete([item])
+    (got,) = engine.complete(Batch.of([item]))
     plain = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(model.model), tmp_path / "soft"
     ).eval()

@@ -107,7 +107,7 @@ def test_memory_that_runs_out_halves_the_batch_and_loses_nothing(
 def test_what_a_run_took_is_told(tiny: TinyModels) -> None:
     engine = open_arms(tiny("llama"), device="cuda")
     batches = engine.batches(engine.prepare([writing("The quick", arm=arm) for arm in ARMS]))
-    assert 0 < (engine.seconds(batches) or 0) < 60
+    assert 0 < (engine.outline(batches).seconds or 0) < 60
     for batch in batches:
         list(engine.complete(batch))
     assert engine.measures("base")["peak_memory_bytes"] > 0

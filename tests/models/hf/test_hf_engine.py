@@ -8,21 +8,20 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evalkit.errors import ModelError
-from evalkit.models.base import Prepared
+from evalkit.models.base import Batch
 from evalkit.models.hf import base_identity, open_hf
 from evalkit.models.hf.generation import cut_at
 from evalkit.models.hf.loading import quiet
-from evalkit.models.hf.memory import cache_bytes, default_budget, halving
-from evalkit.models.hf.plan import Budget, common_start, cut, width
-from evalkit.models.hf.scoring import windows
-from evalkit.records import Completion, Decoding, Message, Request
+from evalkit.models.hf.memory import cache_bytes
+from evalkit.models.hf.plan import width, windows
+from evalkit.records import Decoding, Message, Request
 from tests.models.hf.tiny_models import (
     Tiny,
     answers,
@@ -90,7 +89,7 @@ def test_order_subset_and_neighbours_do_not_change_a_value(
     requests = some_requests()
     together = {c.key: c for c in answers(engine, requests)}
     shuffled = random.Random(1).sample(requests, len(requests))
-    alone = [next(engine.complete([item])) for item in engine.prepare(shuffled)]
+    alone = [next(engine.complete(Batch.of([item]))) for item in engine.prepare(shuffled)]
     for one in [*answers(engine, shuffled), *answers(engine, shuffled[:9]), *alone]:
         same = together[one.key]
         assert (one.text, one.token_ids, one.is_greedy) == (
@@ -115,35 +114,7 @@ def test_a_shared_start_is_read_once(tiny: Callable[..., Tiny]) -> None:
     requests = [likelihood(SHOTS[:90] + q, c) for q in "ABCD" for c in (" A", " B", " the lazy")]
     prepared = engine.prepare(requests)
     answers(engine, requests)
-    assert engine.measures("base")["tokens_read"] < 0.3 * sum(map(width, prepared))
-
-
-def test_batches_are_the_same_whatever_the_order_and_hold_each_request_once(
-    tiny: Callable[..., Tiny],
-) -> None:
-    engine = open_arms(tiny(), batch_tokens=128)
-    requests = list(dict.fromkeys(some_requests() + some_requests("tuned")))
-    prepared = engine.prepare(requests)
-    batches = engine.batches(prepared)
-    again = engine.batches(random.Random(2).sample(prepared, len(prepared)))
-    assert [[i.key for i in batch] for batch in batches] == [
-        [i.key for i in batch] for batch in again
-    ]
-    assert sorted(i.key for batch in batches for i in batch) == sorted(i.key for i in prepared)
-    for batch in batches:
-        assert len({(i.request.arm, i.request.kind) for i in batch}) == 1
-        prompts = {i.prompt_ids for i in batch}
-        assert max(map(width, batch)) * len(batch) <= 128 or len(prompts) == 1
-    half = len(batches) // 2
-    assert [[i.prompt_ids for i in b] for b in batches[:half]] == [
-        [i.prompt_ids for i in b] for b in batches[half:]
-    ], "both arms get the same batches"
-
-
-def test_choices_of_one_prompt_stay_in_one_batch(tiny: Callable[..., Tiny]) -> None:
-    prepared = open_arms(tiny()).prepare(some_requests()[:12])
-    budget = Budget(score_tokens=1, decode_tokens=1, decode_rows=1)
-    assert [len(batch) for batch in cut(prepared, ["base"], budget)] == [4, 4, 4]
+    assert engine.measures("base")["tokens_packed"] < 0.3 * sum(map(width, prepared))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2", "bloom"])
@@ -159,28 +130,13 @@ def test_a_tokens_share_of_the_cache_is_what_the_model_keeps(architecture: str) 
     assert 3 * cache_bytes(settings, torch.float32) == kept
 
 
-def test_a_large_model_decodes_fewer_tokens_at_once_on_a_cpu() -> None:
-    import torch
-
-    small, large, unknown = (
-        default_budget(torch.device("cpu"), None, size) for size in (46_080, 524_288, 0)
-    )
-    assert small.decode_tokens > large.decode_tokens == unknown.decode_tokens
-
-
-def test_the_common_start_leaves_each_prompt_a_token() -> None:
-    assert common_start([(1, 2, 3), (1, 2, 4), (1, 2, 3, 5)]) == 2
-    assert common_start([(1, 2), (1, 2, 3)]) == 1
-    assert common_start([(1,), (2,)]) == 0
-
-
 def test_rolling_windows_are_those_of_lm_eval() -> None:
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
     for length in (0, 1, 7, 8, 9, 16, 17, 40):
         text = list(range(10, 10 + length))
         expected = [make_disjoint_window(pair) for pair in get_rolling_token_windows(text, 1, 8, 1)]
-        got = [(list(s.prompt), list(s.continuation)) for s in windows((1,), tuple(text), 8)]
+        got = [(list(p), list(c)) for p, c in windows((1,), tuple(text), 8)]
         assert got == expected
 
 
@@ -269,7 +225,7 @@ def test_the_end_of_turn_ends_a_text(tiny: Callable[..., Tiny]) -> None:
 def test_logprobs_of_a_text_are_those_of_scoring_it(tiny: Callable[..., Tiny]) -> None:
     engine = open_arms(tiny())
     (item,) = engine.prepare([writing("The quick", SAMPLED)])
-    (written,) = engine.complete([item])
+    (written,) = engine.complete(Batch.of([item]))
     scored = replace(
         item,
         key="scored",
@@ -277,7 +233,7 @@ def test_logprobs_of_a_text_are_those_of_scoring_it(tiny: Callable[..., Tiny]) -
         continuation_ids=written.token_ids,
         decoding=None,
     )
-    (again,) = engine.complete([scored])
+    (again,) = engine.complete(Batch.of([scored]))
     assert written.logprobs == pytest.approx(again.logprobs, abs=1e-4)
 
 
@@ -314,7 +270,7 @@ def test_sampled_tokens_follow_the_models_distribution(tiny: Callable[..., Tiny]
         )
         for token in range(len(make_tokenizer()))
     ]
-    logprobs = {int(c.key): c.logprobs[0] for c in engine.complete(every)}
+    logprobs = {int(c.key): c.logprobs[0] for c in engine.complete(Batch.of(every))}
     import numpy as np
 
     weights = np.exp(np.array([logprobs[token] for token in sorted(logprobs)]) / 2.0)
@@ -354,32 +310,6 @@ def test_a_quantised_base_answers_with_and_without_an_adapter(
 def test_a_device_that_is_not_there_is_an_error(tiny: Callable[..., Tiny]) -> None:
     with pytest.raises(ModelError, match=r"model\.device"):
         open_hf({"base": config(tiny().model, device="toaster")}, offline=True)
-
-
-def test_a_batch_too_large_for_memory_is_halved_and_nothing_is_repeated(
-    tiny: Callable[..., Tiny],
-) -> None:
-    import torch
-
-    items = open_arms(tiny()).prepare([writing("x" * n) for n in range(1, 9)])
-    computed: list[str] = []
-
-    def run(part: Sequence[Prepared]) -> Iterator[Completion]:
-        for number, item in enumerate(part):
-            if number == 2:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            computed.append(item.key)
-            yield Completion(key=item.key)
-
-    assert sorted(c.key for c in halving(items, run)) == sorted(i.key for i in items)
-    assert len(computed) == len(items)
-
-    def hopeless(part: Sequence[Prepared]) -> Iterator[Completion]:
-        yield from ()
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with pytest.raises(ModelError, match="does not fit in memory"):
-        list(halving(items, hopeless))
 
 
 def test_chat_and_text_are_both_answered(tiny: Callable[..., Tiny]) -> None:

@@ -86,43 +86,88 @@ def make_tokenizer(*, bos: bool = False, extra: Sequence[str] = ()) -> Any:
     )
 
 
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": LENGTH,
+    "initializer_range": 0.3,
+}
+HEADLESS = {name: value for name, value in SIZES.items() if name != "head_dim"}
+OLDER = {name: value for name, value in HEADLESS.items() if name != "num_key_value_heads"}
+N_SIZES = {"n_layer": 2, "n_head": 4, "initializer_range": 0.3}
+MIXED = {"sliding_window": 12, "layer_types": ["sliding_attention", "full_attention"]}
+GEMMA3 = {**SIZES, **MIXED, "query_pre_attn_scalar": 8}
+CAPS = {"final_logit_softcapping": 3.0, "attn_logit_softcapping": 5.0, "query_pre_attn_scalar": 8}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+LOCAL_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+MIXER = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 16}
+LINEAR = {
+    "linear_num_value_heads": 4,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "layer_types": ["linear_attention", "full_attention"],
+}
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", SIZES),
+    # bitsandbytes packs weights in blocks of 64
+    "wide": (
+        "LlamaConfig",
+        {**SIZES, "hidden_size": 64, "head_dim": 16, "intermediate_size": 128},
+    ),
+    "qwen2": ("Qwen2Config", HEADLESS),
+    "qwen3": ("Qwen3Config", SIZES),
+    "mistral": ("MistralConfig", {**SIZES, "sliding_window": 12}),
+    "phi3": ("Phi3Config", {**HEADLESS, "original_max_position_embeddings": LENGTH}),
+    "gemma2": ("Gemma2Config", {**SIZES, **CAPS, "sliding_window": 12}),
+    "gemma3": ("Gemma3TextConfig", GEMMA3),
+    # far more rows than its tokenizer has tokens
+    "gemma3-262k": ("Gemma3TextConfig", {**GEMMA3, "hidden_size": 16, "vocab_size": 262_144}),
+    "cohere2": ("Cohere2Config", {**SIZES, **MIXED}),
+    "gpt_oss": ("GptOssConfig", {**SIZES, **MIXED, **LOCAL_EXPERTS}),
+    "qwen3_moe": ("Qwen3MoeConfig", {**SIZES, **EXPERTS}),
+    "mixtral": ("MixtralConfig", {**SIZES, **LOCAL_EXPERTS}),
+    "gpt2": ("GPT2Config", {**N_SIZES, "n_embd": 32, "n_positions": LENGTH}),
+    "gpt_neox": ("GPTNeoXConfig", OLDER),
+    "opt": ("OPTConfig", {**OLDER, "ffn_dim": 48, "word_embed_proj_dim": 32, "init_std": 0.3}),
+    "bloom": ("BloomConfig", {**N_SIZES, "hidden_size": 32, "seq_length": LENGTH}),
+    "falcon": ("FalconConfig", {**OLDER, "new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon-alibi": ("FalconConfig", {**OLDER, "new_decoder_architecture": False, "alibi": True}),
+    "mpt": (
+        "MptConfig",
+        {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": LENGTH, **N_SIZES},
+    ),
+    "mamba": (
+        "MambaConfig",
+        {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "initializer_range": 0.3},
+    ),
+    "falcon_h1": ("FalconH1Config", {**SIZES, **MIXER, "mamba_d_ssm": 64}),
+    "lfm2": (
+        "Lfm2Config",
+        {**HEADLESS, "layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
+    ),
+    "qwen3_next": (
+        "Qwen3NextConfig",
+        {**SIZES, **EXPERTS, **LINEAR, "shared_expert_intermediate_size": 24},
+    ),
+}
+LORA_ON = {  # peft refuses the output projections of state-space layers
+    "mamba": ["in_proj", "x_proj"],
+    "falcon_h1": ["in_proj", "q_proj", "v_proj", "down_proj"],
+}
+
+
 def model_config(architecture: str, vocabulary: int) -> Any:
     """A two-layer configuration of the architecture, with lively random weights."""
-    import transformers as t
+    import transformers
 
+    kind, fields = ARCHITECTURES[architecture]
     ids = {"vocab_size": vocabulary, "bos_token_id": 1, "eos_token_id": 3, "pad_token_id": 0}
-    modern = {
-        **ids,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "max_position_embeddings": LENGTH,
-        "initializer_range": 0.3,
-    }
-    match architecture:
-        case "llama":
-            return t.LlamaConfig(**modern)
-        case "wide":  # bitsandbytes packs weights in blocks of 64
-            return t.LlamaConfig(
-                **{**modern, "hidden_size": 64, "head_dim": 16, "intermediate_size": 128}
-            )
-        case "mistral":
-            return t.MistralConfig(**modern, sliding_window=12)
-        case "gemma2":
-            return t.Gemma2Config(**modern, sliding_window=12, final_logit_softcapping=3.0)
-        case "gpt2":
-            return t.GPT2Config(
-                **ids, n_embd=32, n_layer=2, n_head=4, n_positions=LENGTH, initializer_range=0.3
-            )
-        case "bloom":
-            return t.BloomConfig(
-                **ids, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3, seq_length=LENGTH
-            )
-        case _:
-            raise AssertionError(architecture)
+    return getattr(transformers, kind)(**{**ids, **fields})
 
 
 def make_model(folder: Path, architecture: str, *, bos: bool = False) -> None:
@@ -136,6 +181,10 @@ def make_model(folder: Path, architecture: str, *, bos: bool = False) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = AutoModelForCausalLM.from_config(model_config(architecture, len(tokenizer)))
+        with torch.no_grad():  # norms and biases are made 1 and 0, and could be lost unnoticed
+            for weight in model.parameters():
+                if weight.dim() == 1:
+                    weight.add_(torch.randn_like(weight), alpha=0.1)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
@@ -156,6 +205,25 @@ def make_adapter(base: Path, folder: Path, *, strength: float = 0.3, **lora: Any
             for name, weight in model.named_parameters():
                 if "lora_B" in name:
                     weight.normal_(0, strength) if strength else weight.zero_()
+        model.save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+def make_tuned(base: Path, folder: Path, settings: Any, *, strength: float = 0.1) -> Path:
+    """Save any adapter of peft's, with noise on all that it would train."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        base_model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        model = get_peft_model(base_model, settings)
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.requires_grad:
+                    weight.add_(torch.randn_like(weight), alpha=strength)
         model.save_pretrained(folder, save_embedding_layers=False)
     return folder
 

@@ -1,0 +1,200 @@
+"""The work itself: requests of loaded arms become completions, as many at once as memory allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from evalkit.errors import ModelError
+from evalkit.models.base import Batch, Prepared
+from evalkit.models.hf import decoding, generation, memory, plan, scoring
+from evalkit.models.hf.caches import Trunks
+from evalkit.models.hf.generation import Row, Rules
+from evalkit.models.hf.lanes import Lane
+from evalkit.models.hf.loaded import Loaded
+from evalkit.models.hf.network import read_trunk
+from evalkit.models.hf.plan import Budget
+from evalkit.records import Completion
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the work has cost so far."""
+
+    score_seconds: float = 0.0
+    trunk_seconds: float = 0.0
+    trunks: plan.Size = field(default_factory=plan.Size)
+    packed: plan.Size = field(default_factory=plan.Size)
+    scored_tokens: int = 0
+    spent: decoding.Spent = field(default_factory=decoding.Spent)
+
+
+@dataclass(slots=True)
+class Answering:
+    """Answers batches of the arms of one base; `budget` shrinks where memory runs out."""
+
+    budget: Budget
+    rules: Rules
+    max_length: int
+    tally: Tally = field(default_factory=Tally)
+
+    def score(self, loaded: Loaded, arm: str, batch: Batch) -> Iterator[Completion]:
+        """Rows of texts, as many at a time as memory allows; halved where it runs out."""
+        network = loaded.networks[arm]
+        shared = batch.shared if network.packs else 0
+        texts = self._texts(batch)
+        waiting = list(scoring.laid(texts, shared, packs=network.packs))
+        answers = scoring.Answers(texts)
+        while waiting:
+            part = next(scoring.parts(waiting, self.budget.score_tokens))
+            try:
+                scored = self._scored(loaded, arm, part, shared)
+            except (RuntimeError, MemoryError) as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise ModelError(_too_long(part[0])) from error
+                scored = None
+            if scored is None:  # outside the handler, whose traceback holds the batch's tensors
+                self._halve()
+                continue
+            waiting = waiting[len(part) :]
+            for item, values, seconds in answers.add(*scored):
+                yield completion(
+                    item,
+                    token_ids=item.continuation_ids,
+                    logprobs=values.logprobs,
+                    is_greedy=values.is_greedy,
+                    seconds=seconds,
+                )
+
+    def _texts(self, batch: Batch) -> list[list[scoring.Text]]:
+        """What has to be scored for each request of each row: one span, or several windows."""
+        limit = self.max_length
+        rows = [list({one.key: one for one in row}.values()) for row in batch.rows]
+        return [[scoring.text_of(one, limit) for one in row] for row in rows]
+
+    def _scored(
+        self, loaded: Loaded, arm: str, lanes: Sequence[Lane], shared: int
+    ) -> tuple[list[scoring.Scored], float]:
+        """Scores of the lanes' spans, and the seconds it took."""
+        network, trunks = loaded.networks[arm], loaded.trunks[arm]
+        started = time.perf_counter()
+        loaded.arms.use(arm)
+        with torch.inference_mode():
+            start = lanes[0].spans[0].prompt[:shared]
+            read = read_trunk(network, trunks, start, self.budget.score_tokens) if shared else 0
+            trunk_seconds = time.perf_counter() - started if read else 0.0
+            cache = trunks.nearest(start)[1] if shared else None
+            scored = scoring.score_lanes(network, lanes, shared, cache)
+        seconds = time.perf_counter() - started
+        self.tally.trunk_seconds += trunk_seconds
+        self.tally.score_seconds += seconds - trunk_seconds
+        self.tally.trunks.add_text(shared - read, shared, 0)
+        for lane in lanes:
+            self.tally.packed.unique += len(lane)
+            self.tally.packed.places += sum(lane.places) + len(lane)
+            self.tally.packed.reads += len({column for one in lane.columns for column in one})
+        self.tally.scored_tokens += sum(len(one.logprobs) for one in scored)
+        return scored, seconds
+
+    def _halve(self) -> None:
+        """Half as much at a time from now on: what did not fit will not fit the next time."""
+        tokens = max(1, self.budget.score_tokens // 2)
+        self.budget = replace(self.budget, score_tokens=tokens)
+        memory.release()
+
+    def generate(self, loaded: Loaded, batch: Batch) -> Iterator[Completion]:
+        """Texts of one or several arms: at one desk, arm by arm, or one text at a time."""
+        items = list({one.key: one for one in batch}.values())
+        arms = list(dict.fromkeys(one.request.arm for one in items))
+        desks = all(loaded.networks[arm].desks for arm in arms)
+        together = desks and (len(arms) == 1 or loaded.together is not None)
+        for some in [arms] if together else [[arm] for arm in arms]:
+            rows = generation.rows_for([one for one in items if one.request.arm in some])
+            if loaded.networks[some[0]].desks:
+                yield from self._decoded(loaded, some, rows, batch.shared)
+            else:
+                yield from (self._written(row) for row in rows if self._alone(loaded, row))
+
+    def _decoded(
+        self, loaded: Loaded, arms: Sequence[str], rows: list[Row], shared: int
+    ) -> Iterator[Completion]:
+        tokens = max(plan.width(row.item) for row in rows)
+        decoder = decoding.Decoder(
+            arms={arm: self._arm(loaded, arm) for arm in arms},
+            mixed=self._together(loaded) if len(arms) > 1 else None,
+            rules=self.rules,
+            shared=shared,
+            places=max(1, min(self.budget.decode_rows, self.budget.decode_tokens // tokens)),
+            tokens=tokens,
+            read_tokens=self.budget.score_tokens,
+            spent=self.tally.spent,
+        )
+        yield from map(self._written, decoder.run(rows))
+
+    def _arm(self, loaded: Loaded, arm: str) -> decoding.Arm:
+        return decoding.Arm(
+            network=loaded.networks[arm],
+            trunks=loaded.trunks[arm],
+            use=partial(loaded.arms.use, arm),
+            name=loaded.arms.name(arm),
+        )
+
+    def _together(self, loaded: Loaded) -> decoding.Arm:
+        assert loaded.together is not None
+        return decoding.Arm(
+            network=loaded.together, trunks=Trunks(), use=loaded.arms.use_all, name=""
+        )
+
+    def _alone(self, loaded: Loaded, row: Row) -> bool:
+        """Write one text the plain way; true when it has ended."""
+        arm = row.item.request.arm
+        network = loaded.networks[arm]
+        spent, started = self.tally.spent, time.perf_counter()
+        loaded.arms.use(arm)
+        with torch.inference_mode():
+            for logits in decoding.alone(network, row):
+                generation.choose(network.model, logits, [row], self.rules)
+                if row.stop_reason is not None:
+                    break
+        row.seconds = time.perf_counter() - started
+        spent.decode_seconds += row.seconds
+        spent.decode_tokens += len(row.ids)
+        return True
+
+    def _written(self, row: Row) -> Completion:
+        assert row.stop_reason is not None
+        return completion(
+            row.item,
+            text=row.text,
+            token_ids=tuple(row.ids),
+            logprobs=tuple(row.logprobs),
+            stop_reason=row.stop_reason,
+            seconds=row.seconds,
+        )
+
+
+def completion(item: Prepared, **answer: Any) -> Completion:
+    """A completion with what the request itself tells filled in."""
+    return Completion(
+        key=item.key,
+        tokens_in=len(item.prompt_ids),
+        tokens_out=len(answer.get("token_ids", ())),
+        truncated=item.truncated,
+        prompt_text=item.prompt_text,
+        prompt_hash=item.prompt_hash,
+        **answer,
+    )
+
+
+def _too_long(lane: Lane) -> str:
+    return (
+        f"One text of {len(lane)} tokens does not fit in memory. Use a smaller max_length, a "
+        "smaller dtype, or quantization."
+    )

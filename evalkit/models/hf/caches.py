@@ -1,0 +1,158 @@
+"""Keys and values: of starts that many texts share, and of texts in the making.
+
+Both hold every key of every layer, sliding windows included: windows live in the mask alone,
+because a cache that drops keys by their place cannot serve texts of unequal length.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
+
+Ids = tuple[int, ...]
+
+
+def empty() -> Any:
+    """A cache that keeps all keys of all layers and grows as it is used."""
+    return DynamicCache()
+
+
+def spread(cache: Any, rows: int) -> Any:
+    """A cache for `rows` rows that looks into the one row of `cache`, copying nothing yet."""
+    fresh = copy.copy(cache)
+    fresh.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in fresh.layers:
+        # Appending concatenates into new tensors, so those of `cache` are never written to.
+        layer.keys = layer.keys.expand(rows, -1, -1, -1)
+        layer.values = layer.values.expand(rows, -1, -1, -1)
+    return fresh
+
+
+class Trunks:
+    """The starts that were read for one arm, each going on from the one before it.
+
+    Work comes trunk by trunk in the order of the tree, so the path to the present one is all
+    that has to be kept.
+    """
+
+    def __init__(self) -> None:
+        self._path: list[tuple[Ids, Any]] = []
+
+    def nearest(self, ids: Ids) -> tuple[int, Any]:
+        """The longest kept start that `ids` begin with: its length and its cache (0, empty)."""
+        while self._path and ids[: len(self._path[-1][0])] != self._path[-1][0]:
+            self._path.pop()
+        if not self._path:
+            return 0, empty()
+        known, cache = self._path[-1]
+        return len(known), cache
+
+    def keep(self, ids: Ids, cache: Any) -> None:
+        """Keep the cache of a start that goes on from the nearest."""
+        self._path.append((ids, cache))
+
+
+class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
+    """One layer's keys and values of texts in the making: [rows, heads, tokens, width], made once.
+
+    `write_at` says at which token of each row the next key belongs. What lies beyond a row's end is
+    garbage that the mask hides.
+    """
+
+    is_sliding = False
+
+    def __init__(self, rows: int, tokens: int) -> None:
+        super().__init__()
+        self.is_initialized = True
+        self.rows, self.tokens = rows, tokens
+        self.write_at: tuple[Tensor, Tensor, int] | None = None
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Make room in the shape of the first keys and values; untouched room costs nothing."""
+        for name, states in (("keys", key_states), ("values", value_states)):
+            shape = (self.rows, states.shape[1], self.tokens, states.shape[3])
+            setattr(self, name, _room(shape, states))
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
+        """Write one token of each active row in place; gives all that the mask may show."""
+        assert self.write_at is not None
+        rows, at, seen = self.write_at
+        rows, at = rows.to(key_states.device), at.to(key_states.device)
+        active = key_states.shape[0]
+        self.keys[rows, :, at] = key_states[:, :, 0]
+        self.values[rows, :, at] = value_states[:, :, 0]
+        return self.keys[:active, :, :seen], self.values[:active, :, :seen]
+
+    def put(self, row: int, keys: Tensor, values: Tensor, start: int) -> None:
+        """Copy keys and values [heads, n, width] of a text into a row from token `start` on."""
+        if self.keys is None:
+            self.lazy_initialization(keys[None], values[None])
+        self.keys[row, :, start : start + keys.shape[1]] = keys
+        self.values[row, :, start : start + values.shape[1]] = values
+
+    def move(self, source: int, target: int, tokens: int) -> None:
+        """Copy a row's first tokens over another row's."""
+        self.keys[target, :, :tokens] = self.keys[source, :, :tokens]
+        self.values[target, :, :tokens] = self.values[source, :, :tokens]
+
+    def get_mask_sizes(self, _query_length: int) -> tuple[int, int]:
+        """Never asked, because the mask is always given."""
+        return self.tokens, 0
+
+    def get_seq_length(self) -> int:
+        """Tokens there is room for: every row's own length is its owner's to know."""
+        return self.tokens
+
+    def get_max_length(self) -> int:
+        """Tokens there is room for."""
+        return self.tokens
+
+
+def _room(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Zeros: what is masked counts nothing, but nothing times NaN is NaN.
+
+    On a CPU as pages that the system hands out, zeroed, when they are first written to.
+    """
+    if like.device.type != "cpu":
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+    blank = np.zeros(math.prod(shape) * like.element_size(), dtype=np.uint8)
+    return torch.from_numpy(blank).view(like.dtype).reshape(shape)
+
+
+class Desk:
+    """Room for `rows` texts in the making of at most `tokens` tokens, in all layers.
+
+    Active rows are the first ones: whoever takes a row out moves the last into its place.
+    """
+
+    def __init__(self, layers: int, rows: int, tokens: int) -> None:
+        self.rows, self.tokens = rows, tokens
+        self._layers = [Places(rows, tokens) for _ in range(layers)]
+        self.cache: Any = Cache(layers=list(self._layers))
+
+    def put(self, row: int, source: Any, source_row: int, start: int, tokens: int) -> None:
+        """Copy tokens [start, start + tokens) of a row of another cache into a row."""
+        part = slice(start, start + tokens)
+        for place, layer in zip(self._layers, source.layers, strict=True):
+            keys, values = layer.keys[source_row, :, part], layer.values[source_row, :, part]
+            place.put(row, keys, values, start)
+
+    def move(self, source: int, target: int, tokens: int) -> None:
+        """Let one row take another's place."""
+        with torch.inference_mode():
+            for place in self._layers:
+                place.move(source, target, tokens)
+
+    def next_token(self, lengths: Sequence[int], device: torch.device) -> None:
+        """The next forward writes token `lengths[i]` of row i and sees the longest of them."""
+        rows = torch.arange(len(lengths), device=device)
+        at = torch.tensor(lengths, device=device)
+        for place in self._layers:
+            place.write_at = (rows, at, max(lengths) + 1)

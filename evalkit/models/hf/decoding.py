@@ -1,0 +1,233 @@
+"""Decoding many texts at once: rows enter and leave the batch one by one, each as if it were alone.
+
+Continuous batching: the batch is a desk with a fixed number of places. A text that ends leaves
+its place in the same step, and the next one waiting is read into it; nobody waits for the longest
+text. Texts of several arms may sit at one desk, so that one reading of the weights serves all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evalkit.models.hf import caches, memory
+from evalkit.models.hf.generation import Row, Rules, choose
+from evalkit.models.hf.lanes import Span, lay, pack
+from evalkit.models.hf.network import Network, next_logits, read_trunk
+from evalkit.models.hf.plan import Size
+
+REFILL = 8
+"""Free places that are filled together: a forward for each newcomer costs more than waiting."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds and tokens of reading prompts and of writing."""
+
+    prefill_seconds: float = 0.0
+    read: Size = field(default_factory=Size)
+    decode_seconds: float = 0.0
+    decode_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """What one arm's texts are decoded with; `use` makes the weights behave as the arm's."""
+
+    network: Network
+    trunks: caches.Trunks
+    use: Callable[[], None]
+    name: str
+    """PEFT's name of its adapter, for mixed batches."""
+
+
+@dataclass(slots=True)
+class Decoder:
+    """Decodes rows to their ends. `arms` are those of the rows; more than one only where `mixed`,
+    which runs rows of several arms in one forward.
+
+    `shared` first tokens begin every prompt. Reads at most `read_tokens` tokens at a time, and
+    holds at most `places` rows of `tokens` tokens.
+    """
+
+    arms: Mapping[str, Arm]
+    mixed: Arm | None
+    rules: Rules
+    shared: int
+    places: int
+    tokens: int
+    read_tokens: int
+    spent: Spent = field(default_factory=Spent)
+    _active: list[Row] = field(default_factory=list)
+    _lengths: list[int] = field(default_factory=list)
+    _desk: caches.Desk | None = None
+
+    def run(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """The rows, each as soon as it has ended."""
+        waiting = deque(rows)
+        while waiting or self._active:
+            try:
+                finished = self._turn(waiting)
+            except (RuntimeError, MemoryError) as error:
+                if not memory.is_out_of_memory(error) or self.places == 1:
+                    raise
+                finished = None
+            if finished is None:
+                self._make_room(waiting)  # outside the handler, whose traceback holds tensors
+            else:
+                yield from finished
+
+    def _turn(self, waiting: deque[Row]) -> list[Row]:
+        """Let rows in where places are free, or else give every row one more token."""
+        free = self.places - len(self._active)
+        if waiting and (not self._active or free >= min(REFILL, len(waiting), self.places)):
+            return self._let_in(waiting, free)
+        return self._step()
+
+    def _make_room(self, waiting: deque[Row]) -> None:
+        """Out of memory: half the places. Who has to leave keeps what is written, and waits."""
+        self.places = max(1, min(self.places, max(len(self._active), 2)) // 2)
+        self.read_tokens = max(64, self.read_tokens // 2)
+        waiting.extendleft(reversed(self._active))
+        self._active, self._lengths, self._desk = [], [], None
+        memory.release()
+
+    def _let_in(self, waiting: deque[Row], free: int) -> list[Row]:
+        """Read the next rows' texts onto the desk; their first token comes with it."""
+        started = time.perf_counter()
+        # No further than there are places, so that the arms of one prompt come in together.
+        nearest = list(islice(waiting, free))
+        arm = nearest[0].item.request.arm
+        most = max(1, self.read_tokens // max(len(row.read) - self.shared for row in nearest))
+        newcomers: list[Row] = []
+        texts: dict[tuple[int, ...], int] = {}
+        for row in nearest:
+            if row.item.request.arm != arm:
+                continue
+            if row.read not in texts and len(texts) == most:
+                break
+            texts.setdefault(row.read, len(texts))
+            newcomers.append(row)
+        logits = self._read(self.arms[arm], newcomers, texts)
+        for row in newcomers:
+            waiting.remove(row)
+        finished = self._chosen(newcomers, logits, started)
+        self.spent.prefill_seconds += time.perf_counter() - started
+        return finished
+
+    def _read(self, arm: Arm, rows: Sequence[Row], texts: Mapping[tuple[int, ...], int]) -> Tensor:
+        """Logits [B, V] after each row's text; every text is read once."""
+        arm.use()
+        network = arm.network
+        start = next(iter(texts))[: self.shared]
+        with torch.inference_mode():
+            read = read_trunk(network, arm.trunks, start, self.read_tokens) if start else 0
+        lanes = [lay([Span(text, ())], self.shared) for text in texts]
+        with torch.inference_mode():
+            packed = pack(lanes, self.shared, network.layers, network.device)
+            places = torch.arange(len(lanes), device=network.device)
+            ends = torch.tensor([len(lane) - 1 for lane in lanes], device=network.device)
+            _, trunk = arm.trunks.nearest(start)
+            cache = caches.spread(trunk, len(lanes)) if start else caches.empty()
+            chunks, _ = network.packed_logits(packed, places, ends, cache)
+            logits = torch.cat(list(chunks))
+            self._seat(rows, texts, cache)
+        self.spent.read.add_text(len(start) - read, len(start), 0)
+        for lane in lanes:
+            self.spent.read.add_text(self.shared, self.shared + len(lane), 1)
+        return logits[[texts[row.read] for row in rows]]
+
+    def _seat(self, rows: Sequence[Row], texts: Mapping[tuple[int, ...], int], cache: Any) -> None:
+        if self._desk is None:
+            self._desk = caches.Desk(len(cache.layers), self.places, self.tokens)
+        lengths = [len(row.read) for row in rows]
+        for place, (row, long) in enumerate(zip(rows, lengths, strict=True), len(self._active)):
+            self._desk.put(place, cache, texts[row.read], 0, long)
+        self._active += rows
+        self._lengths += lengths
+
+    def _step(self) -> list[Row]:
+        """One forward of the last token of each row."""
+        assert self._desk is not None
+        started = time.perf_counter()
+        logits = self._logits()
+        self.spent.decode_tokens += len(self._active)
+        self._lengths = [length + 1 for length in self._lengths]
+        finished = self._chosen(self._active, logits, started)
+        self.spent.decode_seconds += time.perf_counter() - started
+        return finished
+
+    def _logits(self) -> Tensor:
+        assert self._desk is not None
+        arm = self._arm()
+        arm.use()
+        network = arm.network
+        if arm is self.mixed:
+            names = tuple(self.arms[row.item.request.arm].name for row in self._active)
+            network = replace(network, names=names)
+        with torch.inference_mode():
+            last = [row.ids[-1] for row in self._active]
+            return next_logits(network, self._desk, self._lengths, last)
+
+    def _arm(self) -> Arm:
+        """The arm of all active rows, or the mixed one where they differ."""
+        present = {row.item.request.arm for row in self._active}
+        if len(present) == 1:
+            return self.arms[present.pop()]
+        assert self.mixed is not None, "rows of several arms at one desk need a mixed network"
+        return self.mixed
+
+    def _chosen(self, rows: list[Row], logits: Tensor, started: float) -> list[Row]:
+        """Give each row its token; those that ended leave the desk."""
+        model = next(iter(self.arms.values())).network.model
+        choose(model, logits, rows, self.rules)
+        share = (time.perf_counter() - started) / len(rows)
+        for row in rows:
+            row.seconds += share
+        finished = [row for row in rows if row.stop_reason is not None]
+        for row in finished:
+            self._leave(self._active.index(row))
+        return finished
+
+    def _leave(self, place: int) -> None:
+        """Free a place; the last row moves into it, so that active rows are the first ones."""
+        assert self._desk is not None
+        row, length = self._active.pop(), self._lengths.pop()
+        if place < len(self._active):
+            self._desk.move(len(self._active), place, length)
+            self._active[place], self._lengths[place] = row, length
+
+
+def alone(network: Network, row: Row) -> Iterator[Tensor]:
+    """The plain way, for a model whose cache is its own affair: logits [1, V], a step at a time.
+
+    Where not even its own cache gives the plain numbers, the whole text is read at every step.
+    """
+    zero = torch.zeros(1, dtype=torch.long, device=network.device)
+    inputs: dict[str, Any] = {}
+    fresh: Sequence[int] = row.read
+    while True:
+        ids = torch.tensor([list(fresh)], device=network.device)
+        chunks, out = network.logits_at(
+            ids, zero, zero + ids.shape[1] - 1, use_cache=network.steps, **inputs
+        )
+        yield next(chunks)
+        if network.steps:
+            inputs, fresh = own_cache(out), row.ids[-1:]
+        else:
+            fresh = row.read
+
+
+def own_cache(out: Any) -> dict[str, Any]:
+    """The cache a model made for itself, under the name it wants it back by."""
+    for name in ("past_key_values", "cache_params"):
+        if out.get(name) is not None:
+            return {name: out[name]}
+    return {}

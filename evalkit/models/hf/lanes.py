@@ -1,0 +1,142 @@
+"""Texts side by side in one row: a tree in which every shared token stands once.
+
+A *lane* is one row of a forward pass. It holds the tokens of several texts that go on from the
+same start; each token sees that start, the tokens before it in its own text, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evalkit.models.hf.masks import Layers, seen_mask
+
+Ids = tuple[int, ...]
+
+
+class Span(NamedTuple):
+    """A prompt and the continuation to score on it; neither is empty."""
+
+    prompt: Ids
+    continuation: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One packed row: tokens, the place of each in its own text, and what each sees.
+
+    `seen` [L, L] is None where the row is one text, read in order. `columns[i]` are the places in
+    the row whose logits predict the tokens of span i.
+    """
+
+    ids: Sequence[int]
+    places: Sequence[int]
+    seen: NDArray[np.bool_] | None
+    columns: tuple[tuple[int, ...], ...]
+    spans: tuple[Span, ...]
+
+    def __len__(self) -> int:
+        """Tokens in the row."""
+        return len(self.ids)
+
+
+def lay(spans: Sequence[Span], shared: int) -> Lane:
+    """Lay the spans into one row that goes on from their first `shared` tokens.
+
+    Spans in the order of their tokens (as planned) share all they can; the columns come back in
+    the order given.
+    """
+    if len(spans) == 1:
+        return _one_text(spans[0], shared)
+    texts = [(span.prompt + span.continuation[:-1])[shared:] for span in spans]
+    ids: list[int] = []
+    places: list[int] = []
+    paths: list[list[int]] = []
+    path: list[int] = []
+    last: Ids = ()
+    for text in texts:
+        agreed = _agreed(last, text)
+        path = [*path[:agreed], *range(len(ids), len(ids) + len(text) - agreed)]
+        ids += text[agreed:]
+        places += range(shared + agreed, shared + len(text))
+        paths.append(path)
+        last = text
+    starts = [len(span.prompt) - 1 - shared for span in spans]
+    columns = tuple(tuple(path[start:]) for start, path in zip(starts, paths, strict=True))
+    return Lane(ids, places, _seen(paths, len(ids)), columns, tuple(spans))
+
+
+def _one_text(span: Span, shared: int) -> Lane:
+    text = (span.prompt + span.continuation[:-1])[shared:]
+    places = range(shared, shared + len(text))
+    columns = tuple(range(len(span.prompt) - 1 - shared, len(text)))
+    return Lane(text, places, None, (columns,), (span,))
+
+
+def _agreed(a: Ids, b: Ids) -> int:
+    agreed = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        agreed += 1
+    return agreed
+
+
+def _seen(paths: Sequence[list[int]], size: int) -> NDArray[np.bool_] | None:
+    """[L, L]: each token sees itself and those before it on its path."""
+    if all(path == list(range(len(path))) for path in paths):
+        return None  # every text is a beginning of the longest
+    seen = np.zeros((size, size), dtype=np.bool_)
+    done = 0
+    for path in paths:
+        fresh = [place for place in path if place >= done]
+        if not fresh:
+            continue
+        before = path[: len(path) - len(fresh)]
+        end = done + len(fresh)
+        seen[np.ix_(fresh, before)] = True
+        seen[done:end, done:end] = np.tri(len(fresh), dtype=np.bool_)
+        done = end
+    return seen
+
+
+class Packed(NamedTuple):
+    """Lanes as the inputs of one forward: ids and places [B, L], the mask (None: causal)."""
+
+    ids: Tensor
+    places: Tensor | None
+    mask: Tensor | dict[str, Tensor] | None
+
+
+def pack(lanes: Sequence[Lane], shared: int, layers: Layers, device: torch.device) -> Packed:
+    """Stand lanes side by side, padded on the right, on a trunk of `shared` tokens.
+
+    Rows of single texts without a trunk need no mask: causal attention hides the padding behind
+    a row from it.
+    """
+    wide = max(map(len, lanes))
+    ids = torch.zeros((len(lanes), wide), dtype=torch.long)
+    for row, lane in enumerate(lanes):
+        ids[row, : len(lane)] = torch.tensor(lane.ids)
+    if not shared and all(lane.seen is None for lane in lanes):
+        return Packed(ids.to(device), None, None)
+    places = torch.zeros_like(ids)
+    seen = np.zeros((len(lanes), wide, shared + wide), dtype=np.bool_)
+    # A padding token must see something, or its softmax is undefined; nobody sees it.
+    seen[:, :, shared:] = np.eye(wide, dtype=np.bool_)
+    for row, lane in enumerate(lanes):
+        long = len(lane)
+        places[row, :long] = torch.tensor(lane.places)
+        seen[row, :long, :shared] = True
+        inside = lane.seen if lane.seen is not None else np.tri(long, dtype=np.bool_)
+        seen[row, :long, shared : shared + long] = inside
+    start = torch.arange(shared).expand(len(lanes), shared)
+    keys = torch.cat([start, places], dim=1)
+    mask = seen_mask(torch.from_numpy(seen).to(device), places.to(device), keys.to(device), layers)
+    return Packed(ids.to(device), places.to(device), mask)

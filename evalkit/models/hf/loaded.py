@@ -1,0 +1,138 @@
+"""From a folder to arms that can be asked: weights, adapters, and the trial of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evalkit.config import HFModel
+from evalkit.errors import EvalkitError, ModelError
+from evalkit.models.hf import trials
+from evalkit.models.hf.adapters import Adapter, Arms, check_changes
+from evalkit.models.hf.caches import Trunks
+from evalkit.models.hf.loading import Placement, load_base, quiet
+from evalkit.models.hf.masks import layers_of
+from evalkit.models.hf.network import Network
+from evalkit.models.hf.tokens import Tokens
+from evalkit.progress import Progress
+
+PROBE = "The quick brown fox, 你好世界 🙂, 3 × 14 = 42. Dear friends, today I would like to"
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What exists once the weights are in: the arms, each one's network and the starts it has
+    read; and the network of them all together, where one forward may serve several arms."""
+
+    arms: Arms
+    networks: Mapping[str, Network]
+    trunks: Mapping[str, Trunks]
+    together: Network | None
+    changes: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loader:
+    """What is known of the arms of one base before their weights are needed."""
+
+    configs: Mapping[str, HFModel]
+    folder: Path
+    config: Any
+    placement: Placement
+    tokens: Tokens
+    adapters: Mapping[str, Adapter]
+    progress: Progress
+
+    @property
+    def pools(self) -> list[list[str]]:
+        """The arms that may be decoded together: one copy of the weights serves them at once."""
+        mixing = [arm for arm in self.configs if self._may_mix(arm)]
+        return [mixing, *([arm] for arm in self.configs if arm not in mixing)]
+
+    def _may_mix(self, arm: str) -> bool:
+        return arm not in self.adapters or self.adapters[arm].may_mix
+
+    @property
+    def name(self) -> str:
+        """What the user calls the base."""
+        return next(iter(self.configs.values())).path
+
+    def load(self) -> Loaded:
+        """Bring the weights in; try the shortcuts and every adapter."""
+        self.progress.say(
+            f"Loading {self.name} ({self.placement.dtype_name}, quantization "
+            f"{self.placement.quantization}, {self.placement.device})"
+        )
+        model = next(iter(self.configs.values()))
+        # Not in inference mode: PEFT sets requires_grad whenever an adapter is switched.
+        with quiet(), torch.no_grad():
+            base = load_base(self.folder, model, self.config, self.placement)
+            return self._tried(base, Arms(base, self.adapters))
+
+    def _tried(self, base: Any, arms: Arms) -> Loaded:
+        """Each arm's network, after the trial of the shortcuts and of every adapter."""
+        arms.use(None)
+        plain = Network(
+            model=base,
+            head=arms.head(),
+            device=base.get_input_embeddings().weight.device,
+            layers=layers_of(base),
+        )
+        fast, notes = self._surveyed(plain)
+        self._say(type(base).__name__, notes)
+        probe = self.tokens.tokenizer.encode(PROBE)[: self.tokens.max_length - 1]
+        expected = trials.plain_logits(plain, probe)
+        networks: dict[str, Network] = {}
+        logits: dict[str, torch.Tensor] = {}
+        changes: dict[str, float] = {}
+        for arm in self.configs:
+            arms.use(arm)
+            own = arms.model(arm)
+            networks[arm] = replace(fast, model=own)
+            if arms.is_soft(arm):
+                networks[arm], notes = trials.survey(
+                    replace(plain, model=own), self.tokens.max_length, soft=True
+                )
+                self._say(arm, notes)
+            logits[arm] = expected
+            if arm in self.adapters:
+                logits[arm] = trials.plain_logits(replace(plain, model=own), probe)
+                changes[arm] = check_changes(self.adapters[arm], expected, logits[arm])
+        together = self._mixed(arms, fast, logits, probe)
+        trunks = {arm: Trunks() for arm in self.configs}
+        return Loaded(arms, networks, trunks, together, changes)
+
+    def _surveyed(self, plain: Network) -> tuple[Network, list[str]]:
+        """The first forward passes of the model, where much can turn out to be wrong."""
+        try:
+            return trials.survey(plain, self.tokens.max_length)
+        except EvalkitError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"{self.name} was loaded, but fails on its first forward "
+                f"pass ({type(error).__name__}: {error}). Try another dtype, quantization or "
+                "device."
+            ) from error
+
+    def _mixed(
+        self, arms: Arms, fast: Network, logits: Mapping[str, torch.Tensor], probe: Sequence[int]
+    ) -> Network | None:
+        """The network of one forward for several arms, where it gives each its own numbers."""
+        some = self.pools[0]
+        if len(some) < 2 or not fast.desks:
+            return None
+        network = replace(fast, model=arms.use_all())
+        names = [arms.name(arm) for arm in some]
+        if trials.mixes(network, names, [logits[arm] for arm in some], probe):
+            return network
+        self.progress.say("These adapters are decoded one after the other: they do not mix.")
+        return None
+
+    def _say(self, who: str, notes: Sequence[str]) -> None:
+        if notes:
+            self.progress.say(f"{who} {'; '.join(notes)}.")

@@ -1,0 +1,204 @@
+"""Which shortcuts a loaded model allows: each is tried once, against the plain forward.
+
+What an architecture allows is not read off a list of names. A shortcut that does not reproduce
+the plain logits on a few dozen tokens is not taken, and the plain way, which every causal language
+model has, gives the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evalkit.errors import ModelError
+from evalkit.models.hf import caches
+from evalkit.models.hf.decoding import own_cache
+from evalkit.models.hf.lanes import Span, lay, pack
+from evalkit.models.hf.network import Network, next_logits, not_finite, read_trunk
+
+TOKENS = 40
+"""Length of a trial."""
+
+Ids = Sequence[int]
+Way = Callable[[Network, Ids, Tensor], tuple[Tensor, Tensor]]
+"""From a text and its plain logits: logits [N, V] as a shortcut has them, and as they should be."""
+
+
+def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Network, list[str]]:
+    """The network with every shortcut that passes its trial, and notes on those that do not.
+
+    `soft`: a soft prompt stands before every text, so that texts can share nothing.
+    """
+    if max_length < TOKENS:
+        return network, ["is too short for the trial of shortcuts: everything is computed plainly"]
+    ids = _random_ids(network)
+    plain = plain_logits(network, ids)
+    if not bool(torch.isfinite(plain).all()):
+        raise ModelError(not_finite(network.model))
+    tolerance = _tolerance(network, plain)
+    if not _near(plain_logits(network, ids[:12]), plain[:12], tolerance):
+        raise ModelError(
+            f"{type(network.model).__name__} is not causal: its logits depend on what comes after. "
+            "Only causal language models can be evaluated here."
+        )
+    notes: list[str] = []
+
+    def works(way: Way, trial: Network) -> bool:
+        return _agrees(way, trial, ids, plain, tolerance)
+
+    for way in ("head", "tail"):
+        if works(_gathered, replace(network, logits_from=way)):
+            network = replace(network, logits_from=way)
+            break
+    else:
+        notes.append("computes all logits: the output head cannot be called on its own")
+    if not soft and works(_packed, network):
+        network = replace(network, packs=True)
+    if network.packs and works(_at_a_desk, network):
+        network = replace(network, desks=True)
+    if not network.desks and works(_stepwise, network):
+        network = replace(network, steps=True)
+    return network, [*notes, *_lacking(network, soft=soft)]
+
+
+def _lacking(network: Network, *, soft: bool) -> list[str]:
+    """What is computed the slow way, in words."""
+    notes = []
+    if not network.packs:
+        why = "a soft prompt stands before it" if soft else "its attention takes no tree mask"
+        notes.append(f"reads every text whole: {why}")
+    if not network.desks:
+        how = "" if network.steps else ", reading it anew for every token"
+        notes.append(f"writes one text at a time{how}")
+    return notes
+
+
+def mixes(network: Network, names: Sequence[str], logits: Sequence[Tensor], probe: Ids) -> bool:
+    """Whether one forward gives each of the arms (PEFT's names) its own logits [T, V]."""
+    everyone = replace(network, names=tuple(names))
+    try:
+        rows = torch.tensor([list(probe)] * len(names), device=network.device)
+        last = torch.arange(len(names), device=network.device)
+        ends = torch.full_like(last, len(probe) - 1)
+        chunks, _ = everyone.logits_at(rows, last, ends, use_cache=False)
+        mixed = torch.cat(list(chunks)).float()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # PEFT refuses mixed batches for many kinds of adapters
+        return False
+    wanted = torch.stack([one[-1] for one in logits])
+    return _near(mixed, wanted, _tolerance(network, wanted))
+
+
+def plain_logits(network: Network, ids: Ids) -> Tensor:
+    """All logits [T, V] of one text, float32, without any shortcut."""
+    whole = torch.tensor([list(ids)], device=network.device)
+    out = network.model(input_ids=whole, use_cache=False)
+    logits: Tensor = out.logits[0, -len(ids) :].float()
+    return logits
+
+
+def _random_ids(network: Network) -> list[int]:
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = network.model.get_input_embeddings().weight.shape[0]
+    ids: list[int] = torch.randint(0, vocabulary, (TOKENS,), generator=generator).tolist()
+    return ids
+
+
+def _agrees(way: Way, network: Network, ids: Ids, plain: Tensor, tolerance: float) -> bool:
+    """Whether a shortcut reproduces the plain logits; one that raises does not."""
+    try:
+        got, wanted = way(network, ids, plain)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # an architecture may refuse a shortcut in any way it likes
+        return False
+    return got.shape == wanted.shape and _near(got, wanted, tolerance)
+
+
+def _tolerance(network: Network, logits: Tensor) -> float:
+    """How far two ways may be apart, in the weights' own precision: logits are float32 whatever
+    they were computed in."""
+    scale = float(logits.abs().max()) + 1e-6
+    return scale * (1e-4 if network.model.dtype == torch.float32 else 5e-2)
+
+
+def _near(got: Tensor, wanted: Tensor, tolerance: float) -> bool:
+    return bool(((got.float() - wanted).abs().max() <= tolerance).item())
+
+
+def _gathered(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor]:
+    """A few logits of one text, gathered before the head."""
+    columns = torch.tensor([3, 20, len(ids) - 1], device=network.device)
+    chunks, _ = network.logits_at(
+        torch.tensor([list(ids)], device=network.device),
+        torch.zeros_like(columns),
+        columns,
+        use_cache=False,
+    )
+    return torch.cat(list(chunks)), plain[columns]
+
+
+def _packed(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor]:
+    """Three texts that part twice after a shared start, in one row beside a shorter one."""
+    start, part = tuple(ids[:12]), tuple(ids[12:18])
+    texts = [start + part + tuple(ids[18:30]), start + part + tuple(ids[25:36]), tuple(ids)]
+    trunks = caches.Trunks()
+    read_trunk(network, trunks, start, 8)
+    lanes = [
+        lay([Span(text[:20], text[20:]) for text in texts], len(start)),
+        lay([Span(texts[1][:-2], texts[1][-2:])], len(start)),
+    ]
+    packed = pack(lanes, len(start), network.layers, network.device)
+    where = [(row, column) for row, lane in enumerate(lanes) for c in lane.columns for column in c]
+    rows, columns = torch.tensor(where, device=network.device).T
+    _, trunk = trunks.nearest(start)
+    chunks, _ = network.packed_logits(packed, rows, columns, caches.spread(trunk, len(lanes)))
+    first, second = (plain_logits(network, text)[19:-1] for text in texts[:2])
+    return torch.cat(list(chunks)), torch.cat([first, second, plain[19:-1], second[-2:]])
+
+
+def _at_a_desk(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor]:
+    """Two texts of unequal length go on for two tokens in places of their own."""
+    texts = [tuple(ids[:30]), tuple(ids[10:20])]
+    lanes = [lay([Span(text, ())], 0) for text in texts]
+    cache = caches.empty()
+    rows = torch.arange(2, device=network.device)
+    ends = torch.tensor([29, 9], device=network.device)
+    packed = pack(lanes, 0, network.layers, network.device)
+    chunks, _ = network.packed_logits(packed, rows, ends, cache)
+    got = [torch.cat(list(chunks))]
+    desk = caches.Desk(len(cache.layers), 2, TOKENS)
+    for row, text in enumerate(texts):
+        desk.put(row, cache, row, 0, len(text))
+    for step in range(2):
+        lengths = [30 + step, 10 + step]
+        got.append(next_logits(network, desk, lengths, [ids[30 + step], ids[20 + step]]))
+    short = plain_logits(network, ids[10:22])
+    wanted = torch.stack([plain[29:32], short[9:12]], dim=1).flatten(0, 1)
+    return torch.cat(got), wanted
+
+
+def _stepwise(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor]:
+    """One text goes on for three tokens from the cache the model made for itself."""
+    zero = torch.zeros(1, dtype=torch.long, device=network.device)
+    fresh = list(ids[:30])
+    inputs: dict[str, Any] = {}
+    got = []
+    for step in range(4):
+        chunks, out = network.logits_at(
+            torch.tensor([fresh], device=network.device),
+            zero,
+            zero + len(fresh) - 1,
+            use_cache=True,
+            **inputs,
+        )
+        got.append(next(chunks))
+        inputs, fresh = own_cache(out), [ids[30 + step]]
+        if not inputs:
+            raise ModelError("the model gives no cache back")
+    return torch.cat(got), plain[29:33]

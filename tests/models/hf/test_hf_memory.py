@@ -1,0 +1,141 @@
+"""Memory: what a batch may hold, and what happens when it held too much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from evalkit.errors import ModelError
+from evalkit.models.hf import decoding, scoring
+from evalkit.models.hf.memory import default_budget, free_bytes
+from evalkit.models.hf.network import next_logits
+from evalkit.records import Decoding
+from tests.models.hf.tiny_models import Tiny, answers, likelihood, open_arms, writing
+
+ARMS = ("base", "tuned")
+TEXTS = [f"{word} {number}, what is {number}?" for number in range(4)
+         for word in ("Six", "The lazy dog", "北京")]  # fmt: skip
+
+
+def test_what_fits_decides_where_it_is_less_than_what_is_fast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr("evalkit.models.hf.memory.free_bytes", lambda _: 4 * 2**30)
+    small, large = (default_budget(cpu, None, size, 2**30) for size in (46_080, 524_288))
+    assert small.score_tokens == large.score_tokens == 1536
+    assert small.decode_tokens == 0.25 * 3 * 2**30 // 46_080 > large.decode_tokens
+    tight = default_budget(cpu, None, 524_288, 4 * 2**30 - 2**29)
+    assert tight.score_tokens == tight.decode_tokens == 256
+    assert default_budget(cpu, 300, 46_080, 0).score_tokens == 300
+
+
+def test_a_containers_limit_counts_where_it_is_less_than_the_machines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    whole = free_bytes(torch.device("cpu"))
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr("evalkit.models.hf.memory.CGROUP_LIMITS", (str(limit),))
+    limit.write_text("max\n")
+    assert free_bytes(torch.device("cpu")) > whole // 2
+    limit.write_text(f"{whole // 4}\n")
+    assert free_bytes(torch.device("cpu")) < whole // 4
+
+
+class Narrow:
+    """Stands before a function and runs out of memory whenever it is given too much."""
+
+    def __init__(self, real: Callable[..., Any], most: int, size: Callable[..., int]) -> None:
+        self.real, self.most, self.size = real, most, size
+        self.sizes: list[int] = []
+        self.failures = 0
+
+    def __call__(self, *given: Any) -> Any:
+        size = self.size(*given)
+        if size > self.most:
+            self.failures += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.sizes.append(size)
+        return self.real(*given)
+
+
+def _lanes(_network: Any, lanes: Sequence[Any], *_: Any) -> int:
+    return len(lanes)
+
+
+def _rows(_network: Any, _desk: Any, lengths: Sequence[int], *_: Any) -> int:
+    return len(lengths)
+
+
+def test_scoring_that_runs_out_of_memory_is_halved_and_repeats_nothing(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [likelihood(text, choice, arm) for arm in ARMS for text in TEXTS
+                for choice in (" A", " the lazy dog.")]  # fmt: skip
+    expected = answers(open_arms(tiny()), requests)
+    narrow = Narrow(scoring.score_lanes, 2, _lanes)
+    monkeypatch.setattr(scoring, "score_lanes", narrow)
+    got = answers(open_arms(tiny()), requests)
+    assert narrow.failures > 0
+    assert sum(narrow.sizes) == 2 * len(TEXTS), "each row once, on one forward that went through"
+    for one, other in zip(got, expected, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_the_next_batch_does_not_try_what_did_not_fit(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [likelihood(text, " A", arm) for arm in ARMS for text in TEXTS]
+    narrow = Narrow(scoring.score_lanes, 6, _lanes)
+    monkeypatch.setattr(scoring, "score_lanes", narrow)
+    answers(open_arms(tiny()), requests)
+    assert narrow.failures > 0
+    before = narrow.failures
+    engine = open_arms(tiny())
+    answers(engine, requests[: len(TEXTS)])
+    after = narrow.failures
+    answers(engine, requests[len(TEXTS) :])
+    assert narrow.failures == after > before
+
+
+def test_one_text_that_does_not_fit_is_an_error_that_says_what_to_do(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "score_lanes", Narrow(scoring.score_lanes, 0, _lanes))
+    with pytest.raises(ModelError, match="does not fit in memory"):
+        answers(open_arms(tiny()), [likelihood("The", " A")])
+
+
+def test_decoding_that_runs_out_of_memory_goes_on_with_half_the_rows_and_loses_no_token(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = Decoding(max_new_tokens=14)
+    requests = [writing(text[:9], long, arm) for arm in ARMS for text in TEXTS]
+    expected = answers(open_arms(tiny()), requests)
+    steps = iter(range(10_000))
+
+    def limit(*given: Any) -> int:
+        return _rows(*given) if next(steps) > 5 else 0  # at first there is room for all
+
+    narrow = Narrow(next_logits, 3, limit)
+    monkeypatch.setattr(decoding, "next_logits", narrow)
+    got = answers(open_arms(tiny()), requests)
+    assert narrow.failures > 1
+    assert max(narrow.sizes) <= 3
+    assert [c.text for c in got] == [c.text for c in expected]
+    assert [c.token_ids for c in got] == [c.token_ids for c in expected]
+
+
+def test_a_caller_who_stops_listening_leaves_the_engine_usable(tiny: Callable[..., Tiny]) -> None:
+    engine = open_arms(tiny())
+    requests = [writing(text, arm=arm) for arm in ARMS for text in TEXTS]
+    (batch,) = engine.batches(engine.prepare(requests))
+    listening: Iterator[Any] = engine.complete(batch)
+    next(listening)
+    listening.close()  # type: ignore[attr-defined]
+    again = {c.key: c.text for c in engine.complete(batch)}
+    expected = [c.text for c in answers(open_arms(tiny()), requests)]
+    assert [again[one.key] for one in engine.prepare(requests)] == expected
