@@ -44,7 +44,7 @@ _DARK = {
     "#6b5aa8": "#b3a4ee",
 }
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK SC', sans-serif"
-_SIGNED = "datum.value === 0 ? '0' : format(datum.value, '+~g')"
+SIGNED = "datum.value === 0 ? '0' : format(datum.value, '+~g')"
 # Room around a chart: the reader's font may be wider than the one its labels were measured with.
 _AIR = {"left": 24, "right": 24, "top": 4, "bottom": 4}
 _REFERENCE = "reference notes"
@@ -89,7 +89,7 @@ def forest(
         panels.setdefault(row["axis"], []).append(row)
     arms = len(comparisons)
     drawn = [_panel(axis, mine, arms, width) for axis, mine in panels.items()]
-    return _finished(alt.vconcat(*drawn, spacing=14).resolve_scale(color="shared", shape="shared"))
+    return finished(alt.vconcat(*drawn, spacing=14).resolve_scale(color="shared", shape="shared"))
 
 
 def _forest_rows(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> Rows:
@@ -99,11 +99,11 @@ def _forest_rows(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict])
         for comparison, verdict in zip(comparisons, verdicts, strict=True):
             one = next((one for one in verdict.suites if one.suite == suite), None)
             if one is not None and one.delta is not None and one.delta.difference is not None:
-                rows.append(_forest_row(one, one.delta, one_line(comparison.tuned.name)))
+                rows.append(difference_row(one, one.delta, one_line(comparison.tuned.name)))
     return rows
 
 
-def _forest_row(one: SuiteVerdict, delta: Delta, arm: str) -> dict[str, Any]:
+def difference_row(one: SuiteVerdict, delta: Delta, arm: str) -> dict[str, Any]:
     """One difference, turned so that right is better, with its words for the tooltip."""
     assert delta.difference is not None
     sign = -1.0 if delta.metric.higher_is_better is False else 1.0
@@ -116,7 +116,7 @@ def _forest_row(one: SuiteVerdict, delta: Delta, arm: str) -> dict[str, Any]:
     return {
         "suite": one_line(one.suite),
         "arm": arm,
-        "axis": _axis_title(delta.metric),
+        "axis": axis_title(delta.metric),
         "benefit": sign * delta.difference,
         "low": bounds[0],
         "high": bounds[1],
@@ -131,17 +131,17 @@ def _forest_row(one: SuiteVerdict, delta: Delta, arm: str) -> dict[str, Any]:
     }
 
 
-def _axis_title(metric: Metric) -> str:
+def axis_title(metric: Metric, better: str = "→") -> str:
     """Shares have one axis together; any other metric has its own, in its own unit."""
     if metric.kind == "binary" or metric.unit == "share":
-        return "difference in the share of samples, better →"
+        return f"difference in the share of samples, better {better}"
     unit = f" ({one_line(metric.unit)})" if metric.unit else ""
     turned = "reduction" if metric.higher_is_better is False else "difference"
-    return f"{turned} in {one_line(metric.name)}{unit}, better →"
+    return f"{turned} in {one_line(metric.name)}{unit}, better {better}"
 
 
 def _panel(axis: str, rows: Rows, arms: int, width: int) -> Any:
-    domain = _domain(rows)
+    domain = domain_of(rows)
     order = list(dict.fromkeys(row["suite"] for row in rows))
     position: dict[str, Any] = {"y": alt.Y("suite:N", sort=order, title=None, axis=_label_axis())}
     if arms > 1:
@@ -151,18 +151,18 @@ def _panel(axis: str, rows: Rows, arms: int, width: int) -> Any:
         "benefit:Q",
         title=axis,
         scale=alt.Scale(domain=domain, nice=False),
-        axis=alt.Axis(labelExpr=_SIGNED, tickCount=6, titleAlign="right", titleAnchor="end"),
+        axis=alt.Axis(labelExpr=SIGNED, tickCount=6, titleAlign="right", titleAnchor="end"),
     )
-    colour = _outcome_scale()
+    colour = outcome_scale()
     base = alt.Chart(alt.InlineData(values=rows))
     reach = base.mark_rule(strokeWidth=2.5).encode(
         x=alt.X("low:Q", title=axis), x2="high:Q", color=colour[0], **position
     )
     margin = base.mark_tick(
         thickness=2, height=15 if arms == 1 else 12, color=INK["text"], opacity=0.75
-    ).encode(x=alt.X("threshold:Q", title=axis), tooltip=_tips(), **position)
+    ).encode(x=alt.X("threshold:Q", title=axis), tooltip=difference_tips(), **position)
     point = base.mark_point(filled=True, size=85, opacity=1).encode(
-        x=x, color=colour[0], shape=colour[1], tooltip=_tips(), **position
+        x=x, color=colour[0], shape=colour[1], tooltip=difference_tips(), **position
     )
     layers: list[Any] = [_zero_line(), margin, reach, point]
     if arms > 1:
@@ -178,7 +178,7 @@ def _arm_names(base: Any, domain: list[float], position: dict[str, Any]) -> Any:
     )
 
 
-def _domain(rows: Rows) -> list[float]:
+def domain_of(rows: Rows) -> list[float]:
     """A span that holds every interval, zero and every margin, with some air."""
     values = [0.0]
     for row in rows:
@@ -190,7 +190,8 @@ def _domain(rows: Rows) -> list[float]:
     return [low - air, high + air]
 
 
-def _outcome_scale() -> tuple[alt.Color, alt.Shape]:
+def outcome_scale() -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape of the three outcomes, with one legend above."""
     domain = list(OUTCOME_COLOUR)
     legend = alt.Legend(title=None, orient="top", symbolOpacity=1)
     return (
@@ -207,7 +208,8 @@ def _outcome_scale() -> tuple[alt.Color, alt.Shape]:
     )
 
 
-def _tips() -> list[alt.Tooltip]:
+def difference_tips() -> list[alt.Tooltip]:
+    """What is told of a difference that is pointed at."""
     names = ("suite", "arm", "metric", "base", "tuned", "difference", "interval", "n", "outcome")
     return [alt.Tooltip(f"{name}:{'Q' if name == 'n' else 'N'}") for name in names]
 
@@ -235,7 +237,7 @@ def flips(comparisons: Sequence[Comparison], width: int = 430) -> Chart | None:
         y["yOffset"] = alt.YOffset("arm:N", sort=arms)
     height = alt.Step(_ROW) if len(arms) == 1 else len(order) * (len(arms) * 15 + 12)
     layers = [*_flip_bars(rows, y), _zero_line()]
-    return _finished(alt.layer(*layers).properties(width=width, height=height))
+    return finished(alt.layer(*layers).properties(width=width, height=height))
 
 
 def _flip_rows(delta: Delta, arm: str) -> Rows:
@@ -313,7 +315,7 @@ def style_features(comparisons: Sequence[Comparison], suite: str, width: int = 4
     point = base.mark_point(filled=True, size=80, opacity=1).encode(
         x=x, y=y, color=colour, shape=shape, tooltip=tips
     )
-    return _finished(alt.layer(line, point).properties(width=width, height=alt.Step(_ROW)))
+    return finished(alt.layer(line, point).properties(width=width, height=alt.Step(_ROW)))
 
 
 def _feature_rows(comparisons: Sequence[Comparison], suite: str) -> Rows:
@@ -365,7 +367,7 @@ def _source_scale(sources: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
     )  # fmt: skip
 
 
-def _finished(chart: Any) -> Chart:
+def finished(chart: Any) -> Chart:
     """The look all charts share: no frame, quiet grid, the reader's own fonts."""
     done: Chart = (
         chart.configure(font=_FONT, background="transparent", padding=_AIR)

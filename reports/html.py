@@ -17,7 +17,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import evalkit
-from evalkit.gate import MEANING, worst
+from evalkit.gate import MEANING
 from evalkit.records import (
     Check,
     CheckStatus,
@@ -32,6 +32,8 @@ from evalkit.records import (
 )
 from reports import charts, wording
 from reports.diff import Difference, difference
+from reports.stepcharts import over_steps
+from reports.steps import caution, curves, deciding, speaking
 
 if TYPE_CHECKING:
     import jinja2
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 _ANSWER = 4000  # characters of an answer that are shown; the run folder holds all of it
 _PROMPT = 1500
 _CHART = 540  # pixels a chart's plot is wide, labels aside
+_WIDE = 800  # pixels for several panels side by side
 _UNPAIRED = 200  # ids listed of the samples that only one arm has
 _SEVERITY: list[CheckStatus] = ["failed", "warning", "ok"]
 _ORDER: list[Outcome] = ["fail", "inconclusive", "pass"]
@@ -93,12 +96,14 @@ class ArmView:
 def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
     """The whole page, for one base and its tuned arms."""
     arms = [arm_view(c, v) for c, v in zip(comparisons, verdicts, strict=True)]
-    last = worst(verdicts)
+    _, last = deciding(comparisons, verdicts)
     script = _asset("report.js")
     contradicts = any(wording.needs_bound_note(one) for v in verdicts for one in v.suites)
     return _template().render(
         arms=arms,
         base=comparisons[0].base,
+        advice=[verdict.advice for _, verdict in speaking(comparisons, verdicts)],
+        cautions=[caution(one) for one in curves(comparisons, verdicts) if len(one.steps) > 1],
         verdict=last,
         headline=_headline(arms, last),
         meaning=MEANING[last.exit_code].partition(": ")[2],
@@ -212,6 +217,11 @@ def _figures(
 
     drawn = {
         "forest": [("", charts.forest(comparisons, verdicts, _CHART))],
+        "steps": [
+            (curve.run, over_steps(curve, _WIDE))
+            for curve in curves(comparisons, verdicts)
+            if len(curve.steps) > 1
+        ],
         "flips": [("", charts.flips(comparisons, _CHART))],
         "style": [
             (info.name, charts.style_features(comparisons, info.name, width=_CHART))

@@ -2,8 +2,10 @@
 
 One <testsuite> per tuned arm and one <testcase> per suite. Fail and inconclusive are both a
 <failure>, told apart by its type: a pipeline that reads only this file must not let through what
-the exit code holds back, and <skipped> is green in most of them. A canary that failed is an
-<error>; one that warns is written to <system-out>.
+the exit code holds back, and <skipped> is green in most of them. For the same reason the
+checkpoints that are not the best of their training run are <skipped> where they do not pass: the
+exit code does not hold them back. A canary that failed is an <error>; one that warns is written to
+<system-out>.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from evalkit.records import Check, Comparison, SuiteVerdict, Verdict
+from reports.steps import speaking
 from reports.wording import (
     clean,
     decimals,
@@ -27,44 +30,57 @@ from reports.wording import (
 def junit_xml(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
     """The document, with an XML declaration; valid whatever the names hold."""
     root = ET.Element("testsuites", name="evalkit")
+    decide = [comparison.tuned.run_id for comparison, _ in speaking(comparisons, verdicts)]
     for comparison, verdict in zip(comparisons, verdicts, strict=True):
-        _add_arm(root, comparison, verdict)
-    for kind in ("tests", "failures", "errors"):
+        counts = comparison.tuned.run_id in decide
+        _add_arm(root, comparison, verdict, counts=counts)
+    for kind in ("tests", "failures", "errors", "skipped"):
         root.set(kind, str(sum(int(suite.get(kind, "0")) for suite in root)))
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _add_arm(root: ET.Element, comparison: Comparison, verdict: Verdict) -> None:
+def _add_arm(root: ET.Element, comparison: Comparison, verdict: Verdict, *, counts: bool) -> None:
     name = f"{one_line(comparison.tuned.name)} against {one_line(comparison.base.name)}"
     broken = [check for check in verdict.checks if check.status == "failed"]
-    failures = sum(one.outcome != "pass" for one in verdict.suites)
+    open_ones = sum(one.outcome != "pass" for one in verdict.suites)
     arm = ET.SubElement(
         root,
         "testsuite",
         name=name,
         tests=str(len(verdict.suites) + len(broken)),
-        failures=str(failures),
-        errors=str(len(broken)),
+        failures=str(open_ones if counts else 0),
+        errors=str(len(broken) if counts else 0),
+        skipped=str(0 if counts else open_ones + len(broken)),
         timestamp=one_line(comparison.tuned.finished).partition("+")[0],
     )
     for one in verdict.suites:
-        _add_suite(arm, name, one, comparison)
+        _add_suite(arm, name, one, comparison, counts=counts)
     for check in broken:
-        case = ET.SubElement(
-            arm, "testcase", classname=name, name=f"canary: {one_line(check.name)}"
-        )
-        ET.SubElement(case, "error", type="canary", message=one_line(check.message))
+        title = f"canary: {one_line(check.name)}"
+        case = ET.SubElement(arm, "testcase", classname=name, name=title)
+        if counts:
+            ET.SubElement(case, "error", type="canary", message=one_line(check.message))
+        else:
+            ET.SubElement(case, "skipped", message=f"{_PASSED_OVER}: {one_line(check.message)}")
     ET.SubElement(arm, "system-out").text = _remarks(verdict)
 
 
-def _add_suite(arm: ET.Element, name: str, one: SuiteVerdict, comparison: Comparison) -> None:
+_PASSED_OVER = "not the best checkpoint"
+
+
+def _add_suite(
+    arm: ET.Element, name: str, one: SuiteVerdict, comparison: Comparison, *, counts: bool
+) -> None:
     case = ET.SubElement(arm, "testcase", classname=name, name=one_line(one.suite))
-    if one.outcome != "pass":
-        message = f"{one.outcome}: {reason(one, comparison)}"
+    if one.outcome == "pass":
+        ET.SubElement(case, "system-out").text = _numbers(one)
+        return
+    message = f"{one.outcome}: {reason(one, comparison)}"
+    if counts:
         ET.SubElement(case, "failure", type=one.outcome, message=message).text = _numbers(one)
     else:
-        ET.SubElement(case, "system-out").text = _numbers(one)
+        ET.SubElement(case, "skipped", message=f"{_PASSED_OVER}: {message}").text = _numbers(one)
 
 
 def _numbers(one: SuiteVerdict) -> str:

@@ -3,11 +3,14 @@
 comparison_json (`evalkit compare --json`, report.json):
 
     schema_version  1; raised when a key changes its meaning or goes away, not when one is added
-    verdict         pass | fail | inconclusive: that of the arm hardest to ship
+    verdict         pass | fail | inconclusive: that of the arm that decides, which is the one
+                    hardest to ship; of checkpoints of one training run the best alone counts
+    deciding_arm    its name
     exit_code       what the process ends with: 0 | 1 | 3
     base            {name, run_id, path}
     arms            one for each tuned model, in the order of the command:
         name, run_id, path, verdict, exit_code, advice
+        step        of a checkpoint that --checkpoints found: its training step; else null
         suites      {suite, verdict, reason, policy, margin, samples_needed, delta}: the gate's word
         checks      {name, status: ok | warning | failed, message}: the canaries
         deltas      every metric and slice of every suite:
@@ -17,6 +20,7 @@ comparison_json (`evalkit compare --json`, report.json):
             missing (pairs without a score in at least one arm), missing_base, missing_tuned,
             gained, lost, note
         unpaired    by suite, the ids that only one of the two runs holds
+    profile         with --profile alone: one for each engine, see reports/profile.py
 
 A suite's `delta` is null where the tuned model was not evaluated on it.
 """
@@ -29,32 +33,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from evalkit.gate import worst
 from evalkit.records import Comparison, Delta, Manifest, Run, SuiteVerdict, Verdict
+from reports.plan import add_up
+from reports.profile import profile_rows
+from reports.steps import deciding, training_step
 from reports.summary import LEVEL, summarise
 
 if TYPE_CHECKING:
     from evalkit.evaluate import SuitePlan
+    from evalkit.models.base import Outline
 
 SCHEMA_VERSION = 1
 
 
-def comparison_json(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
+def comparison_json(
+    comparisons: Sequence[Comparison], verdicts: Sequence[Verdict], *, profiled: bool = False
+) -> str:
     """Verdict, arms and all deltas; the keys are described above."""
-    last = worst(verdicts)
+    arm, last = deciding(comparisons, verdicts)
     base = comparisons[0]
+    manifests = [base.base, *(one.tuned for one in comparisons)]
     return _dump(
         {
             "verdict": last.outcome,
             "exit_code": int(last.exit_code),
+            "deciding_arm": arm.tuned.name,
             "base": _run(base.base, base.base_path),
             "arms": [_arm(c, v) for c, v in zip(comparisons, verdicts, strict=True)],
+            **({"profile": profile_rows(manifests)} if profiled else {}),
         }
     )
 
 
-def run_json(run: Run) -> str:
-    """One arm alone: {schema_version, run, counts, metrics: [{suite, metric, gated, value, …}]}."""
+def run_json(run: Run, *, profiled: bool = False) -> str:
+    """One arm alone: {schema_version, run, counts, metrics: [{suite, metric, gated, value, …}]}.
+
+    With `profiled` also `profile`, as in a comparison.
+    """
     metrics = [
         {
             "suite": row.suite,
@@ -71,24 +86,38 @@ def run_json(run: Run) -> str:
         }
         for row in summarise(run)
     ]
+    extra = {"profile": profile_rows([run.manifest])} if profiled else {}
     counts = dict(run.manifest.counts)
-    return _dump({"run": _run(run.manifest, run.path), "counts": counts, "metrics": metrics})
+    head = {"run": _run(run.manifest, run.path), "counts": counts}
+    return _dump({**head, "metrics": metrics, **extra})
 
 
-def plan_json(costs: Sequence[SuitePlan], unique_tokens: int, seconds: float | None = None) -> str:
-    """A dry run: {schema_version, parts: [{arm, suite, samples, requests, tokens, …}], totals}."""
+def plan_json(costs: Sequence[SuitePlan], outlines: Sequence[Outline]) -> str:
+    """A dry run: {schema_version, parts: [{arm, suite, samples, …}], engines: [Outline], totals}.
+
+    `parts` count all that is asked, `engines` and the totals' tokens what is not stored yet.
+    """
     parts = [asdict(one) for one in costs]
     sums = {
         name: sum(part[name] for part in parts)
         for name in ("requests", "tokens", "new_tokens", "stored")
     }
-    totals = {**sums, "unique_tokens": unique_tokens, "seconds": seconds}
-    return _dump({"parts": parts, "totals": totals})
+    work = add_up(outlines)
+    totals = {
+        **sums,
+        "tokens_asked": work.tokens,
+        "unique_tokens": work.unique_tokens,
+        "packets": work.packets,
+        "seconds": work.seconds,
+    }
+    return _dump({"parts": parts, "engines": [asdict(one) for one in outlines], "totals": totals})
 
 
 def _arm(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:
+    step = training_step(comparison.tuned)
     return {
         **_run(comparison.tuned, comparison.tuned_path),
+        "step": step.number if step else None,
         "verdict": verdict.outcome,
         "exit_code": int(verdict.exit_code),
         "advice": verdict.advice,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from evalkit.gate import MEANING, worst
+from evalkit.gate import MEANING
 from evalkit.records import Comparison, Flip, Outcome, SuiteVerdict, Verdict
+from reports.steps import caution, curves, deciding, speaking
 from reports.wording import (
     HEADLINE,
     SYMBOL,
@@ -30,13 +31,15 @@ _ORDER: list[Outcome] = ["fail", "inconclusive", "pass"]
 
 def report_markdown(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
     """Verdict, one line per suite, the three worst answers, what to do."""
-    last = worst(verdicts)
+    _, last = deciding(comparisons, verdicts)
+    chosen = [caution(one) for one in curves(comparisons, verdicts) if len(one.steps) > 1]
     arms = ", ".join(escape(one.tuned.name) for one in comparisons)
     head = HEADLINE[last.outcome] if len(verdicts) == 1 else last.outcome.capitalize()
     lines = [
         f"## {_EMOJI[last.outcome]} {head}: {arms} against {escape(comparisons[0].base.name)}",
         "",
-        *(f"**{escape(verdict.advice)}**  " for verdict in verdicts),
+        *(f"**{escape(one.advice)}**  " for _, one in speaking(comparisons, verdicts)),
+        *(f"{escape(text)}  " for text in chosen),
         f"Exit code {int(last.exit_code)}: {MEANING[last.exit_code].partition(': ')[2]}.",
         "",
         *_table(comparisons, verdicts),

@@ -6,28 +6,30 @@ All that is printed can be had from here, whichever file it lies in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from evalkit.gate import MEANING, worst
+from evalkit.gate import MEANING
 from evalkit.records import Comparison, Outcome, Run, SuiteVerdict, Verdict
 from reports.console import item, labelled
 from reports.console import open_console as open_console
 from reports.listing import print_findings as print_findings
 from reports.listing import print_suite as print_suite
 from reports.listing import print_suites as print_suites
+from reports.plan import print_plan as print_plan
+from reports.profile import print_profile as print_profile
 from reports.progress import RichProgress as RichProgress
+from reports.steps import Curve, caution, curves, deciding, speaking
 from reports.summary import MetricSummary, summarise
 from reports.wording import (
     BOUND_NOTE,
     SYMBOL,
+    UNKNOWN,
     decimals,
     direction,
-    duration,
     interval,
     metric_label,
     missing_text,
@@ -41,9 +43,6 @@ from reports.wording import (
     tally,
 )
 
-if TYPE_CHECKING:
-    from evalkit.evaluate import SuitePlan
-
 STYLE: dict[Outcome, str] = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 
 
@@ -52,14 +51,69 @@ def print_verdict(
     verdicts: Sequence[Verdict],
     console: Console | None = None,
 ) -> None:
-    """A table for each tuned arm, canaries that are not well, and what to do."""
+    """A table for each tuned arm, canaries that are not well, and what to do.
+
+    Checkpoints of one training run are also put side by side.
+    """
     console = console or open_console()
     console.print()
     for comparison, verdict in zip(comparisons, verdicts, strict=True):
         console.print(_title(comparison))
         console.print(_table(verdict.suites, console))
         console.print(_explanations(comparison, verdict))
+    for curve in curves(comparisons, verdicts):
+        if len(curve.steps) > 1:
+            _print_curve(curve, console)
     console.print(_ending(comparisons, verdicts))
+
+
+def _print_curve(curve: Curve, console: Console) -> None:
+    """Every suite's gated metric, step by step."""
+    console.print(Text(f"{curve.run} over its training", style="bold"))
+    for places in _cut(curve, console):
+        console.print(_steps_table(curve, places))
+    console.print(item(Text("★"), caution(curve)))
+    console.print(item(Text("·", style="dim"), "✓ pass, ✗ fail, ? inconclusive at that step"))
+    console.print()
+
+
+def _cut(curve: Curve, console: Console) -> list[range]:
+    """The steps in as few tables as the console is wide for."""
+    count, endless = len(curve.steps), console.options.update(width=10_000)
+    for size in range(count, 0, -1):
+        parts = [range(at, min(at + size, count)) for at in range(0, count, size)]
+        tables = [_steps_table(curve, part) for part in parts]
+        widest = max(console.measure(one, options=endless).maximum for one in tables)
+        if widest <= console.width or size == 1:
+            return parts
+    raise AssertionError("a curve has at least one step")
+
+
+def _steps_table(curve: Curve, places: range) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("suite", overflow="fold")
+    table.add_column("base", justify="right", no_wrap=True)
+    for place in places:
+        star = " ★" if place == curve.best else ""
+        table.add_column(f"step {curve.steps[place]:,}{star}", justify="right", no_wrap=True)
+    for name in curve.suites:
+        found = curve.of_suite(name)
+        first = next((one for one in found if one and one.delta), None)
+        delta = first.delta if first else None
+        label = Text.assemble(one_line(name), "\n", _metric(first) if first else "")
+        base = Text(number(delta.base, decimals(delta.base)) if delta else UNKNOWN)
+        table.add_row(label, base, *(_step_cell(found[place]) for place in places))
+    marks = [Text(SYMBOL[v.outcome], style=STYLE[v.outcome]) for v in curve.verdicts]
+    table.add_row(Text("verdict", style="bold"), "", *(marks[place] for place in places))
+    return table
+
+
+def _step_cell(one: SuiteVerdict | None) -> Text:
+    if one is None:
+        return Text(UNKNOWN)
+    delta = one.delta
+    value = number(delta.tuned, decimals(delta.base, delta.tuned)) if delta else UNKNOWN
+    return Text.assemble(value, " ", (SYMBOL[one.outcome], STYLE[one.outcome]))
 
 
 def _title(comparison: Comparison) -> Text:
@@ -159,7 +213,7 @@ def _explanations(comparison: Comparison, verdict: Verdict) -> RenderableType:
 
 def _ending(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> RenderableType:
     """The verdict, the exit code with its meaning, and the line that says what to do."""
-    last = worst(verdicts)
+    _, last = deciding(comparisons, verdicts)
     lines: list[RenderableType] = []
     if len(verdicts) > 1:
         for comparison, verdict in zip(comparisons, verdicts, strict=True):
@@ -169,67 +223,29 @@ def _ending(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> R
         lines.append("")
     head = Text.assemble(
         ("Verdict    ", "dim"), (last.outcome.upper(), STYLE[last.outcome] + " bold"),
-        f"  {tally(last)}" if len(verdicts) == 1 else "  the arm that is hardest to ship decides",
+        f"  {_who_decides(comparisons, verdicts)}",
     )  # fmt: skip
     meaning = MEANING[last.exit_code].partition(": ")[2] or MEANING[last.exit_code]
     lines += [
         head,
         labelled("Exit code", f"{int(last.exit_code)}, {meaning}"),
-        *(labelled("What to do", one_line(verdict.advice)) for verdict in verdicts),
+        *(
+            labelled("What to do", one_line(verdict.advice))
+            for _, verdict in speaking(comparisons, verdicts)
+        ),
     ]
     return Group(*lines)
 
 
-def print_plan(
-    costs: Sequence[SuitePlan],
-    unique_tokens: int,
-    notes: Sequence[str] = (),
-    seconds: float | None = None,
-    console: Console | None = None,
-) -> None:
-    """What a run would ask, before anything heavy is loaded."""
-    console = console or open_console()
-    table = Table(
-        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim",
-        show_footer=True,
-    )  # fmt: skip
-    arms = list(dict.fromkeys(one.arm for one in costs))
-    table.add_column("suite", "total", overflow="fold")
-    if len(arms) > 1:
-        table.add_column("arm", f"{len(arms)} arms", overflow="fold")
-    for title, field in _PLAN_COLUMNS:
-        total = sum(getattr(one, field) for one in costs)
-        table.add_column(title, f"{total:,}", justify="right", no_wrap=True)
-    for one in sorted(costs, key=lambda one: [c.suite for c in costs].index(one.suite)):
-        names = [one_line(one.suite), *([one_line(one.arm)] if len(arms) > 1 else [])]
-        counts = [f"{getattr(one, field):,}" for _, field in _PLAN_COLUMNS]
-        table.add_row(*map(Text, (*names, *counts)))
-    console.print(table)
-    console.print(_plan_facts(costs, unique_tokens, seconds))
-    for note in notes:
-        console.print(item(Text("!"), one_line(note)))
-
-
-_PLAN_COLUMNS = (
-    ("samples", "samples"),
-    ("requests", "requests"),
-    ("stored", "stored"),
-    ("tokens", "tokens"),
-    ("new, at most", "new_tokens"),
-)
-
-
-def _plan_facts(costs: Sequence[SuitePlan], unique: int, seconds: float | None) -> RenderableType:
-    open_ones = sum(one.requests - one.stored for one in costs)
-    tokens = sum(one.tokens for one in costs)
-    facts = [labelled("To answer", f"{open_ones:,} requests; what is stored is not asked again")]
-    if tokens:
-        share = f", {unique / tokens:.0%} of all" if unique < tokens else ""
-        text = f"{unique:,} unique prompt tokens{share}: shared beginnings counted once"
-        facts.append(labelled("Tokens", text))
-    if seconds is not None:
-        facts.append(labelled("Time", f"about {duration(seconds)}"))
-    return Group(*facts)
+def _who_decides(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
+    if len(verdicts) == 1:
+        return tally(verdicts[0])
+    arms = speaking(comparisons, verdicts)
+    if len(arms) == 1:
+        return f"the best checkpoint decides: {one_line(arms[0][0].tuned.name)}"
+    if len(arms) == len(verdicts):
+        return "the arm that is hardest to ship decides"
+    return "the best checkpoint and the other arms: the one hardest to ship decides"
 
 
 def print_run(run: Run, console: Console | None = None) -> None:

@@ -116,13 +116,13 @@ def _middle_out(text: str) -> str:
     return f"{text[:half]} … {text[-half:]}"
 
 
-def check_space(folder: Path, trainable: int) -> None:
+def check_space(folder: Path, trainable: int, checkpoints: int = 3) -> None:
     """Refuse to start where checkpoints of `trainable` parameters would not fit.
 
-    A checkpoint holds the adapter and AdamW's two moments in float32; two are kept while a
-    third is written, and the finished adapter comes beside them.
+    A checkpoint holds the adapter and AdamW's two moments in float32; unless all are kept, two
+    are while a third is written. The finished adapter comes beside them.
     """
-    needed = trainable * 4 * (3 * 3 + 1) + 64 * 2**20
+    needed = trainable * 4 * (3 * checkpoints + 1) + 64 * 2**20
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise StoreError(

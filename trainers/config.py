@@ -59,6 +59,7 @@ class TrainConfig(Strict):
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     save_every: int | None = Field(default=None, ge=1, description="steps between checkpoints")
+    keep_checkpoints: bool = Field(default=False, description="all of them, to be compared")
     eval_every: int | None = Field(default=None, ge=1, description="steps between evaluations")
     output: Path | None = None
 

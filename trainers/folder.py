@@ -21,8 +21,8 @@ STATE = "train.json"
 MANIFEST = "manifest.json"
 CHECKPOINTS = "checkpoints"
 
-# Where a run is written says nothing of what it computes.
-_NO_MATTER = ("output",)
+# Where a run is written, and what of it is kept, says nothing of what it computes.
+_NO_MATTER = ("output", "keep_checkpoints")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)

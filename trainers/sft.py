@@ -93,7 +93,7 @@ def train(
     folder = config.folder
     with quiet_libraries(), claimed(folder, state, fresh=fresh), _explained(folder):
         if (folder / MANIFEST).is_file():
-            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+            _clear(config, folder)
             return _finished(folder)
         return _train(config, base, base_weights, folder, progress)
 
@@ -131,8 +131,14 @@ def _train(
     result_row = {key: v for key, v in as_row(result).items() if key not in _NOT_FACTS}
     times = {"started": started.isoformat(), "finished": datetime.now(UTC).isoformat()}
     write_manifest(folder, config, base_weights, {"result": result_row, **times})
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    _clear(config, folder)
     return result
+
+
+def _clear(config: TrainConfig, folder: Path) -> None:
+    """The adapter is all that is left of a finished run, unless its checkpoints are to be kept."""
+    if not config.keep_checkpoints:
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def _data(
@@ -220,7 +226,12 @@ def _trainer(
     for weight in trainable:
         # trl halves them for QLoRA, but a bfloat16 weight loses most steps of a small rate.
         weight.data = weight.data.to(torch.float32)
-    check_space(folder, sum(each.numel() for each in trainable))
+    kept = math.ceil(trainer.args.max_steps / trainer.args.save_steps)
+    check_space(
+        folder,
+        sum(each.numel() for each in trainable),
+        checkpoints=max(kept, 3) if config.keep_checkpoints else 3,
+    )
     return trainer
 
 
@@ -268,7 +279,7 @@ def _arguments(config: TrainConfig, rows: int, evaluated: bool, folder: Path, st
         dataloader_pin_memory=torch.cuda.is_available(),
         save_strategy="steps",
         save_steps=config.save_every or max(math.ceil(steps / 4), 10),
-        save_total_limit=2,
+        save_total_limit=None if config.keep_checkpoints else 2,
         eval_strategy="steps" if evaluated else "no",
         eval_steps=config.eval_every or math.ceil(steps / 2),
         eval_on_start=evaluated and step == 0,

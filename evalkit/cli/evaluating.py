@@ -5,28 +5,23 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evalkit.cli.options import (
-    DryRun,
     Formats,
-    Fresh,
     GateFile,
     Json,
-    Limit,
-    Offline,
-    Output,
-    Quiet,
+    Manner,
+    Questions,
+    Results,
     Sets,
-    Suites,
-    Verbose,
     examples,
     load_configs,
     program,
+    spread,
     working,
 )
 from evalkit.errors import ExitCode, UsageError
@@ -34,29 +29,15 @@ from evalkit.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from evalkit.config import GateConfig, RunConfig
     from evalkit.evaluate import Plan
+    from evalkit.models.base import Outline
     from evalkit.records import Comparison, Run, Verdict
-
-_RUNS = Path("runs")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How a command was asked to work: the options that run and compare share."""
-
-    output: Path = _RUNS
-    fresh: bool = False
-    offline: bool = False
-    dry_run: bool = False
-    as_json: bool = False
-    verbose: bool = False
-    quiet: bool = False
-
 
 RUN_EXAMPLES = examples("evalkit run base.yaml --suites knowledge/everyday-en --limit 50")
 COMPARE_EXAMPLES = examples(
     "evalkit compare base.yaml tuned.yaml",
     "evalkit compare base.yaml a.yaml b.yaml --suites style/rednote-en,style/plain-en",
     "evalkit compare base.yaml tuned.yaml --dry-run",
+    "evalkit compare base.yaml --checkpoints runs/train/rednote",
 )
 GATE_EXAMPLES = examples(
     "evalkit gate runs/compare/base-vs-tuned-1a2b3c --set margin=0.05",
@@ -67,96 +48,94 @@ REPORT_EXAMPLES = examples(
 )
 
 
+@spread
 def run(
     file: Annotated[Path, typer.Argument(help="The model's YAML file.")],
-    suites: Suites = None,
-    limit: Limit = None,
-    sets: Sets = None,
-    output: Output = _RUNS,
-    fresh: Fresh = False,
-    offline: Offline = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    *,
+    asked: Questions,
+    results: Results,
+    manner: Manner,
 ) -> None:
     """Evaluate one model and keep its answers and scores."""
-    manner = Manner(
-        output=output,
-        fresh=fresh,
-        offline=offline,
-        dry_run=dry_run,
-        as_json=as_json,
-        verbose=verbose,
-        quiet=quiet,
-    )
-    runs = _evaluate(load_configs([file], sets, suites, limit), manner)
+    runs = _evaluate(load_configs([file], asked), results, manner)
     if runs:
         from reports.machine import run_json
         from reports.terminal import print_run
 
-        if as_json:
-            typer.echo(run_json(runs[0]))
+        if results.as_json:
+            typer.echo(run_json(runs[0], profiled=results.profile))
         else:
             print_run(runs[0])
+            _tell_profile(runs, results)
 
 
+@spread
 def compare(
     files: Annotated[list[Path], typer.Argument(help="The base's YAML, then each tuned model's.")],
-    suites: Suites = None,
-    limit: Limit = None,
-    sets: Sets = None,
-    output: Output = _RUNS,
+    *,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            help="A training run's folder: each of its checkpoints is compared too, and the best "
+            "of them decides."
+        ),
+    ] = None,
+    asked: Questions,
     formats: Formats = "html",
-    fresh: Fresh = False,
-    offline: Offline = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    results: Results,
+    manner: Manner,
 ) -> None:
     """Compare tuned models with their base; exits with the verdict."""
-    if len(files) < 2:
+    if len(files) < 2 and checkpoints is None:
         raise UsageError(
             "compare needs at least two files, the base's first: evalkit compare base.yaml "
-            "tuned.yaml. To evaluate one model use `evalkit run`."
+            "tuned.yaml, or --checkpoints with a training run's folder. To evaluate one model use "
+            "`evalkit run`."
         )
-    manner = Manner(
-        output=output,
-        fresh=fresh,
-        offline=offline,
-        dry_run=dry_run,
-        as_json=as_json,
-        verbose=verbose,
-        quiet=quiet,
-    )
     wanted = _formats(formats)
-    raise typer.Exit(compare_arms(load_configs(files, sets, suites, limit), manner, wanted))
+    configs = load_configs(files, asked)
+    if checkpoints is not None:
+        from evalkit.cli.checkpoints import checkpoint_arms
+
+        configs += checkpoint_arms(configs[0], files[0], checkpoints, asked, manner)
+        _check_names(configs)
+    raise typer.Exit(compare_arms(configs, results, manner, wanted))
+
+
+def _check_names(configs: Sequence[RunConfig]) -> None:
+    """Arms are told apart by their names; those of checkpoints stand in no file."""
+    names = [one.name for one in configs]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"{', '.join(twice)} is the name of a checkpoint: give the file another.")
 
 
 def compare_arms(
-    configs: Sequence[RunConfig], manner: Manner, formats: Sequence[str] = ("html",)
+    configs: Sequence[RunConfig],
+    results: Results,
+    manner: Manner,
+    formats: Sequence[str] = ("html",),
 ) -> ExitCode:
     """Evaluate all arms, compare each with the first, decide, write the reports, print them."""
     from evalkit.compare import compare as compare_runs
-    from evalkit.gate import worst
     from evalkit.store.runs import write_comparisons
     from reports.write import write_reports
 
-    runs = _evaluate(configs, manner)
+    runs = _evaluate(configs, results, manner)
     if not runs:
         return ExitCode.PASS
     comparisons = [compare_runs(runs[0], tuned) for tuned in runs[1:]]
-    folder = manner.output / "compare" / _comparison_name(runs)
+    folder = results.output / "compare" / _comparison_name(runs)
     write_comparisons(folder, comparisons)
     verdicts = _decide(comparisons, configs[0].gate)
     files = write_reports(folder, comparisons, verdicts, formats)
-    _tell(comparisons, verdicts, as_json=manner.as_json)
-    if not manner.as_json:
+    code = _tell(comparisons, verdicts, as_json=results.as_json, profiled=results.profile)
+    if not results.as_json:
         for file in files:
             typer.echo(f"Report     {file}")
         typer.echo(f"Dashboard  {program()} dashboard {shlex.quote(str(folder))}")
-    return worst(verdicts).exit_code
+        _tell_profile(runs, results)
+    return code
 
 
 def gate(
@@ -169,12 +148,9 @@ def gate(
     as_json: Json = False,
 ) -> None:
     """Decide again, with another gate; no model is loaded."""
-    from evalkit.gate import worst
-
     comparisons = _comparisons(paths)
     verdicts = _decide(comparisons, _gate(comparisons[0], gate_file, sets))
-    _tell(comparisons, verdicts, as_json=as_json)
-    raise typer.Exit(worst(verdicts).exit_code)
+    raise typer.Exit(_tell(comparisons, verdicts, as_json=as_json))
 
 
 def report(
@@ -216,7 +192,7 @@ def _gate(comparison: Comparison, file: Path | None, sets: Sequence[str] | None)
     return apply_overrides(declared, sets or ())
 
 
-def _evaluate(configs: Sequence[RunConfig], manner: Manner) -> list[Run]:
+def _evaluate(configs: Sequence[RunConfig], results: Results, manner: Manner) -> list[Run]:
     """Plan and run; nothing comes back from a dry run, which only shows the plan."""
     from evalkit.evaluate import evaluate, open_plan, open_suites
     from evalkit.gate import check_gate
@@ -224,35 +200,39 @@ def _evaluate(configs: Sequence[RunConfig], manner: Manner) -> list[Run]:
     from evalkit.store.completions import CompletionStore
     from evalkit.store.runs import check_writable
 
-    with (
-        working(verbose=manner.verbose, quiet=manner.quiet, offline=manner.offline) as progress,
-        CompletionStore(home() / "completions.sqlite") as store,
-    ):
+    with working(manner) as progress, CompletionStore(home() / "completions.sqlite") as store:
         suites = open_suites(configs[0])
         check_gate([suite.info for suite in suites], configs[0].gate)
-        if not manner.dry_run:
-            check_writable(manner.output)
+        if not results.dry_run:
+            check_writable(results.output)
         plan = open_plan(configs, suites, offline=manner.offline, progress=progress)
         try:
-            if not manner.dry_run:
-                return evaluate(plan, store, manner.output, fresh=manner.fresh, progress=progress)
-            known = set() if manner.fresh else store.known(plan.keys())
-            seconds = plan.seconds(known)
+            if not results.dry_run:
+                return evaluate(
+                    plan,
+                    store,
+                    results.output,
+                    fresh=results.fresh,
+                    profile=results.profile,
+                    progress=progress,
+                )
+            known = set() if results.fresh else store.known(plan.keys())
+            outlines = plan.outlines(known)
         finally:
             for engine in plan.engines:
                 engine.close()
-    _show_plan(plan, known, seconds, as_json=manner.as_json)
+    _show_plan(plan, known, outlines, as_json=results.as_json)
     return []
 
 
-def _show_plan(plan: Plan, known: set[str], seconds: float | None, *, as_json: bool) -> None:
+def _show_plan(plan: Plan, known: set[str], outlines: Sequence[Outline], *, as_json: bool) -> None:
     from reports.machine import plan_json
     from reports.terminal import print_plan
 
     if as_json:
-        typer.echo(plan_json(plan.costs(known), plan.unique_tokens(), seconds))
+        typer.echo(plan_json(plan.costs(known), outlines))
     else:
-        print_plan(plan.costs(known), plan.unique_tokens(), plan.notes, seconds)
+        print_plan(plan.costs(known), outlines, plan.notes)
 
 
 def _comparisons(paths: Sequence[Path]) -> tuple[Comparison, ...]:
@@ -271,14 +251,30 @@ def _decide(comparisons: Sequence[Comparison], gate: GateConfig) -> list[Verdict
     return [decide(one, gate) for one in comparisons]
 
 
-def _tell(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict], *, as_json: bool) -> None:
+def _tell(
+    comparisons: Sequence[Comparison],
+    verdicts: Sequence[Verdict],
+    *,
+    as_json: bool,
+    profiled: bool = False,
+) -> ExitCode:
+    """Say the verdict, and give what the command ends with."""
     from reports.machine import comparison_json
+    from reports.steps import deciding
     from reports.terminal import print_verdict
 
     if as_json:
-        typer.echo(comparison_json(comparisons, verdicts))
+        typer.echo(comparison_json(comparisons, verdicts, profiled=profiled))
     else:
         print_verdict(comparisons, verdicts)
+    return deciding(comparisons, verdicts)[1].exit_code
+
+
+def _tell_profile(runs: Sequence[Run], results: Results) -> None:
+    if results.profile:
+        from reports.terminal import print_profile
+
+        print_profile([one.manifest for one in runs])
 
 
 def _comparison_name(runs: Sequence[Run]) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
@@ -55,6 +58,10 @@ DryRun: TypeAlias = Annotated[
         "machine is fetched for it.",
     ),
 ]
+Profile: TypeAlias = Annotated[
+    bool,
+    typer.Option("--profile", help="Also show where the time went, and how close to the limit."),
+]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Machine-readable result on stdout; progress on stderr.")
 ]
@@ -62,6 +69,78 @@ Verbose: TypeAlias = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also what the libraries say.")
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="The result alone.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """What is asked: the options that narrow or change what the files say."""
+
+    suites: Suites = None
+    limit: Limit = None
+    sets: Sets = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What is wanted of an evaluation, in what form, and where it goes."""
+
+    output: Output = Path("runs")
+    fresh: Fresh = False
+    dry_run: DryRun = False
+    profile: Profile = False
+    as_json: Json = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a command goes about its work, whatever that is."""
+
+    offline: Offline = False
+    verbose: Verbose = False
+    quiet: Quiet = False
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as typer reads it: a group of options becomes one parameter for each of them.
+
+    typer has no groups; so they are written once, and every command that takes one says so, behind
+    a `*`. Whoever calls the command from Python gives the options, too.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[Any]] = {}
+    parameters: list[inspect.Parameter] = []
+    for own in inspect.signature(command).parameters.values():
+        kind = hints[own.name]
+        if isinstance(kind, type) and is_dataclass(kind):
+            groups[own.name] = kind
+            parameters += _parameters(kind)
+        else:
+            parameters.append(own.replace(annotation=kind))
+    signature = inspect.Signature(parameters)
+
+    @wraps(command)
+    def called(*positional: Any, **named: Any) -> None:
+        bound = signature.bind(*positional, **named)
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        for name, kind in groups.items():
+            given[name] = kind(**{each.name: given.pop(each.name) for each in fields(kind)})
+        command(**given)
+
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    vars(called)["__signature__"] = signature
+    return called
+
+
+def _parameters(group: type[Any]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    for each in fields(group):
+        yield inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default,
+            annotation=hints[each.name],
+        )
 
 
 def examples(*commands: str) -> str:
@@ -79,17 +158,17 @@ def program() -> str:
 
 
 @contextmanager
-def working(*, verbose: bool, quiet: bool, offline: bool = False) -> Iterator[Progress]:
+def working(manner: Manner) -> Iterator[Progress]:
     """Progress on stderr while work goes on; the libraries below are hushed unless asked for."""
     from reports.terminal import RichProgress
 
-    if not verbose:
+    if not manner.verbose:
         hush_libraries()
     ours = logging.getLogger("evalkit")
     before = ours.level
-    ours.setLevel(logging.DEBUG if verbose else before)  # whoever hushes a library asks it
+    ours.setLevel(logging.DEBUG if manner.verbose else before)  # whoever hushes a library asks it
     try:
-        with _offline_libraries(offline), RichProgress(quiet=quiet) as progress:
+        with _offline_libraries(manner.offline), RichProgress(quiet=manner.quiet) as progress:
             yield progress
     finally:
         ours.setLevel(before)
@@ -122,19 +201,17 @@ def hush_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def load_configs(
-    files: Sequence[Path], sets: Sequence[str] | None, suites: str | None, limit: int | None
-) -> list[RunConfig]:
+def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     """The arms of a command, base first, with the command line's own wishes applied."""
     from evalkit.configfile import apply_overrides, load_arms
 
-    overrides = list(sets or [])
-    if limit is not None:
-        overrides.append(f"limit={limit}")
+    overrides = list(asked.sets or [])
+    if asked.limit is not None:
+        overrides.append(f"limit={asked.limit}")
     configs = load_arms(files, overrides)
-    if suites is None:
+    if asked.suites is None:
         return configs
-    names = [name.strip() for name in suites.split(",") if name.strip()]
+    names = [name.strip() for name in asked.suites.split(",") if name.strip()]
     narrowed = [apply_overrides(one, [f"suites={names!r}"]) for one in configs]
     return [_without(one, set(configs[0].suites) - set(names)) for one in narrowed]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +13,14 @@ import typer
 
 from evalkit.cli.options import (
     Fresh,
-    Offline,
-    Quiet,
+    Manner,
+    Questions,
+    Results,
     Sets,
-    Verbose,
     examples,
     load_configs,
     program,
+    spread,
     working,
 )
 from evalkit.errors import UsageError
@@ -34,37 +36,43 @@ DEMO_EXAMPLES = examples(
 )
 
 
+@spread
 def train(
     file: Annotated[Path, typer.Argument(help="The recipe's YAML file.")],
+    *,
     sets: Sets = None,
     fresh: Fresh = False,
-    offline: Offline = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    manner: Manner,
 ) -> None:
     """Train an adapter, ready to be compared with its base.
 
     Writes it with a data card, a loss curve and a tuned.yaml for `evalkit compare`.
     """
+    _train(file, sets or (), manner, fresh=fresh)
+
+
+def _train(file: Path, sets: Sequence[str], manner: Manner, *, fresh: bool) -> None:
     from evalkit.configfile import load_config
     from trainers.config import TrainConfig
     from trainers.sft import train as train_adapter
 
-    recipe = load_config(file, TrainConfig, sets or ())
-    with working(verbose=verbose, quiet=quiet, offline=offline) as progress:
-        result = train_adapter(recipe, progress=progress, fresh=fresh, offline=offline)
+    recipe = load_config(file, TrainConfig, sets)
+    with working(manner) as progress:
+        result = train_adapter(recipe, progress=progress, fresh=fresh, offline=manner.offline)
     typer.echo(f"Loss       {_losses(result)}")
     typer.echo(f"Adapter    {_from_here(result.adapter)}")
     typer.echo(f"Data card  {_from_here(result.folder / 'data_card.md')}")
     beside = file.parent / "base.yaml"
     base = beside if beside.is_file() else Path("BASE.yaml")
     # base.yaml names the model that the recipe names; with another, it needs the same change.
-    changed = any(text.partition("=")[0].strip() == "model" for text in sets or ())
+    changed = any(text.partition("=")[0].strip() == "model" for text in sets)
     same = [f"model.path={recipe.model}"] if changed else []
     typer.echo(f"Compare    {_command('compare', [base, result.tuned], same)}")
 
 
+@spread
 def demo(
+    *,
     fixed: Annotated[
         bool, typer.Option("--fixed", help="Train the mixed recipe too and compare all three arms.")
     ] = False,
@@ -75,14 +83,13 @@ def demo(
         "examples/rednote"
     ),
     fresh: Fresh = False,
-    offline: Offline = False,
-    verbose: Verbose = False,
+    manner: Manner,
 ) -> None:
     """Train on the shipped notes, compare, explain the verdict.
 
     It succeeds whatever the verdict is.
     """
-    from evalkit.cli.evaluating import Manner, compare_arms
+    from evalkit.cli.evaluating import compare_arms
     from evalkit.gate import MEANING
 
     if not (folder / "base.yaml").is_file():
@@ -90,20 +97,20 @@ def demo(
             f"There is no {folder / 'base.yaml'}. The example is not in the installed package: run "
             "this in a checkout of the repository, or name the folder with --folder."
         )
-    given = {"--fresh": fresh, "--offline": offline, "--verbose": verbose}
-    flags = [flag for flag, wanted in given.items() if wanted]
+    given = {"fresh": fresh, **asdict(manner)}
+    flags = [f"--{name}" for name, wanted in given.items() if wanted]
     recipes = ["qlora.yaml", "qlora-mixed.yaml"] if fixed else ["qlora.yaml"]
     tuned = []
     for number, name in enumerate(recipes, start=1):
         sets = _on_another_base(folder / name, model)
         command = _command("train", [folder / name], sets, flags)
         typer.secho(f"\n[{number}] {command}", bold=True)
-        train(folder / name, sets, fresh, offline, verbose, False)
+        _train(folder / name, sets, manner, fresh=fresh)
         tuned.append(_tuned_yaml(folder / name, sets))
     files, sets = [folder / "base.yaml", *tuned], _of_another_base(folder / "base.yaml", model)
     typer.secho(f"\n[{len(recipes) + 1}] {_command('compare', files, sets, flags)}", bold=True)
-    configs = load_configs(files, sets, None, None)
-    code = compare_arms(configs, Manner(fresh=fresh, offline=offline, verbose=verbose))
+    configs = load_configs(files, Questions(sets=sets))
+    code = compare_arms(configs, Results(fresh=fresh), manner)
     typer.echo(f"\n`evalkit compare` would end with exit code {code.value} ({MEANING[code]}).")
 
 

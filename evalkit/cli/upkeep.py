@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evalkit.cli.options import Offline, Quiet, Verbose, examples, working
+from evalkit.cli.options import Manner, examples, spread, working
 
 DASHBOARD_EXAMPLES = examples("evalkit dashboard runs/compare/base-vs-tuned-1a2b3c")
 DOCTOR_EXAMPLES = examples("evalkit doctor")
@@ -80,20 +80,20 @@ def clear(
     typer.echo(f"Forgot {count:,} completions.")
 
 
+@spread
 def fetch(
     model: Annotated[str, typer.Argument(help="A hub id or a folder.")],
+    *,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit on the hub; its default without.")
     ] = None,
-    offline: Offline = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    manner: Manner,
 ) -> None:
     """Get a model into the cache, or say where it already is."""
     from evalkit.models.weights import find_model
 
-    with working(verbose=verbose, quiet=quiet, offline=offline) as progress:
-        folder = find_model(model, revision=revision, offline=offline, progress=progress)
+    with working(manner) as progress:
+        folder = find_model(model, revision=revision, offline=manner.offline, progress=progress)
     typer.echo(str(folder))
 
 

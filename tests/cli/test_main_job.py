@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from reports.profile import STAGES
 from tests.cli.conftest import PLACES, SUITE, Bench, started, write_suite
 
 
@@ -65,6 +66,34 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(bench: Bench) -> None:
     assert said.code == 0
     assert "my/capitals" in said.out
     assert not (bench.folder / "runs").exists()
+
+
+def test_a_dry_run_says_what_sharing_saves_also_as_json(bench: Bench) -> None:
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "--dry-run")
+    assert " tokens asked, " in said.out
+    document = json.loads(
+        bench.run("compare", "base.yaml", "tuned.yaml", "--dry-run", "--json").out
+    )
+    totals = document["totals"]
+    assert 0 < totals["unique_tokens"] < totals["tokens_asked"]
+    assert [one["arms"] for one in document["engines"]] == [["base", "tuned"]]
+    assert totals["packets"] == sum(one["packets"] for one in document["engines"])
+
+
+def test_a_profile_is_printed_after_the_verdict(bench: Bench) -> None:
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "--profile")
+    verdict, _, profile = said.out.partition("Where the time went: base, tuned")
+    assert "Exit code" in verdict
+    assert [line.split()[0] for line in profile.splitlines() if line.strip()][2:9] == list(STAGES)
+    assert "Where the time went" not in bench.run("compare", "base.yaml", "tuned.yaml").out
+
+
+def test_a_profile_is_a_part_of_the_json(bench: Bench) -> None:
+    said = bench.run("run", "base.yaml", "--profile", "--json")
+    (one,) = json.loads(said.out)["profile"]
+    assert one["arms"] == ["base"]
+    assert [stage["stage"] for stage in one["stages"]] == list(STAGES)
+    assert one["seconds"] > 0
 
 
 def test_every_report_format_is_written(bench: Bench) -> None:

@@ -210,3 +210,28 @@ _NOTES = (
     "好的，这是一家适合周末去的咖啡馆。它位于市中心，环境安静，咖啡的味道不错。",
     _CAFE_NOTE,
 )
+
+
+def checkpoint_name(step: int, run: str = "rednote") -> str:
+    """The name `evalkit compare --checkpoints` gives an arm."""
+    return f"{run}-step-{step}"
+
+
+def as_checkpoint(comparison: Comparison, step: int, run: str = "rednote") -> Comparison:
+    """The comparison as if its tuned arm had been found in a training run's folder."""
+    adapter = f"/elsewhere/{run}/checkpoints/checkpoint-{step}"
+    model = {"kind": "hf", "path": "someone/base", "adapter": adapter}
+    config = {**comparison.tuned.config, "model": model}
+    return replace(comparison, tuned=replace(comparison.tuned, config=config))
+
+
+def make_curve(
+    shares: Mapping[int, float], *, suites: Sequence[str] = ("chat/answers",), **gate: object
+) -> tuple[list[Comparison], list[Verdict]]:
+    """Checkpoints of one run, right as often as told at each step; the base is right half the time
+    and may be lost to by 0.05."""
+    arms = ("base", *(checkpoint_name(step) for step in shares))
+    luck = dict(zip(arms, (0.5, *shares.values()), strict=True))
+    found, _ = make_verdict([coin_suite(name, luck) for name in suites], arms)
+    comparisons = [as_checkpoint(one, step) for one, step in zip(found, shares, strict=True)]
+    return comparisons, [decide(one, GateConfig.model_validate(gate)) for one in comparisons]

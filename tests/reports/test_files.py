@@ -17,7 +17,7 @@ from statsmodels.stats.proportion import proportion_confint
 from evalkit.errors import StoreError, UsageError
 from evalkit.records import Check, Comparison, Verdict
 from reports.junit import junit_xml
-from reports.machine import comparison_json, plan_json, run_json
+from reports.machine import comparison_json, run_json
 from reports.table import deltas_csv, deltas_table
 from reports.write import FILES, write_reports
 from tests.reports import hostile
@@ -135,18 +135,6 @@ def test_one_run_as_json_counts_what_is_missing() -> None:
     assert (metric["n"], metric["missing"]) == (3, 1)
     low, high = proportion_confint(2, 3, method="wilson")
     assert (metric["low"], metric["high"]) == pytest.approx((low, high))
-
-
-def test_a_plan_as_json_adds_up() -> None:
-    from evalkit.evaluate import SuitePlan
-
-    part = SuitePlan(
-        arm="base", suite="s", samples=3, requests=12, tokens=90, new_tokens=0, stored=4
-    )
-    document = json.loads(plan_json([part, replace(part, arm="tuned")], 50))
-    assert document["totals"]["requests"] == 24
-    assert document["totals"]["unique_tokens"] == 50
-    assert [one["arm"] for one in document["parts"]] == ["base", "tuned"]
 
 
 def test_every_format_is_written_and_nothing_else(tmp_path: Path) -> None:

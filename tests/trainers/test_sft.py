@@ -372,3 +372,16 @@ def test_an_output_that_cannot_be_written_is_a_clear_error(
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="Cannot write"):
         train(config(tiny_model, notes, tmp_path / "file" / "run"))
+
+
+def test_a_finished_run_keeps_its_checkpoints_where_it_is_told_to(
+    tiny_model: Path, notes: Path, tmp_path: Path
+) -> None:
+    kept = config(tiny_model, notes, tmp_path / "kept", keep_checkpoints=True)
+    train(kept)
+    whole = sorted(each.parent.name for each in kept.folder.glob("checkpoints/*/complete"))
+    assert whole == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert train(kept).reused
+    assert len(list(kept.folder.glob("checkpoints/*/complete"))) == 3
+    assert train(kept.model_copy(update={"keep_checkpoints": False})).reused
+    assert not (kept.folder / "checkpoints").exists()

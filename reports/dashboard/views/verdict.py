@@ -12,6 +12,8 @@ from evalkit.records import Comparison, Delta, SuiteVerdict, Verdict
 from reports import charts
 from reports.dashboard import markup, sources
 from reports.dashboard.markup import Markup, tag
+from reports.stepcharts import over_steps
+from reports.steps import Curve, caution, curves
 from reports.wording import (
     HEADLINE,
     SYMBOL,
@@ -43,6 +45,7 @@ def show() -> None:
         _arm(*judged[0], opened)
     elif judged:
         st.html(_overview(judged))
+        _training(judged, f"{opened.file} {opened.time}")
         names = [f"{SYMBOL[one.outcome]} {markup.label(arm.tuned.name)}" for arm, one in judged]
         for tab, (arm, verdict) in zip(st.tabs(names), judged, strict=True):
             with tab:
@@ -59,6 +62,25 @@ def _arm(comparison: Comparison, verdict: Verdict, opened: sources.Opened) -> No
     st.subheader("Can the numbers be trusted?")
     st.html(_checks(comparison, verdict))
     _details(comparison, drawn)
+
+
+def _training(judged: Sequence[tuple[Comparison, Verdict]], key: str) -> None:
+    """How the suites moved over each training run of which checkpoints were compared."""
+    arms, verdicts = zip(*judged, strict=True)
+    for place, curve in enumerate(curves(arms, verdicts)):
+        if len(curve.steps) < 2:
+            continue
+        spec = _steps_spec(f"{key} {place}", st.context.theme.type == "dark", curve)
+        if spec is not None:
+            st.subheader(f"{markup.label(curve.run)} over its training")
+            _draw(spec, f"steps-{place}")
+        st.html(tag("p", "ek-small", f"★ {caution(curve)}"))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _steps_spec(key: str, dark: bool, _curve: Curve) -> dict[str, Any] | None:  # noqa: ARG001
+    chart = over_steps(_curve, width=900)
+    return None if chart is None else charts.themed(chart, dark=dark)
 
 
 def _overview(judged: Sequence[tuple[Comparison, Verdict]]) -> Markup:

@@ -84,6 +84,26 @@ def test_the_verdict_page_lists_slices_and_missing_scores(start: Start, runs: Pa
     assert "1 without a score in smollm2-rednote" in shown
 
 
+def test_the_verdict_page_draws_checkpoints_over_their_training(
+    start: Start, tmp_path: Path
+) -> None:
+    file = make_runs(tmp_path, ("tuned", "mild")) / "comparison.json"
+    kept = json.loads(file.read_text())
+    for step, one in zip((20, 40), kept["comparisons"], strict=True):
+        adapter = f"/x/notes/checkpoints/checkpoint-{step}"
+        one["tuned"]["name"] = f"notes-step-{step}"
+        one["tuned"]["config"]["model"] = {"kind": "hf", "path": "a/b", "adapter": adapter}
+    file.write_text(json.dumps(kept))
+    app = start(tmp_path, VERDICT)
+    assert "notes over its training" in [one.value for one in app.subheader]
+    assert "★ notes-step-40 is the best of 2 checkpoints." in _text(app)
+
+
+def test_arms_that_are_no_checkpoints_have_no_training_to_draw(start: Start, runs: Path) -> None:
+    app = start(runs, VERDICT)
+    assert not [one.value for one in app.subheader if "over its training" in one.value]
+
+
 def test_the_gate_of_the_base_run_decides(start: Start, tmp_path: Path) -> None:
     folder = make_runs(tmp_path, suites=SUITES[:1])
     file = folder / "comparison.json"

@@ -1,0 +1,118 @@
+"""What a run would ask and cost, told before anything heavy is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from reports.console import item, labelled, open_console
+from reports.wording import duration, one_line
+
+if TYPE_CHECKING:
+    from evalkit.evaluate import SuitePlan
+    from evalkit.models.base import Outline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What all engines together have to do; `seconds` is None where one of them cannot know."""
+
+    requests: int
+    tokens: int
+    unique_tokens: int
+    packets: int
+    seconds: float | None
+
+
+def add_up(outlines: Sequence[Outline]) -> Work:
+    """The work of all engines, one after the other."""
+    times = [one.seconds for one in outlines]
+    known = [time for time in times if time is not None]
+    return Work(
+        requests=sum(one.requests for one in outlines),
+        tokens=sum(one.tokens for one in outlines),
+        unique_tokens=sum(one.unique_tokens for one in outlines),
+        packets=sum(one.packets for one in outlines),
+        seconds=sum(known) if len(known) == len(times) else None,
+    )
+
+
+def print_plan(
+    costs: Sequence[SuitePlan],
+    outlines: Sequence[Outline],
+    notes: Sequence[str] = (),
+    console: Console | None = None,
+) -> None:
+    """Every suite and arm with what it asks, then what has to be computed for it."""
+    console = console or open_console()
+    console.print(_table(costs))
+    console.print(_facts(costs, outlines))
+    for note in notes:
+        console.print(item(Text("!"), one_line(note)))
+
+
+_COLUMNS = (
+    ("samples", "samples"),
+    ("requests", "requests"),
+    ("stored", "stored"),
+    ("tokens", "tokens"),
+    ("new, at most", "new_tokens"),
+)
+
+
+def _table(costs: Sequence[SuitePlan]) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim",
+        show_footer=True,
+    )  # fmt: skip
+    arms = list(dict.fromkeys(one.arm for one in costs))
+    order = list(dict.fromkeys(one.suite for one in costs))
+    table.add_column("suite", "total", overflow="fold")
+    if len(arms) > 1:
+        table.add_column("arm", f"{len(arms)} arms", overflow="fold")
+    for title, field in _COLUMNS:
+        total = sum(getattr(one, field) for one in costs)
+        table.add_column(title, f"{total:,}", justify="right", no_wrap=True)
+    for one in sorted(costs, key=lambda one: order.index(one.suite)):
+        names = [one_line(one.suite), *([one_line(one.arm)] if len(arms) > 1 else [])]
+        counts = [f"{getattr(one, field):,}" for _, field in _COLUMNS]
+        table.add_row(*map(Text, (*names, *counts)))
+    return table
+
+
+def _facts(costs: Sequence[SuitePlan], outlines: Sequence[Outline]) -> RenderableType:
+    work = add_up(outlines)
+    open_ones = sum(one.requests - one.stored for one in costs)
+    facts = [labelled("To answer", f"{open_ones:,} requests; what is stored is not asked again")]
+    if work.tokens:
+        facts.append(labelled("Tokens", sharing(work.tokens, work.unique_tokens)))
+    if work.packets:
+        text = f"{work.packets:,} forward passes or calls, the steps of generated texts aside"
+        facts.append(labelled("Packets", text))
+    if work.requests:
+        facts.append(labelled("Time", _time(outlines)))
+    return Group(*facts)
+
+
+def sharing(tokens: int, unique: int) -> str:
+    """How much is saved by computing what requests share once, in one line."""
+    asked, computed = f"{tokens:,} tokens asked", f"{unique:,} computed"
+    if unique < tokens:
+        return f"{asked}, {computed}: each shared start once"
+    return f"{asked}, {computed}: no start is shared"
+
+
+def _time(outlines: Sequence[Outline]) -> str:
+    total = add_up(outlines).seconds
+    if total is not None:
+        return f"about {duration(total)} at most"
+    known = sum(one.seconds for one in outlines if one.seconds is not None)
+    arms = ", ".join(one_line(a) for one in outlines if one.seconds is None for a in one.arms)
+    ours = f"about {duration(known)} at most for the others; " if known else ""
+    return f"{ours}not known for {arms}: that depends on who answers"
