@@ -48,8 +48,9 @@ format: setup ## Format and mend what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Time the demo step by step and write docs/results/demo.md
+bench: setup ## Time the demo and the engine, and write docs/results (hours on 2 cores)
 	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks.engine
 
 dashboard: setup ## Open the dashboard on the runs of this folder
 	$(BIN)/evalkit dashboard runs

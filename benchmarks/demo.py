@@ -11,18 +11,13 @@ first in the store, as `make demo-fixed` after `make demo` does.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import subprocess
 import sys
 import tempfile
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-import psutil
+from benchmarks.machine import cores, memory, processor, run_to_end, system, versions
 
 EXAMPLE = Path("examples/rednote")
 RESULT = Path("docs/results/demo.md")
@@ -51,24 +46,14 @@ class Part:
 
 
 def measure(command: list[str], home: Path, shown: str, allowed: frozenset[int]) -> Step:
-    """Run a command to its end; the kernel's own count gives the peak memory."""
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "evalkit", *command],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "EVALKIT_HOME": str(home)},
-    )
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    """Run an evalkit command to its end, with a home of its own."""
+    ended = run_to_end([sys.executable, "-m", "evalkit", *command], {"EVALKIT_HOME": str(home)})
     step = Step(
         shown=shown,
-        seconds=time.perf_counter() - started,
-        peak_bytes=usage.ru_maxrss * 1024,
-        exit_code=process.returncode,
-        output=output,
+        seconds=ended.seconds,
+        peak_bytes=ended.peak_bytes,
+        exit_code=ended.exit_code,
+        output=ended.output,
     )
     if step.exit_code not in allowed:
         sys.exit(f"{step.shown} ended with {step.exit_code}:\n{step.output}")
@@ -136,24 +121,11 @@ def _costs(steps: list[Step]) -> list[str]:
 
 
 def _machine() -> list[str]:
-    cores = len(os.sched_getaffinity(0))
-    memory = psutil.virtual_memory().total / 2**30
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    found = ", ".join(f"{name} {version}" for name, version in versions(PACKAGES).items())
     return [
-        f"- {system}, {cores} cores ({_processor()}), {memory:.0f} GiB, no GPU",
-        f"- {versions}",
+        f"- {system()}, {cores()} cores ({processor()}), {memory() / 2**30:.0f} GiB, no GPU",
+        f"- {found}",
     ]
-
-
-def _processor() -> str:
-    """Its name, and what decides how fast it multiplies."""
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    name = next(
-        (line.partition(": ")[2] for line in text.splitlines() if "model name" in line), "unknown"
-    )
-    found = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in text]
-    return f"{name}, {' '.join(found) or 'no vector extensions known'}"
 
 
 def main() -> None:

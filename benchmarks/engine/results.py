@@ -1,0 +1,117 @@
+"""docs/results/engine.json: one record for each row and dtype that was measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.machine import cores, memory, processor, system, versions
+
+PACKAGES = ("evalkit-compare", "lm_eval", "torch", "transformers", "peft", "tokenizers", "numpy")
+
+Record = dict[str, Any]
+"""What one row measured; see `Results.put` for what every record has."""
+
+
+@dataclass(slots=True)
+class Results:
+    """The records by row and dtype; those that were not measured say why under `reason`.
+
+    `places` are the machines and versions they were measured with, named by their index.
+    """
+
+    file: Path
+    rows: dict[str, dict[str, Record]] = field(default_factory=dict)
+    places: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, file: Path) -> Results:
+        """What was measured before; empty where there is no file."""
+        if not file.is_file():
+            return cls(file)
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return cls(file, rows=content["rows"], places=content["places"])
+
+    def put(self, row: str, dtype: str, record: Record, place: Mapping[str, Any]) -> None:
+        """Replace one record and write the file: what is measured is never lost."""
+        if place not in self.places:
+            self.places.append(dict(place))
+        where = self.places.index(dict(place))
+        today = datetime.now(UTC).date().isoformat()
+        self._set(row, dtype, {**record, "date": today, "commit": _commit(), "place": where})
+
+    def leave_out(self, row: str, dtype: str, reason: str) -> None:
+        """Say why a row was not measured; a record of an earlier run stays."""
+        if "value" not in self.rows.get(row, {}).get(dtype, {}):
+            self._set(row, dtype, {"reason": reason})
+
+    def _set(self, row: str, dtype: str, record: Record) -> None:
+        self.rows.setdefault(row, {})[dtype] = record
+        content = {"places": self.places, "rows": self.rows}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_rounded(content), indent=1, ensure_ascii=False)
+        self.file.write_text(text + "\n", encoding="utf-8")
+
+
+def place_of(device: str, threads: int) -> dict[str, Any]:
+    """The machine and what is installed on it."""
+    return {
+        "system": system(),
+        "processor": processor(),
+        "cores": cores(),
+        "threads": threads,
+        "memory_gib": round(memory() / 2**30),
+        "gpu": _gpu() if device != "cpu" else "",
+        "versions": versions(PACKAGES),
+    }
+
+
+def _gpu() -> str:
+    command = [
+        "nvidia-smi",
+        "--query-gpu=name,memory.total,driver_version",
+        "--format=csv,noheader",
+    ]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return told.stdout.strip() or "unknown"
+
+
+def _commit() -> str:
+    """What was measured; a plus where files of it were changed since."""
+    changed = _git("diff", "HEAD", "--", "evalkit", "benchmarks")
+    return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    try:
+        told = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return told.stdout.strip()
+
+
+def middle(values: list[float]) -> float:
+    """The median of the repeats."""
+    return float(median(values))
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers with as many digits as mean something, so that the file stays small."""
+    match value:
+        case float():
+            return float(f"{value:.5g}")
+        case dict():
+            return {key: _rounded(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_rounded(one) for one in value]
+        case _:
+            return value
