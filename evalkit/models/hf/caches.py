@@ -24,15 +24,63 @@ def empty() -> Any:
     return DynamicCache()
 
 
-def spread(cache: Any, rows: int) -> Any:
-    """A cache for `rows` rows that looks into the one row of `cache`, copying nothing yet."""
+def grown_from(cache: Any) -> Any:
+    """A cache that goes on from another, which stays as it is."""
     fresh = copy.copy(cache)
+    # Appending concatenates into new tensors, so those of `cache` are never written to.
     fresh.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in fresh.layers:
-        # Appending concatenates into new tensors, so those of `cache` are never written to.
-        layer.keys = layer.keys.expand(rows, -1, -1, -1)
-        layer.values = layer.values.expand(rows, -1, -1, -1)
     return fresh
+
+
+class Borrowed(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
+    """One layer's keys and values of a start [1, heads, n, width], lent to many rows.
+
+    The rows' own keys [B, heads, L, width] stand behind it for this one forward. They are kept
+    only if asked for: the start's copies for all rows and layers together would fill a memory.
+    """
+
+    is_sliding = False
+
+    def __init__(self, start: Any = None, *, keep: bool = True) -> None:
+        super().__init__()
+        self.is_initialized = True
+        self.keep = keep
+        if start is not None:
+            self.keys, self.values = start.keys, start.values
+        self.fresh: tuple[Tensor, Tensor] | None = None
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Nothing is made beforehand."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
+        """The start's keys and values, for each row, with its own behind them."""
+        if self.keep:
+            self.fresh = key_states, value_states
+        if self.keys is None:
+            return key_states, value_states
+        rows = key_states.shape[0]
+        keys = torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=2)
+        values = torch.cat([self.values.expand(rows, -1, -1, -1), value_states], dim=2)
+        return keys, values
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Keys there will be, and how many stand before the first of them."""
+        return self.get_seq_length() + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Tokens of the start."""
+        return 0 if self.keys is None else int(self.keys.shape[2])
+
+    def get_max_length(self) -> int:
+        """No limit."""
+        return -1
+
+
+def lent(start: Any, *, keep: bool) -> Any:
+    """A cache whose rows all go on from `start`; from nothing where it is empty."""
+    if not len(start):
+        return Cache(layer_class_to_replicate=Borrowed)
+    return Cache(layers=[Borrowed(layer, keep=keep) for layer in start.layers])
 
 
 class Trunks:
@@ -90,12 +138,12 @@ class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
         self.values[rows, :, at] = value_states[:, :, 0]
         return self.keys[:active, :, :seen], self.values[:active, :, :seen]
 
-    def put(self, row: int, keys: Tensor, values: Tensor, start: int) -> None:
-        """Copy keys and values [heads, n, width] of a text into a row from token `start` on."""
+    def put(self, rows: slice, keys: Tensor, values: Tensor, start: int) -> None:
+        """Copy keys and values [B or 1, heads, n, width] into rows from token `start` on."""
         if self.keys is None:
-            self.lazy_initialization(keys[None], values[None])
-        self.keys[row, :, start : start + keys.shape[1]] = keys
-        self.values[row, :, start : start + values.shape[1]] = values
+            self.lazy_initialization(keys, values)
+        self.keys[rows, :, start : start + keys.shape[2]] = keys
+        self.values[rows, :, start : start + values.shape[2]] = values
 
     def move(self, source: int, target: int, tokens: int) -> None:
         """Copy a row's first tokens over another row's."""
@@ -137,12 +185,15 @@ class Desk:
         self._layers = [Places(rows, tokens) for _ in range(layers)]
         self.cache: Any = Cache(layers=list(self._layers))
 
-    def put(self, row: int, source: Any, source_row: int, start: int, tokens: int) -> None:
-        """Copy tokens [start, start + tokens) of a row of another cache into a row."""
-        part = slice(start, start + tokens)
+    def put(self, first: int, source: Any, texts: Sequence[int]) -> None:
+        """Seat texts that were read in a lent cache, by their rows there, from row `first` on."""
+        rows = slice(first, first + len(texts))
         for place, layer in zip(self._layers, source.layers, strict=True):
-            keys, values = layer.keys[source_row, :, part], layer.values[source_row, :, part]
-            place.put(row, keys, values, start)
+            start = layer.get_seq_length()
+            if start:
+                place.put(rows, layer.keys, layer.values, 0)
+            keys, values = layer.fresh
+            place.put(rows, keys[list(texts)], values[list(texts)], start)
 
     def move(self, source: int, target: int, tokens: int) -> None:
         """Let one row take another's place."""

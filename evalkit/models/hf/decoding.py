@@ -134,8 +134,7 @@ class Decoder:
             packed = pack(lanes, self.shared, network.layers, network.device)
             places = torch.arange(len(lanes), device=network.device)
             ends = torch.tensor([len(lane) - 1 for lane in lanes], device=network.device)
-            _, trunk = arm.trunks.nearest(start)
-            cache = caches.spread(trunk, len(lanes)) if start else caches.empty()
+            cache = caches.lent(arm.trunks.nearest(start)[1], keep=True)
             chunks, _ = network.packed_logits(packed, places, ends, cache)
             logits = torch.cat(list(chunks))
             self._seat(rows, texts, cache)
@@ -147,11 +146,9 @@ class Decoder:
     def _seat(self, rows: Sequence[Row], texts: Mapping[tuple[int, ...], int], cache: Any) -> None:
         if self._desk is None:
             self._desk = caches.Desk(len(cache.layers), self.places, self.tokens)
-        lengths = [len(row.read) for row in rows]
-        for place, (row, long) in enumerate(zip(rows, lengths, strict=True), len(self._active)):
-            self._desk.put(place, cache, texts[row.read], 0, long)
+        self._desk.put(len(self._active), cache, [texts[row.read] for row in rows])
         self._active += rows
-        self._lengths += lengths
+        self._lengths += [len(row.read) for row in rows]
 
     def _step(self) -> list[Row]:
         """One forward of the last token of each row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,6 +134,9 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
     """
     from transformers import AutoModelForCausalLM
 
+    if placement.device.type == "cpu":
+        # Grouped heads share their keys: transformers' own switch against copying them for each.
+        os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
     options: dict[str, Any] = {"dtype": placement.dtype, "local_files_only": True}
     if placement.attention != "auto":
         options["attn_implementation"] = placement.attention

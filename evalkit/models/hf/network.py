@@ -118,7 +118,7 @@ def read_trunk(network: Network, trunks: caches.Trunks, ids: Sequence[int], most
     for start in range(known, len(wanted), most):
         end = min(start + most, len(wanted))
         _, cache = trunks.nearest(wanted[:end])
-        grown = caches.spread(cache, 1) if start else caches.empty()
+        grown = caches.grown_from(cache)
         lane = Lane(wanted[start:end], range(start, end), None, (), ())
         packed = pack([lane], start, network.layers, network.device)
         last = torch.zeros(1, dtype=torch.long, device=network.device)

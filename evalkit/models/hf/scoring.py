@@ -87,8 +87,8 @@ def score_lanes(network: Network, lanes: Sequence[Lane], shared: int, cache: Any
     """Score the spans of the lanes, in their order, in one forward on the cache of their trunk."""
     packed = pack(lanes, shared, network.layers, network.device)
     reads = _reads(lanes, network.device)
-    grown = caches.spread(cache, len(lanes)) if cache is not None else None
-    chunks, _ = network.packed_logits(packed, reads.rows, reads.columns, grown)
+    borrowed = caches.lent(cache, keep=False) if cache is not None else None
+    chunks, _ = network.packed_logits(packed, reads.rows, reads.columns, borrowed)
     values, hits = pick(network, chunks, reads)
     lengths = [len(span.continuation) for lane in lanes for span in lane.spans]
     return _split(values, hits, lengths)
