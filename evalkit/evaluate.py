@@ -114,9 +114,12 @@ def _answer(
                     failed[answer.key] = answer
                 else:
                     shelf.put(answer)
+                if answer.stop_reason != "scored":
+                    shelf.keep()  # texts of one batch may take an hour
                 for part in parts[answer.key]:
                     progress.advance(part)
             assert not left, "an engine lost a request"
+            shelf.keep()
     measures["store_seconds"] = shelf.seconds
     return _Answered(failed, measures)
 
@@ -155,7 +158,11 @@ def _outlined(outline: Outline) -> dict[str, float]:
 
 class _Shelf:
     """Puts answers into the store a few seconds' worth at a time: a commit for each would cost
-    more than many an answer, and a killed run loses no more than that."""
+    more than many an answer, and a killed run loses no more than that.
+
+    What is scored together is kept together: what a batch's shape does to the last digits is then
+    the same in a run that was killed.
+    """
 
     def __init__(self, store: CompletionStore) -> None:
         self.seconds = 0.0
@@ -171,8 +178,11 @@ class _Shelf:
         self._flush()
 
     def put(self, answer: Completion) -> None:
-        """Keep an answer that was finished just now."""
+        """Take an answer that was finished just now."""
         self._waiting.append(answer)
+
+    def keep(self) -> None:
+        """Store what is here if enough time has passed."""
         if time.perf_counter() - self._since > _KEEP_AFTER:
             self._flush()
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,7 +112,9 @@ def recorded(desk: Bench) -> Bench:
     return desk
 
 
-def started(bench: Bench, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+def started(
+    bench: Bench, *arguments: str, program: Sequence[str] = ("-m", "evalkit"), **options: Any
+) -> subprocess.Popen[bytes]:
     """evalkit in a process of its own, in the bench's folder."""
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
@@ -120,7 +122,7 @@ def started(bench: Bench, *arguments: str, **options: Any) -> subprocess.Popen[b
         **options.pop("environment", {}),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "evalkit", *arguments], cwd=bench.folder, env=environment, **options
+        [sys.executable, *program, *arguments], cwd=bench.folder, env=environment, **options
     )
 
 

@@ -114,10 +114,15 @@ def test_the_limit_takes_the_same_samples_for_both_arms(bench: Bench) -> None:
     assert comparison["unpaired"] == {}
 
 
+RUN = "from evalkit.cli import main; main()"
+
+
 def _start(bench: Bench, home: str, output: str) -> subprocess.Popen[bytes]:
+    """A comparison in many small batches that are stored one by one."""
     return started(
         bench,
         *("compare", "base.yaml", "tuned.yaml", "-o", output, "--set", "model.batch_tokens=64"),
+        program=("-c", f"import evalkit.evaluate as e; e._KEEP_AFTER = 0.0; {RUN}"),
         environment={"EVALKIT_HOME": str(bench.folder / home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
