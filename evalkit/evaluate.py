@@ -71,6 +71,8 @@ def evaluate(
     costs: dict[str, dict[str, float]] = {}
     for engine in plan.engines:
         answered = _answer(engine, plan, store, fresh, progress)
+        if len(plan.engines) > 1:
+            engine.close()  # one after the other: two models need not fit beside each other
         failed |= answered.failed
         extra = dict(engine.profile()) if profile else {}
         costs |= {arm: {**answered.measures, **extra} for arm in engine.arms}

@@ -90,6 +90,11 @@ def check_adapter(
             "writes them over the base's own, so the base could not be measured beside it. Merge "
             "the adapter into a full model and compare that."
         )
+    if adapter.settings.get("alora_invocation_tokens"):
+        raise AdapterError(
+            f"{adapter.arm}: the adapter {adapter.folder} is an activated LoRA, which acts from a "
+            "certain token on. Such adapters cannot be evaluated here."
+        )
     belongs = _check_record(adapter, model, base_hash)
     _check_values(adapter)
     return (belongs, *_check_tokens(adapter, tokens, trust_remote_code=model.trust_remote_code))
@@ -212,6 +217,7 @@ class Arms:
         self._using: str | None = ""  # nothing is known of the state PEFT leaves behind
         self._prompts: dict[str, Any] = {}  # each soft prompt wraps the base on its own
         weights = _embedding_shapes(base)
+        _check_kinds(adapters)
         for number, (arm, adapter) in enumerate(adapters.items()):
             _check_embeddings(adapter, weights)
             with quiet():
@@ -295,6 +301,20 @@ def check_changes(adapter: Adapter, base: torch.Tensor, tuned: torch.Tensor) -> 
     if change == 0.0:
         raise AdapterError(_changes_nothing(adapter, "its logits equal the base's to the bit"))
     return change
+
+
+def _check_kinds(adapters: Mapping[str, Adapter]) -> None:
+    """PEFT holds adapters of the weights of one kind at a time; soft prompts stand outside."""
+    kinds: dict[str, str] = {}
+    for arm, adapter in adapters.items():
+        if not adapter.virtual_tokens:
+            kinds.setdefault(str(adapter.settings["peft_type"]), arm)
+    if len(kinds) > 1:
+        named = " and ".join(f"{arm} ({kind})" for kind, arm in kinds.items())
+        raise AdapterError(
+            f"{named} are adapters of different kinds, which PEFT cannot hold over one base. "
+            "Compare them one after the other: the base's answers are stored and cost nothing."
+        )
 
 
 def _embedding_shapes(base: Any) -> dict[str, int]:

@@ -17,9 +17,12 @@ from evalkit.models.hf.caches import Trunks
 from evalkit.models.hf.generation import Row, Rules
 from evalkit.models.hf.lanes import Lane
 from evalkit.models.hf.loaded import Loaded
-from evalkit.models.hf.network import read_trunk
+from evalkit.models.hf.network import Network, read_trunk
 from evalkit.models.hf.plan import Budget
 from evalkit.records import Completion
+
+LEAST = 64
+"""Tokens below which halving is no help any more."""
 
 
 @dataclass(slots=True)
@@ -46,22 +49,25 @@ class Answering:
     def score(self, loaded: Loaded, arm: str, batch: Batch) -> Iterator[Completion]:
         """Rows of texts, as many at a time as memory allows; halved where it runs out."""
         network = loaded.networks[arm]
+        loaded.forget_trunks({arm})
         shared = batch.shared if network.packs else 0
-        texts = self._texts(batch)
+        texts = [[scoring.text_of(one, self.max_length) for one in row] for row in batch.rows]
         waiting = list(scoring.laid(texts, shared, packs=network.packs))
         answers = scoring.Answers(texts)
         while waiting:
-            part = next(scoring.parts(waiting, self.budget.score_tokens))
+            part = next(scoring.parts(waiting, self._tokens(network)))
             try:
                 scored = self._scored(loaded, arm, part, shared)
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
-                if len(part) == 1:
+                if self.budget.score_tokens <= LEAST and len(part[0].spans) == 1 == len(part):
                     raise ModelError(_too_long(part[0])) from error
                 scored = None
             if scored is None:  # outside the handler, whose traceback holds the batch's tensors
                 self._halve()
+                if len(part) == 1:
+                    waiting[:1] = scoring.apart(part[0], shared)
                 continue
             waiting = waiting[len(part) :]
             for item, values, seconds in answers.add(*scored):
@@ -73,11 +79,13 @@ class Answering:
                     seconds=seconds,
                 )
 
-    def _texts(self, batch: Batch) -> list[list[scoring.Text]]:
-        """What has to be scored for each request of each row: one span, or several windows."""
-        limit = self.max_length
-        rows = [list({one.key: one for one in row}.values()) for row in batch.rows]
-        return [[scoring.text_of(one, limit) for one in row] for row in rows]
+    def _tokens(self, network: Network) -> int:
+        """Tokens of one forward; fewer where the logits of all it is asked for exist at once."""
+        if network.singly:
+            return 1
+        if network.logits_from == "head":
+            return self.budget.score_tokens
+        return min(self.budget.score_tokens, 2 * network.chunk)
 
     def _scored(
         self, loaded: Loaded, arm: str, lanes: Sequence[Lane], shared: int
@@ -105,38 +113,48 @@ class Answering:
 
     def _halve(self) -> None:
         """Half as much at a time from now on: what did not fit will not fit the next time."""
-        tokens = max(1, self.budget.score_tokens // 2)
+        tokens = max(LEAST, self.budget.score_tokens // 2)
         self.budget = replace(self.budget, score_tokens=tokens)
         memory.release()
 
     def generate(self, loaded: Loaded, batch: Batch) -> Iterator[Completion]:
         """Texts of one or several arms: at one desk, arm by arm, or one text at a time."""
-        items = list({one.key: one for one in batch}.values())
+        items = list(batch)
         arms = list(dict.fromkeys(one.request.arm for one in items))
         desks = all(loaded.networks[arm].desks for arm in arms)
         together = desks and (len(arms) == 1 or loaded.together is not None)
         for some in [arms] if together else [[arm] for arm in arms]:
             rows = generation.rows_for([one for one in items if one.request.arm in some])
             if loaded.networks[some[0]].desks:
-                yield from self._decoded(loaded, some, rows, batch.shared)
+                yield from self._decoded(loaded, some, rows)
             else:
-                yield from (self._written(row) for row in rows if self._alone(loaded, row))
+                for row in rows:
+                    self._write_alone(loaded, row)
+                    yield self._written(row)
 
     def _decoded(
-        self, loaded: Loaded, arms: Sequence[str], rows: list[Row], shared: int
+        self, loaded: Loaded, arms: Sequence[str], rows: list[Row]
     ) -> Iterator[Completion]:
+        loaded.forget_trunks(arms)
         tokens = max(plan.width(row.item) for row in rows)
         decoder = decoding.Decoder(
             arms={arm: self._arm(loaded, arm) for arm in arms},
             mixed=self._together(loaded) if len(arms) > 1 else None,
             rules=self.rules,
-            shared=shared,
+            starts=plan.starts([row.item for row in rows]),
             places=max(1, min(self.budget.decode_rows, self.budget.decode_tokens // tokens)),
             tokens=tokens,
             read_tokens=self.budget.score_tokens,
             spent=self.tally.spent,
         )
+        planned = decoder.places
         yield from map(self._written, decoder.run(rows))
+        if decoder.places < planned:  # what did not fit will not fit the next time
+            self.budget = replace(
+                self.budget,
+                decode_tokens=decoder.places * tokens,
+                score_tokens=decoder.read_tokens,
+            )
 
     def _arm(self, loaded: Loaded, arm: str) -> decoding.Arm:
         return decoding.Arm(
@@ -152,8 +170,8 @@ class Answering:
             network=loaded.together, trunks=Trunks(), use=loaded.arms.use_all, name=""
         )
 
-    def _alone(self, loaded: Loaded, row: Row) -> bool:
-        """Write one text the plain way; true when it has ended."""
+    def _write_alone(self, loaded: Loaded, row: Row) -> None:
+        """Write one text the plain way."""
         arm = row.item.request.arm
         network = loaded.networks[arm]
         spent, started = self.tally.spent, time.perf_counter()
@@ -166,7 +184,6 @@ class Answering:
         row.seconds = time.perf_counter() - started
         spent.decode_seconds += row.seconds
         spent.decode_tokens += len(row.ids)
-        return True
 
     def _written(self, row: Row) -> Completion:
         assert row.stop_reason is not None

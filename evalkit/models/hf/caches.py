@@ -83,6 +83,14 @@ def lent(start: Any, *, keep: bool) -> Any:
     return Cache(layers=[Borrowed(layer, keep=keep) for layer in start.layers])
 
 
+def own(out: Any) -> dict[str, Any]:
+    """The cache a model made for itself, under the name it wants it back by."""
+    for name in ("past_key_values", "cache_params"):
+        if out.get(name) is not None:
+            return {name: out[name]}
+    return {}
+
+
 class Trunks:
     """The starts that were read for one arm, each going on from the one before it.
 
@@ -94,7 +102,10 @@ class Trunks:
         self._path: list[tuple[Ids, Any]] = []
 
     def nearest(self, ids: Ids) -> tuple[int, Any]:
-        """The longest kept start that `ids` begin with: its length and its cache (0, empty)."""
+        """The longest kept start that `ids` begin with: its length and its cache (0, empty).
+
+        Starts beside the way to it are forgotten.
+        """
         while self._path and ids[: len(self._path[-1][0])] != self._path[-1][0]:
             self._path.pop()
         if not self._path:
@@ -105,6 +116,10 @@ class Trunks:
     def keep(self, ids: Ids, cache: Any) -> None:
         """Keep the cache of a start that goes on from the nearest."""
         self._path.append((ids, cache))
+
+    def forget(self) -> None:
+        """Give the memory of all of them back."""
+        self._path.clear()
 
 
 class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
@@ -181,7 +196,6 @@ class Desk:
     """
 
     def __init__(self, layers: int, rows: int, tokens: int) -> None:
-        self.rows, self.tokens = rows, tokens
         self._layers = [Places(rows, tokens) for _ in range(layers)]
         self.cache: Any = Cache(layers=list(self._layers))
 

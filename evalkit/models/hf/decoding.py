@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evalkit.errors import ModelError
 from evalkit.models.hf import caches, memory
 from evalkit.models.hf.generation import Row, Rules, choose
 from evalkit.models.hf.lanes import Span, lay, pack
@@ -25,6 +26,12 @@ from evalkit.models.hf.plan import Size
 
 REFILL = 8
 """Free places that are filled together: a forward for each newcomer costs more than waiting."""
+
+
+_NO_ROOM = (
+    "Not even one text at a time fits in memory. Use a smaller max_length or max_new_tokens, a "
+    "smaller dtype, or quantization."
+)
 
 
 @dataclass(slots=True)
@@ -53,14 +60,14 @@ class Decoder:
     """Decodes rows to their ends. `arms` are those of the rows; more than one only where `mixed`,
     which runs rows of several arms in one forward.
 
-    `shared` first tokens begin every prompt. Reads at most `read_tokens` tokens at a time, and
-    holds at most `places` rows of `tokens` tokens.
+    `starts` says how many first tokens of each prompt others share. Reads at most `read_tokens`
+    tokens at a time, and holds at most `places` rows of `tokens` tokens.
     """
 
     arms: Mapping[str, Arm]
     mixed: Arm | None
     rules: Rules
-    shared: int
+    starts: Mapping[tuple[int, ...], int]
     places: int
     tokens: int
     read_tokens: int
@@ -76,8 +83,10 @@ class Decoder:
             try:
                 finished = self._turn(waiting)
             except (RuntimeError, MemoryError) as error:
-                if not memory.is_out_of_memory(error) or self.places == 1:
+                if not memory.is_out_of_memory(error):
                     raise
+                if self.places == 1:
+                    raise ModelError(_NO_ROOM) from error
                 finished = None
             if finished is None:
                 self._make_room(waiting)  # outside the handler, whose traceback holds tensors
@@ -93,7 +102,7 @@ class Decoder:
 
     def _make_room(self, waiting: deque[Row]) -> None:
         """Out of memory: half the places. Who has to leave keeps what is written, and waits."""
-        self.places = max(1, min(self.places, max(len(self._active), 2)) // 2)
+        self.places = max(1, min(self.places, len(self._active) or self.places) // 2)
         self.read_tokens = max(64, self.read_tokens // 2)
         waiting.extendleft(reversed(self._active))
         self._active, self._lengths, self._desk = [], [], None
@@ -104,49 +113,57 @@ class Decoder:
         started = time.perf_counter()
         # No further than there are places, so that the arms of one prompt come in together.
         nearest = list(islice(waiting, free))
-        arm = nearest[0].item.request.arm
-        most = max(1, self.read_tokens // max(len(row.read) - self.shared for row in nearest))
+        arm, start = nearest[0].item.request.arm, self._start(nearest[0])
+        alike = [r for r in nearest if r.item.request.arm == arm and self._start(r) == start]
+        most = max(1, self.read_tokens // max(len(row.read) - len(start) for row in alike))
         newcomers: list[Row] = []
         texts: dict[tuple[int, ...], int] = {}
-        for row in nearest:
-            if row.item.request.arm != arm:
-                continue
+        for row in alike:
             if row.read not in texts and len(texts) == most:
                 break
             texts.setdefault(row.read, len(texts))
             newcomers.append(row)
-        logits = self._read(self.arms[arm], newcomers, texts)
+        logits = self._read(self.arms[arm], start, newcomers, texts)
         for row in newcomers:
             waiting.remove(row)
         finished = self._chosen(newcomers, logits, started)
         self.spent.prefill_seconds += time.perf_counter() - started
         return finished
 
-    def _read(self, arm: Arm, rows: Sequence[Row], texts: Mapping[tuple[int, ...], int]) -> Tensor:
-        """Logits [B, V] after each row's text; every text is read once."""
+    def _start(self, row: Row) -> tuple[int, ...]:
+        """The tokens that a row's prompt shares with others."""
+        prompt = row.item.prompt_ids
+        return prompt[: self.starts.get(prompt, 0)]
+
+    def _read(
+        self,
+        arm: Arm,
+        start: tuple[int, ...],
+        rows: Sequence[Row],
+        texts: Mapping[tuple[int, ...], int],
+    ) -> Tensor:
+        """Logits [B, V] after each row's text; the rows then sit at the desk."""
         arm.use()
-        network = arm.network
-        start = next(iter(texts))[: self.shared]
+        network, shared = arm.network, len(start)
+        lanes = [lay([Span(text, ())], shared) for text in texts]
+        whose = [texts[row.read] for row in rows]
         with torch.inference_mode():
             read = read_trunk(network, arm.trunks, start, self.read_tokens) if start else 0
-        lanes = [lay([Span(text, ())], self.shared) for text in texts]
-        with torch.inference_mode():
-            packed = pack(lanes, self.shared, network.layers, network.device)
+            packed = pack(lanes, shared, network.layers, network.device)
             places = torch.arange(len(lanes), device=network.device)
             ends = torch.tensor([len(lane) - 1 for lane in lanes], device=network.device)
             cache = caches.lent(arm.trunks.nearest(start)[1], keep=True)
-            chunks, _ = network.packed_logits(packed, places, ends, cache)
-            logits = torch.cat(list(chunks))
-            self._seat(rows, texts, cache)
-        self.spent.read.add_text(len(start) - read, len(start), 0)
+            logits = torch.cat(list(network.packed_logits(packed, places, ends, cache)))[whose]
+            self._seat(rows, whose, cache)  # last: who sits must not be waiting any more
+        self.spent.read.add_text(shared - read, shared, 0)
         for lane in lanes:
-            self.spent.read.add_text(self.shared, self.shared + len(lane), 1)
-        return logits[[texts[row.read] for row in rows]]
+            self.spent.read.add_text(shared, shared + len(lane), 1)
+        return logits
 
-    def _seat(self, rows: Sequence[Row], texts: Mapping[tuple[int, ...], int], cache: Any) -> None:
+    def _seat(self, rows: Sequence[Row], whose: Sequence[int], cache: Any) -> None:
         if self._desk is None:
             self._desk = caches.Desk(len(cache.layers), self.places, self.tokens)
-        self._desk.put(len(self._active), cache, [texts[row.read] for row in rows])
+        self._desk.put(len(self._active), cache, whose)
         self._active += rows
         self._lengths += [len(row.read) for row in rows]
 
@@ -217,14 +234,6 @@ def alone(network: Network, row: Row) -> Iterator[Tensor]:
         )
         yield next(chunks)
         if network.steps:
-            inputs, fresh = own_cache(out), row.ids[-1:]
+            inputs, fresh = caches.own(out), row.ids[-1:]
         else:
             fresh = row.read
-
-
-def own_cache(out: Any) -> dict[str, Any]:
-    """The cache a model made for itself, under the name it wants it back by."""
-    for name in ("past_key_values", "cache_params"):
-        if out.get(name) is not None:
-            return {name: out[name]}
-    return {}

@@ -39,13 +39,14 @@ class HFEngine:
         self._placement = loader.placement
         self._loaded: Loaded | None = None
         self._load_seconds = 0.0
+        self._changes: Mapping[str, float] = {}
         self._shape = estimate.shape_of(loader.folder, loader.config)
         given = [c.batch_tokens for c in loader.configs.values() if c.batch_tokens is not None]
         self._budget = memory.default_budget(
             self._placement.device,
             min(given, default=None),
             memory.cache_bytes(loader.config, self._placement.dtype),
-            self._weights_bytes(),
+            estimate.weights_bytes(self._shape, self._placement),
         )
         self._rules = generation.rules_of(loader.folder, loader.tokens)
         self._answering = Answering(self._budget, self._rules, self._tokens.max_length)
@@ -151,7 +152,7 @@ class HFEngine:
         problems = {one.key: problem for one in batch if (problem := self._problem(one))}
         for item in {one.key: one for one in batch if one.key in problems}.values():
             yield completion(item, stop_reason="error", error=problems[item.key])
-        left = batch.without(problems)
+        left = _once(batch.without(problems))
         by_kind: dict[tuple[str, str], list[tuple[Prepared, ...]]] = {}
         for row in left.rows:
             first = row[0].request
@@ -188,10 +189,8 @@ class HFEngine:
             started = time.perf_counter()
             self._loaded = self._loader.load()
             self._load_seconds += time.perf_counter() - started
+            self._changes = self._loaded.changes
         return self._loaded
-
-    def _weights_bytes(self) -> int:
-        return (self._shape.body + self._shape.head) * self._placement.dtype.itemsize
 
     def measures(self, _arm: str, /) -> Mapping[str, float]:
         """Seconds, tokens and bytes so far, of all arms together: they share weights and batches.
@@ -199,7 +198,6 @@ class HFEngine:
         `logit_change/<arm>` is the largest change of that arm's probe.
         """
         tally, spent = self._answering.tally, self._answering.tally.spent
-        changes = self._loaded.changes if self._loaded else {}
         return {
             "load_seconds": self._load_seconds,
             "prefill_seconds": tally.trunk_seconds + spent.prefill_seconds,
@@ -211,14 +209,26 @@ class HFEngine:
             "tokens_generated": float(spent.decode_tokens),
             "flop_done": sum(map(self._shape.flop, (tally.trunks, tally.packed, spent.read))),
             "peak_memory_bytes": memory.peak_memory(self._placement.device),
-            "weights_bytes": float(self._weights_bytes()),
-            **{f"logit_change/{arm}": change for arm, change in changes.items()},
+            "weights_bytes": float(estimate.weights_bytes(self._shape, self._placement)),
+            **{f"logit_change/{arm}": change for arm, change in self._changes.items()},
         }
 
     def close(self) -> None:
         """Give the memory of the weights back."""
         self._loaded = None
         memory.release()
+
+
+def _once(batch: Batch) -> Batch:
+    """The batch with each key at its first place only."""
+    seen: set[str] = set()
+    rows = []
+    for row in batch.rows:
+        mine = tuple({one.key: one for one in row if one.key not in seen}.values())
+        seen.update(one.key for one in mine)
+        if mine:
+            rows.append(mine)
+    return replace(batch, rows=tuple(rows))
 
 
 def _tell(checks: Mapping[str, tuple[Check, ...]], folder: Path, progress: Progress) -> None:

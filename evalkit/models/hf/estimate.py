@@ -27,9 +27,10 @@ _OVERHEAD = 1.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What the cost of a token depends on: weights outside and inside the output head, and the
-    width of what all layers' heads look back with."""
+    """What the cost of a token depends on: all weights, those outside and inside the output head
+    that it meets, and the width of what all layers' heads look back with."""
 
+    weights: int
     body: int
     head: int
     looking: int
@@ -57,8 +58,21 @@ def shape_of(folder: Path, config: Any) -> Shape:
     body = weights - head if tied else weights - 2 * head
     per_head = int(getattr(inner, "head_dim", 0) or width // heads)
     return Shape(
-        body=max(body, weights // 4), head=head, looking=layers * heads * per_head, width=width
+        weights=weights,
+        body=max(body, weights // 4),
+        head=head,
+        looking=layers * heads * per_head,
+        width=width,
     )
+
+
+BYTES = {"nf4": 0.6, "int8": 1.1}
+"""Of a quantised weight, with its scales and the layers that stay as they are."""
+
+
+def weights_bytes(shape: Shape, placement: Placement) -> int:
+    """About what the weights occupy."""
+    return int(shape.weights * BYTES.get(placement.quantization, placement.dtype.itemsize))
 
 
 def seconds(

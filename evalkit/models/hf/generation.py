@@ -46,6 +46,8 @@ class Row:
     text: str = ""
     stop_reason: StopReason | None = None
     seconds: float = 0.0
+    seen: Tensor | None = None
+    """Which tokens occurred so far [V], where that matters."""
 
     @property
     def read(self) -> tuple[int, ...]:
@@ -101,10 +103,12 @@ def choose(model: Any, logits: Tensor, rows: Sequence[Row], rules: Rules) -> Non
     if rules.repetition_penalty != 1.0:
         logits = _penalised(logits, rows, rules.repetition_penalty)
     chosen = logits.argmax(1)
-    sampled = [index for index, row in enumerate(rows) if row.decoding.temperature > 0]
-    for index in sampled:
-        chosen[index] = _sample(logits[index], rows[index])
-    logprobs = plain.gather(1, chosen[:, None])[:, 0] - plain.logsumexp(1)
+    total = plain.logsumexp(1)
+    # Last, because a draw cannot be taken back should memory run out.
+    for index, row in enumerate(rows):
+        if row.decoding.temperature > 0:
+            chosen[index] = _sample(logits[index], row)
+    logprobs = plain.gather(1, chosen[:, None])[:, 0] - total
     if not bool(torch.isfinite(logprobs).all()):
         raise ModelError(not_finite(model))
     for row, token, logprob in zip(rows, chosen.tolist(), logprobs.tolist(), strict=True):
@@ -147,14 +151,14 @@ def _decode(ids: Sequence[int], rules: Rules) -> str:
 
 def _penalised(logits: Tensor, rows: Sequence[Row], penalty: float) -> Tensor:
     """The repetition penalty of Keskar et al. 2019 (arXiv:1909.05858), as in transformers."""
-    logits = logits.clone()
-    for index, row in enumerate(rows):
-        seen = torch.tensor(
-            sorted({*row.item.prompt_ids, *row.ids}), device=logits.device, dtype=torch.long
-        )
-        values = logits[index, seen]
-        logits[index, seen] = torch.where(values < 0, values * penalty, values / penalty)
-    return logits
+    for row in rows:
+        if row.seen is None:
+            row.seen = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+            row.seen[list(row.read)] = True
+        elif row.ids:
+            row.seen[row.ids[-1]] = True
+    seen = torch.stack([row.seen for row in rows if row.seen is not None])
+    return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
 def _sample(logits: Tensor, row: Row) -> int:

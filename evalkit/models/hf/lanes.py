@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evalkit.models.hf.masks import Layers, seen_mask
+from evalkit.models.hf.prefixes import shared_start
 
 Ids = tuple[int, ...]
 
@@ -61,7 +62,7 @@ def lay(spans: Sequence[Span], shared: int) -> Lane:
     path: list[int] = []
     last: Ids = ()
     for text in texts:
-        agreed = _agreed(last, text)
+        agreed = shared_start(last, text)
         path = [*path[:agreed], *range(len(ids), len(ids) + len(text) - agreed)]
         ids += text[agreed:]
         places += range(shared + agreed, shared + len(text))
@@ -77,15 +78,6 @@ def _one_text(span: Span, shared: int) -> Lane:
     places = range(shared, shared + len(text))
     columns = tuple(range(len(span.prompt) - 1 - shared, len(text)))
     return Lane(text, places, None, (columns,), (span,))
-
-
-def _agreed(a: Ids, b: Ids) -> int:
-    agreed = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        agreed += 1
-    return agreed
 
 
 def _seen(paths: Sequence[list[int]], size: int) -> NDArray[np.bool_] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from evalkit.models.hf import trials
 from evalkit.models.hf.adapters import Adapter, Arms, check_changes
 from evalkit.models.hf.caches import Trunks
 from evalkit.models.hf.loading import Placement, import_peft, load_base, quiet
-from evalkit.models.hf.masks import layers_of
+from evalkit.models.hf.masks import layers_of, switches_at
 from evalkit.models.hf.network import Network
 from evalkit.models.hf.tokens import Tokens
 from evalkit.progress import Progress
@@ -33,6 +33,12 @@ class Loaded:
     trunks: Mapping[str, Trunks]
     together: Network | None
     changes: Mapping[str, float]
+
+    def forget_trunks(self, arms: Collection[str]) -> None:
+        """Give back what was kept for any but these arms, whose turn it is."""
+        for arm, trunks in self.trunks.items():
+            if arm not in arms:
+                trunks.forget()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +89,8 @@ class Loader:
             head=arms.head(),
             device=base.get_input_embeddings().weight.device,
             layers=layers_of(base),
+            singly=(reach := switches_at(base.config)) is not None
+            and self.tokens.max_length > reach,
         )
         fast, notes = self._surveyed(plain)
         self._say(type(base).__name__, notes)
@@ -128,8 +136,10 @@ class Loader:
         some = self.pools[0]
         if len(some) < 2 or not fast.desks:
             return None
-        network = replace(fast, model=arms.use_all())
         names = [arms.name(arm) for arm in some]
+        if len(set(names)) == 1:
+            return fast  # the base under several names
+        network = replace(fast, model=arms.use_all())
         if trials.mixes(network, names, [logits[arm] for arm in some], probe):
             return network
         self.progress.say("These adapters are decoded one after the other: they do not mix.")

@@ -20,11 +20,17 @@ class Layers:
 
     `windows` maps each kind of layer to its sliding window (None: it sees everything); the one
     kind "" stands for a model that takes one mask for all. `additive`: a mask is added.
+    `masked`: a mask says all that a token sees; not so where layers look at its place in the row.
     """
 
     windows: dict[str, int | None]
     additive: bool
     dtype: torch.dtype
+    masked: bool = True
+
+
+PLACED = ("attention_layers", "attention_chunk_size", "window_size", "attention_window")
+"""Settings of architectures that measure by place: GPT-Neo's local layers, Llama 4's chunks."""
 
 
 def layers_of(model: Any) -> Layers:
@@ -32,6 +38,7 @@ def layers_of(model: Any) -> Layers:
     config = model.config.get_text_config(decoder=True)
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
+    known = not kinds or set(kinds) <= {"full_attention", "sliding_attention"}
     windows: dict[str, int | None]
     if kinds and set(kinds) <= {"full_attention", "sliding_attention"}:
         windows = {kind: window if kind == "sliding_attention" else None for kind in set(kinds)}
@@ -41,7 +48,24 @@ def layers_of(model: Any) -> Layers:
         windows=windows,
         additive=config._attn_implementation != "sdpa",
         dtype=model.dtype,
+        masked=known and not any(getattr(config, name, None) for name in PLACED),
     )
+
+
+def switches_at(config: Any) -> int | None:
+    """The length beyond which a text's rotary frequencies change, for all that is read with it
+    (long and dynamic RoPE); None where they never do."""
+    inner = config.get_text_config(decoder=True)
+    found = getattr(inner, "rope_parameters", None) or getattr(inner, "rope_scaling", None) or {}
+    nested = [one for one in found.values() if isinstance(one, dict)] or [found]
+    limits = [
+        one.get("original_max_position_embeddings")
+        or getattr(inner, "original_max_position_embeddings", None)
+        or inner.max_position_embeddings
+        for one in nested
+        if (one.get("rope_type") or one.get("type")) in ("longrope", "dynamic")
+    ]
+    return min(limits, default=None)
 
 
 def seen_mask(

@@ -40,11 +40,16 @@ def default_budget(
 def free_bytes(device: torch.device) -> int:
     """Memory that can still be had: measured on a GPU, within the container's limit on a CPU."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        return sum(int(torch.cuda.mem_get_info(card)[0]) for card in _cards(device))
     available = int(psutil.virtual_memory().available)
     used = int(psutil.Process().memory_info().rss)
     limits = [limit - used for limit in map(_limit, CGROUP_LIMITS) if limit is not None]
     return max(0, min([available, *limits]))
+
+
+def _cards(device: torch.device) -> list[int]:
+    """The GPU that is named, or all of them."""
+    return [device.index] if ":" in str(device) else list(range(torch.cuda.device_count()))
 
 
 def _limit(file: str) -> int | None:
@@ -71,8 +76,9 @@ def cache_bytes(config: Any, dtype: torch.dtype) -> int:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: CUDA says it by type, the CPU allocator only in words."""
+    told = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in told)
     )
 
 
@@ -85,6 +91,6 @@ def release() -> None:
 def peak_memory(device: torch.device) -> float:
     """Most bytes in use so far: of the device's allocator on CUDA, else of this process."""
     if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
+        return float(sum(torch.cuda.max_memory_allocated(card) for card in _cards(device)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak if sys.platform == "darwin" else peak * 1024)

@@ -20,6 +20,28 @@ HEAD_NUMBERS = 2**25
 LogitsFrom = Literal["head", "tail", "full"]
 
 
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What some models do to their logits after the head: a factor, and a soft cap."""
+
+    scale: float = 1.0
+    cap: float | None = None
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """The logits as the model gives them."""
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+
+def finish_of(model: Any) -> Finish:
+    """What the configuration tells of it: Cohere and Granite scale, Gemma caps."""
+    config = model.config.get_text_config(decoder=True)
+    scale = float(getattr(config, "logit_scale", None) or 1.0)
+    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+    return Finish(scale, getattr(config, "final_logit_softcapping", None))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A loaded model under one arm, and which shortcuts give the plain forward's numbers.
@@ -27,7 +49,8 @@ class Network:
     `logits_from`: "head", hidden states are gathered and the output head called on chunks;
     "tail", gathered, but the model does something after its head (soft caps), so that it must
     finish itself; "full", all logits are computed and picked from. `packs`: texts lie side by side
-    in one row under a tree mask, on a shared start's keys. `desks`: many texts are decoded at
+    in one row under a tree mask, on a shared start's keys. `singly`: what a text computes depends
+    on how long its neighbours are, so that it has none. `desks`: many texts are decoded at
     once, in places of their own. `steps`: a text goes on from the model's own cache, one alone.
     """
 
@@ -36,6 +59,8 @@ class Network:
     device: torch.device
     layers: Layers
     logits_from: LogitsFrom = "full"
+    finish: Finish = Finish()
+    singly: bool = False
     packs: bool = False
     desks: bool = False
     steps: bool = False
@@ -68,6 +93,8 @@ class Network:
         def gather(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor]:
             hidden = args[0][rows.to(args[0].device), columns.to(args[0].device)]
             gathered.append(hidden)
+            if self.names:  # one row for each name: PEFT looks at them
+                return (hidden[:, None],)
             return ((hidden if self.logits_from == "tail" else hidden[:1])[None],)
 
         hook = self.head.register_forward_pre_hook(gather)
@@ -75,10 +102,12 @@ class Network:
             out = self._forward(input_ids, inputs)
         finally:
             hook.remove()
+        if self.names:
+            return iter([out.logits[:, 0].to(self.device)]), out
         if self.logits_from == "tail":
             return iter(torch.split(out.logits[0].to(self.device), self.chunk)), out
         chunks = torch.split(gathered[0], self.chunk)
-        return (self.head(chunk).to(self.device) for chunk in chunks), out
+        return (self.finish(self.head(chunk)).to(self.device) for chunk in chunks), out
 
     def _forward(self, input_ids: Tensor, inputs: dict[str, Any]) -> Any:
         try:
@@ -90,16 +119,15 @@ class Network:
 
     def packed_logits(
         self, packed: Packed, rows: Tensor, columns: Tensor, cache: Any = None
-    ) -> tuple[Iterator[Tensor], Any]:
-        """Logits at N positions of packed rows that go on from `cache`, and the cache with them."""
+    ) -> Iterator[Tensor]:
+        """Logits at N positions of packed rows that go on from `cache`."""
         inputs: dict[str, Any] = {"use_cache": cache is not None}
         if packed.mask is not None:
             inputs["attention_mask"] = packed.mask
             inputs["position_ids"] = packed.places
         if cache is not None:
             inputs["past_key_values"] = cache
-        chunks, _ = self.logits_at(packed.ids, rows, columns, **inputs)
-        return chunks, cache
+        return self.logits_at(packed.ids, rows, columns, **inputs)[0]
 
 
 def _forget_names(model: Any) -> None:
@@ -114,16 +142,17 @@ def _forget_names(model: Any) -> None:
 def read_trunk(network: Network, trunks: caches.Trunks, ids: Sequence[int], most: int) -> int:
     """Have a start in `trunks`, reading at most `most` tokens at a time; tokens that were read."""
     wanted = tuple(ids)
-    known, _ = trunks.nearest(wanted)
+    known, kept = trunks.nearest(wanted)
+    if known == len(wanted):
+        return 0
+    grown = caches.grown_from(kept)
     for start in range(known, len(wanted), most):
         end = min(start + most, len(wanted))
-        _, cache = trunks.nearest(wanted[:end])
-        grown = caches.grown_from(cache)
         lane = Lane(wanted[start:end], range(start, end), None, (), ())
         packed = pack([lane], start, network.layers, network.device)
         last = torch.zeros(1, dtype=torch.long, device=network.device)
         network.packed_logits(packed, last, last, grown)
-        trunks.keep(wanted[:end], grown)
+    trunks.keep(wanted, grown)
     return len(wanted) - known
 
 

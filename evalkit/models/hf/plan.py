@@ -6,8 +6,9 @@ hangs on it, it becomes a *trunk*: read once per arm and kept as keys and values
 trunk is packed into *rows*; inside a row every token of the tree stands once. Rows of one trunk
 fill a *batch*, which is one forward pass.
 
-The cut depends on the full list of requests alone, so a killed run resumes with the same batches;
-both arms of a comparison get the same ones, so that batch-shape noise cancels in the difference.
+The cut depends on the full list of requests and on the budget, so a killed run resumes with the
+same batches wherever memory is not short. Both arms of a comparison get the same ones, so that what
+a batch's shape does to the numbers cancels in the difference.
 """
 
 from __future__ import annotations
@@ -127,8 +128,17 @@ def trunks(prefixes: Prefixes, row: int) -> list[Trunk]:
     return found
 
 
+NESTED = 64
+"""Trunks on one way from the root: each holds its own keys."""
+
+
 def _hang(
-    tree: Prefixes, interval: tuple[int, int], shared: int, row: int, found: list[Trunk]
+    tree: Prefixes,
+    interval: tuple[int, int],
+    shared: int,
+    row: int,
+    found: list[Trunk],
+    deep: int = 0,
 ) -> None:
     """Hang the groups of an interval on a trunk of `shared` tokens, or on longer ones below it."""
     place = len(found)
@@ -137,11 +147,11 @@ def _hang(
     while waiting:
         low, high = waiting.pop()
         common = tree.common(low, high) if high - low > 1 else shared
-        tokens = tree.tokens(low, high, shared)
-        if high - low == 1 or tokens <= _room(common - shared, row):
+        alone = high - low == 1 or deep == NESTED
+        if alone or tree.tokens(low, high, shared) <= _room(common - shared, row):
             leaves += range(low, high)
         elif _is_worth(common - shared, tree.tokens(low, high, common), high - low, row):
-            _hang(tree, (low, high), common, row, found)
+            _hang(tree, (low, high), common, row, found, deep + 1)
         else:
             waiting += reversed(tree.children(low, high))
     if leaves:
@@ -218,12 +228,8 @@ def _written(items: Sequence[Prepared]) -> Iterator[Batch]:
     wide as the narrowest. Arms stand side by side: the same prompt is decoded in lockstep.
     """
 
-    def order(one: Prepared) -> tuple[int, int, Ids, int, str]:
-        new = one.decoding.max_new_tokens if one.decoding else 0
-        return (-width(one), -new, one.prompt_ids, one.request.index, one.key)
-
     part: list[Prepared] = []
-    for one in sorted(items, key=order):
+    for one in sorted(items, key=width, reverse=True):
         if part and 2 * width(one) < width(part[0]):
             yield _pool(part)
             part = []
@@ -233,22 +239,22 @@ def _written(items: Sequence[Prepared]) -> Iterator[Batch]:
 
 
 def _pool(items: Sequence[Prepared]) -> Batch:
-    prompts = [one.prompt_ids for one in items]
-    shared = common_start(prompts) if len(set(prompts)) > 1 else 0
-    kept = shared if shared >= WORTH_SHARING else 0
-    return Batch(rows=tuple((one,) for one in items), shared=kept)
+    """Rows of one limit together, so that few steps are decoded for a single straggler; and, in
+    the order of the tree, those that begin alike."""
+
+    def order(one: Prepared) -> tuple[int, Ids, int, str]:
+        new = one.decoding.max_new_tokens if one.decoding else 0
+        return (-new, one.prompt_ids, one.request.index, one.request.arm)
+
+    return Batch.of(sorted(items, key=order))
 
 
-def common_start(prompts: Iterable[Ids]) -> int:
-    """How many first tokens all prompts share, leaving at least one token to each."""
-    rows = list(prompts)
-    low, high = min(rows), max(rows)  # all others lie between these two, and share what they share
-    shared = 0
-    for a, b in zip(low, high, strict=False):
-        if a != b:
-            break
-        shared += 1
-    return min(shared, min(map(len, rows)) - 1)
+def starts(items: Sequence[Prepared]) -> dict[Ids, int]:
+    """How many first tokens of each prompt are worth reading once for several; each prompt is a
+    row of its own."""
+    tree = Prefixes(items, 0)
+    found = trunks(tree, 1)
+    return {tree.groups[i].prompt: trunk.shared for trunk in found for i in trunk.groups}
 
 
 @dataclass(slots=True)

@@ -98,7 +98,7 @@ def _groups(prompt: Ids, items: list[Prepared], row: int) -> Iterator[Group]:
     last: Ids = ()
     for one in items:
         read = one.continuation_ids[:-1]
-        agreed = _shared(last, read)
+        agreed = shared_start(last, read)
         if row and part and own + len(read) - agreed > row:
             yield Group(prompt, part, own, deep)
             part, own, deep, agreed = [], 0, 0, 0
@@ -119,7 +119,8 @@ def _agreed(a: bytes, b: bytes) -> int:
     return int((left != right).argmax())
 
 
-def _shared(a: Ids, b: Ids) -> int:
+def shared_start(a: Ids, b: Ids) -> int:
+    """First tokens that two texts share."""
     shared = 0
     for x, y in zip(a, b, strict=False):
         if x != y:

@@ -58,6 +58,11 @@ def laid(rows: Sequence[Sequence[Text]], shared: int, *, packs: bool) -> Iterato
             yield from (lay([span], shared) for span in spans)
 
 
+def apart(lane: Lane, shared: int) -> list[Lane]:
+    """The spans of a row, each in one of its own."""
+    return [lay([span], shared) for span in lane.spans]
+
+
 class Answers:
     """Puts the scores of spans together again: a request's answer is there with its last span."""
 
@@ -88,7 +93,7 @@ def score_lanes(network: Network, lanes: Sequence[Lane], shared: int, cache: Any
     packed = pack(lanes, shared, network.layers, network.device)
     reads = _reads(lanes, network.device)
     borrowed = caches.lent(cache, keep=False) if cache is not None else None
-    chunks, _ = network.packed_logits(packed, reads.rows, reads.columns, borrowed)
+    chunks = network.packed_logits(packed, reads.rows, reads.columns, borrowed)
     values, hits = pick(network, chunks, reads)
     lengths = [len(span.continuation) for lane in lanes for span in lane.spans]
     return _split(values, hits, lengths)

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from evalkit.errors import ModelError
 from evalkit.models.hf import caches
-from evalkit.models.hf.decoding import own_cache
 from evalkit.models.hf.lanes import Span, lay, pack
-from evalkit.models.hf.network import Network, next_logits, not_finite, read_trunk
+from evalkit.models.hf.network import Network, finish_of, next_logits, not_finite, read_trunk
 
 TOKENS = 40
 """Length of a trial."""
@@ -53,13 +52,19 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
     def works(way: Way, trial: Network) -> bool:
         return _agrees(way, trial, ids, plain, tolerance)
 
-    for way in ("head", "tail"):
-        if works(_gathered, replace(network, logits_from=way)):
-            network = replace(network, logits_from=way)
+    finish = finish_of(network.model)
+    ways = [
+        replace(network, logits_from="head"),
+        replace(network, logits_from="head", finish=finish),
+        replace(network, logits_from="tail"),
+    ]
+    for trial in ways:
+        if works(_gathered, trial):
+            network = trial
             break
     else:
         notes.append("computes all logits: the output head cannot be called on its own")
-    if not soft and works(_packed, network):
+    if not soft and network.layers.masked and not network.singly and works(_packed, network):
         network = replace(network, packs=True)
     if network.packs and works(_at_a_desk, network):
         network = replace(network, desks=True)
@@ -73,6 +78,10 @@ def _lacking(network: Network, *, soft: bool) -> list[str]:
     notes = []
     if not network.packs:
         why = "a soft prompt stands before it" if soft else "its attention takes no tree mask"
+        if network.singly:
+            why = (
+                "its positions turn otherwise where another text is longer than the original reach"
+            )
         notes.append(f"reads every text whole: {why}")
     if not network.desks:
         how = "" if network.steps else ", reading it anew for every token"
@@ -160,7 +169,7 @@ def _packed(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor]:
     where = [(row, column) for row, lane in enumerate(lanes) for c in lane.columns for column in c]
     rows, columns = torch.tensor(where, device=network.device).T
     _, trunk = trunks.nearest(start)
-    chunks, _ = network.packed_logits(packed, rows, columns, caches.lent(trunk, keep=False))
+    chunks = network.packed_logits(packed, rows, columns, caches.lent(trunk, keep=False))
     first, second = (plain_logits(network, text)[19:-1] for text in texts[:2])
     return torch.cat(list(chunks)), torch.cat([first, second, plain[19:-1], second[-2:]])
 
@@ -173,7 +182,7 @@ def _at_a_desk(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tenso
     rows = torch.arange(2, device=network.device)
     ends = torch.tensor([29, 9], device=network.device)
     packed = pack(lanes, 0, network.layers, network.device)
-    chunks, _ = network.packed_logits(packed, rows, ends, cache)
+    chunks = network.packed_logits(packed, rows, ends, cache)
     got = [torch.cat(list(chunks))]
     desk = caches.Desk(len(cache.layers), 2, TOKENS)
     desk.put(0, cache, [0, 1])
@@ -200,7 +209,7 @@ def _stepwise(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor
             **inputs,
         )
         got.append(next(chunks))
-        inputs, fresh = own_cache(out), [ids[30 + step]]
+        inputs, fresh = caches.own(out), [ids[30 + step]]
         if not inputs:
             raise ModelError("the model gives no cache back")
     return torch.cat(got), plain[29:33]

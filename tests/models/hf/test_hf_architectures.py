@@ -44,8 +44,14 @@ FAST = [
 UNMIXED = ("opt", "qwen3_moe", "mixtral")
 """Whose layers flatten rows, or hold experts, so that PEFT cannot tell whose row is whose."""
 
-PLACED = ["bloom", "falcon-alibi", pytest.param("mpt", marks=pytest.mark.slow)]
-"""ALiBi measures by a token's place: what can be shared depends on how the model takes its mask."""
+PLACED = [
+    "bloom",
+    "falcon-alibi",
+    pytest.param("mpt", marks=pytest.mark.slow),
+    "gpt_neo",
+    "phi3-long",
+]
+"""ALiBi and local windows measure by a token's place in the row; long RoPE by its longest row."""
 
 RECURRENT = [
     "mamba",

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from evalkit.errors import ModelError
-from evalkit.models.hf import decoding, scoring
+from evalkit.models.hf import caches, decoding, scoring
+from evalkit.models.hf.estimate import Shape, weights_bytes
+from evalkit.models.hf.loading import Placement
 from evalkit.models.hf.memory import default_budget, free_bytes
 from evalkit.models.hf.network import next_logits
 from evalkit.records import Decoding
@@ -127,6 +129,41 @@ def test_decoding_that_runs_out_of_memory_goes_on_with_half_the_rows_and_loses_n
     assert max(narrow.sizes) <= 3
     assert [c.text for c in got] == [c.text for c in expected]
     assert [c.token_ids for c in got] == [c.token_ids for c in expected]
+
+
+def test_memory_that_runs_out_while_rows_are_seated_decodes_no_text_twice(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [writing(text, arm=arm) for arm in ARMS for text in TEXTS]
+    expected = answers(open_arms(tiny()), requests)
+    real, failing = caches.Desk.put, iter([False, True, True, False, True])
+
+    def put(*given: Any) -> None:
+        if next(failing, False):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        real(*given)
+
+    monkeypatch.setattr(caches.Desk, "put", put)
+    engine = open_arms(tiny())
+    (batch,) = engine.batches(engine.prepare(requests))
+    got = list(engine.complete(batch))
+    assert sorted(one.key for one in got) == sorted(one.key for one in batch)
+    texts = {one.key: one.text for one in got}
+    prepared = engine.prepare(requests)
+    assert [texts[one.key] for one in prepared] == [one.text for one in expected]
+
+
+def test_quantised_weights_leave_the_room_they_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = Shape(weights=8_000, body=6_000, head=2_000, looking=64, width=64)
+    places = {
+        name: Placement(
+            device=torch.device("cpu"), dtype=torch.bfloat16, quantization=name,
+            attention="sdpa", spread=False,
+        )
+        for name in ("none", "int8", "nf4")
+    }  # fmt: skip
+    needed = [weights_bytes(shape, place) for place in places.values()]
+    assert needed == [16_000, 8_800, 4_800]
 
 
 def test_a_caller_who_stops_listening_leaves_the_engine_usable(tiny: Callable[..., Tiny]) -> None:

@@ -123,6 +123,31 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3Config", SIZES),
     "mistral": ("MistralConfig", {**SIZES, "sliding_window": 12}),
     "phi3": ("Phi3Config", {**HEADLESS, "original_max_position_embeddings": LENGTH}),
+    # half of what the tests ask is beyond the original reach, where all frequencies change
+    "phi3-long": (
+        "Phi3Config",
+        {
+            **HEADLESS,
+            "original_max_position_embeddings": 24,
+            "rope_scaling": {
+                "type": "longrope",
+                "short_factor": [1.0] * 4,
+                "long_factor": [3.0, 5.0, 7.0, 9.0],
+            },
+        },
+    ),
+    "gpt_neo": (
+        "GPTNeoConfig",
+        {
+            "hidden_size": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "window_size": 12,
+            "attention_types": [[["global", "local"], 1]],
+            "max_position_embeddings": LENGTH,
+            "initializer_range": 0.3,
+        },
+    ),
     "gemma2": ("Gemma2Config", {**SIZES, **CAPS, "sliding_window": 12}),
     "gemma3": ("Gemma3TextConfig", GEMMA3),
     # far more rows than its tokenizer has tokens
