@@ -22,7 +22,7 @@ from evalkit.models.hf.plan import Budget
 from evalkit.records import Completion
 
 LEAST = 64
-"""Tokens below which halving is no help any more."""
+"""Tokens of a start that are read at a time at least."""
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Answering:
                     raise ModelError(_too_long(part[0])) from error
                 scored = None
             if scored is None:  # outside the handler, whose traceback holds the batch's tensors
-                self._halve()
+                self._halve(max(map(len, part)) * len(part))
                 if len(part) == 1:
                     waiting[:1] = scoring.apart(part[0], shared)
                 continue
@@ -96,7 +96,8 @@ class Answering:
         loaded.arms.use(arm)
         with torch.inference_mode():
             start = lanes[0].spans[0].prompt[:shared]
-            read = read_trunk(network, trunks, start, self.budget.score_tokens) if shared else 0
+            most = max(LEAST, self.budget.score_tokens)
+            read = read_trunk(network, trunks, start, most) if shared else 0
             trunk_seconds = time.perf_counter() - started if read else 0.0
             cache = trunks.nearest(start)[1] if shared else None
             scored = scoring.score_lanes(network, lanes, shared, cache)
@@ -111,9 +112,9 @@ class Answering:
         self.tally.scored_tokens += sum(len(one.logprobs) for one in scored)
         return scored, seconds
 
-    def _halve(self) -> None:
+    def _halve(self, tried: int) -> None:
         """Half as much at a time from now on: what did not fit will not fit the next time."""
-        tokens = max(LEAST, self.budget.score_tokens // 2)
+        tokens = max(1, min(self.budget.score_tokens, tried) // 2)
         self.budget = replace(self.budget, score_tokens=tokens)
         memory.release()
 
@@ -144,7 +145,7 @@ class Answering:
             starts=plan.starts([row.item for row in rows]),
             places=max(1, min(self.budget.decode_rows, self.budget.decode_tokens // tokens)),
             tokens=tokens,
-            read_tokens=self.budget.score_tokens,
+            read_tokens=max(LEAST, self.budget.score_tokens),
             spent=self.tally.spent,
         )
         planned = decoder.places
