@@ -62,7 +62,9 @@ def main() -> None:
 
     Only a verdict ends with 1: a pipeline must be able to tell a model that failed from a crash.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stop saves like Ctrl-C
+    # So that a stop saves like Ctrl-C, by way of whoever has taken that over: an event loop that is
+    # torn out of the middle of its work, and not told to end, cannot end well.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         app()
     except EvalkitError as error:
