@@ -48,9 +48,10 @@ format: setup ## Format and mend what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Time the demo and the engine, and write docs/results (hours on 2 cores)
+bench: setup ## Time the demo, the engine and its growth, and write docs/results (hours on 2 cores)
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.growth
 
 dashboard: setup ## Open the dashboard on the runs of this folder
 	$(BIN)/evalkit dashboard runs
