@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -65,6 +67,10 @@ def main() -> None:
     # So that a stop saves like Ctrl-C, by way of whoever has taken that over: an event loop that is
     # torn out of the middle of its work, and not told to end, cannot end well.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # The libraries' classes are no rubbish: the collector would walk them again and again while
+    # they are imported, and once more, for a second, before the process may end.
+    gc.set_threshold(50_000, 20, 100)
+    atexit.register(gc.freeze)
     try:
         app()
     except EvalkitError as error:

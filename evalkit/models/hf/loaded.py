@@ -14,7 +14,7 @@ from evalkit.errors import EvalkitError, ModelError
 from evalkit.models.hf import trials
 from evalkit.models.hf.adapters import Adapter, Arms, check_changes
 from evalkit.models.hf.caches import Trunks
-from evalkit.models.hf.loading import Placement, import_peft, load_base, quiet
+from evalkit.models.hf.loading import Placement, load_base, quiet
 from evalkit.models.hf.masks import layers_of, switches_at
 from evalkit.models.hf.network import Network
 from evalkit.models.hf.tokens import Tokens
@@ -77,8 +77,6 @@ class Loader:
         # Not in inference mode: PEFT sets requires_grad whenever an adapter is switched.
         with quiet(), torch.no_grad():
             base = load_base(self.folder, model, self.config, self.placement)
-            if self.adapters:
-                import_peft(self.placement)
             return self._tried(base, Arms(base, self.adapters))
 
     def _tried(self, base: Any, arms: Arms) -> Loaded:

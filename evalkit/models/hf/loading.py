@@ -168,24 +168,6 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
     return loaded.eval()
 
 
-def import_peft(placement: Placement) -> None:
-    """Import PEFT, which imports bitsandbytes, which decorates functions with `torch.compile`.
-
-    That alone loads PyTorch's compiler, for seconds, and without quantization nobody calls them.
-    """
-    compiler = torch.compile
-    if placement.quantization == "none":
-        torch.compile = _uncompiled  # type: ignore[assignment]
-    try:
-        import peft  # noqa: F401
-    finally:
-        torch.compile = compiler
-
-
-def _uncompiled(function: Any = None, **_: Any) -> Any:
-    return function if function is not None else _uncompiled
-
-
 def _quantization(placement: Placement) -> Any:
     """The quantisation our trainer uses: NF4 with double quantisation, or LLM.int8."""
     from transformers import BitsAndBytesConfig

@@ -8,7 +8,7 @@ model has, gives the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,9 +22,24 @@ from evalkit.models.hf.network import Network, finish_of, next_logits, not_finit
 TOKENS = 40
 """Length of a trial."""
 
+COMMON = 18
+"""Tokens that its two texts have in common."""
+
 Ids = Sequence[int]
-Way = Callable[[Network, Ids, Tensor], tuple[Tensor, Tensor]]
-"""From a text and its plain logits: logits [N, V] as a shortcut has them, and as they should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Two texts that part after `COMMON` tokens, and the plain logits of both [T, V]."""
+
+    long: tuple[int, ...]
+    short: tuple[int, ...]
+    of_long: Tensor
+    of_short: Tensor
+
+
+Way = Callable[[Network, Known], tuple[Tensor, Tensor]]
+"""Logits [N, V] as a shortcut has them, and as they should be."""
 
 
 def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Network, list[str]]:
@@ -34,15 +49,15 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
     """
     if max_length < TOKENS:
         return network, ["is too short for the trial of shortcuts: everything is computed plainly"]
-    ids = _random_ids(network)
-    plain = plain_logits(network, ids)
+    known = _known(network)
+    plain = known.of_long
     if not bool(torch.isfinite(plain).all()):
         raise ModelError(not_finite(network.model))
     tolerance = _tolerance(network, plain)
     # LLM.int8 looks at all tokens before it rounds any, which is not what is meant here.
     rounds = bool(getattr(network.model, "is_quantized", False))
     near = 0.05 * float(plain.abs().max()) if rounds else tolerance
-    if not network.singly and not _near(plain_logits(network, ids[:12]), plain[:12], near):
+    if not network.singly and not _near(known.of_short[:COMMON], plain[:COMMON], near):
         raise ModelError(
             f"{type(network.model).__name__} is not causal: its logits depend on what comes after. "
             "Only causal language models can be evaluated here."
@@ -50,7 +65,7 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
     notes: list[str] = []
 
     def works(way: Way, trial: Network) -> bool:
-        return _agrees(way, trial, ids, plain, tolerance)
+        return _agrees(way, trial, known, tolerance)
 
     finish = finish_of(network.model)
     ways = [
@@ -114,17 +129,19 @@ def plain_logits(network: Network, ids: Ids) -> Tensor:
     return logits
 
 
-def _random_ids(network: Network) -> list[int]:
+def _known(network: Network) -> Known:
+    """Random tokens: nothing that a model has learnt is asked for."""
     generator = torch.Generator().manual_seed(0)
     vocabulary = network.model.get_input_embeddings().weight.shape[0]
     ids: list[int] = torch.randint(0, vocabulary, (TOKENS,), generator=generator).tolist()
-    return ids
+    long, short = tuple(ids), tuple(ids[:COMMON] + ids[25:36])
+    return Known(long, short, plain_logits(network, long), plain_logits(network, short))
 
 
-def _agrees(way: Way, network: Network, ids: Ids, plain: Tensor, tolerance: float) -> bool:
+def _agrees(way: Way, network: Network, known: Known, tolerance: float) -> bool:
     """Whether a shortcut reproduces the plain logits; one that raises does not."""
     try:
-        got, wanted = way(network, ids, plain)
+        got, wanted = way(network, known)
     except torch.OutOfMemoryError:
         raise
     except Exception:  # an architecture may refuse a shortcut in any way it likes
@@ -143,61 +160,62 @@ def _near(got: Tensor, wanted: Tensor, tolerance: float) -> bool:
     return bool(((got.float() - wanted).abs().max() <= tolerance).item())
 
 
-def _gathered(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor]:
+def _gathered(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     """A few logits of one text, gathered before the head."""
-    columns = torch.tensor([3, 20, len(ids) - 1], device=network.device)
+    columns = torch.tensor([3, 20, TOKENS - 1], device=network.device)
     chunks, _ = network.logits_at(
-        torch.tensor([list(ids)], device=network.device),
+        torch.tensor([known.long], device=network.device),
         torch.zeros_like(columns),
         columns,
         use_cache=False,
     )
-    return torch.cat(list(chunks)), plain[columns]
+    return torch.cat(list(chunks)), known.of_long[columns]
 
 
-def _packed(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor]:
+def _packed(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     """Three texts that part twice after a shared start, in one row beside a shorter one."""
-    start, part = tuple(ids[:12]), tuple(ids[12:18])
-    texts = [start + part + tuple(ids[18:30]), start + part + tuple(ids[25:36]), tuple(ids)]
+    start = known.long[:12]
+    texts = [known.long[:30], known.short, known.long]
     trunks = caches.Trunks()
     read_trunk(network, trunks, start, 8)
     lanes = [
         lay([Span(text[:20], text[20:]) for text in texts], len(start)),
-        lay([Span(texts[1][:-2], texts[1][-2:])], len(start)),
+        lay([Span(known.short[:-2], known.short[-2:])], len(start)),
     ]
     packed = pack(lanes, len(start), network.layers, network.device)
     where = [(row, column) for row, lane in enumerate(lanes) for c in lane.columns for column in c]
     rows, columns = torch.tensor(where, device=network.device).T
     _, trunk = trunks.nearest(start)
     chunks = network.packed_logits(packed, rows, columns, caches.lent(trunk, keep=False))
-    first, second = (plain_logits(network, text)[19:-1] for text in texts[:2])
-    return torch.cat(list(chunks)), torch.cat([first, second, plain[19:-1], second[-2:]])
+    long, short = known.of_long[19:-1], known.of_short[19:-1]
+    return torch.cat(list(chunks)), torch.cat([long[:10], short, long, short[-2:]])
 
 
-def _at_a_desk(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor]:
+def _at_a_desk(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     """Two texts of unequal length go on for two tokens in places of their own."""
-    texts = [tuple(ids[:30]), tuple(ids[10:20])]
+    texts = [known.long[:30], known.short[:20]]
     lanes = [lay([Span(text, ())], 0) for text in texts]
     cache = caches.lent(caches.empty(), keep=True)
     rows = torch.arange(2, device=network.device)
-    ends = torch.tensor([29, 9], device=network.device)
+    ends = torch.tensor([29, 19], device=network.device)
     packed = pack(lanes, 0, network.layers, network.device)
     chunks = network.packed_logits(packed, rows, ends, cache)
     got = [torch.cat(list(chunks))]
     desk = caches.Desk(len(cache.layers), 2, TOKENS)
     desk.put(0, cache, [0, 1])
     for step in range(2):
-        lengths = [30 + step, 10 + step]
-        got.append(next_logits(network, desk, lengths, [ids[30 + step], ids[20 + step]]))
-    short = plain_logits(network, ids[10:22])
-    wanted = torch.stack([plain[29:32], short[9:12]], dim=1).flatten(0, 1)
+        lengths = [30 + step, 20 + step]
+        got.append(
+            next_logits(network, desk, lengths, [known.long[30 + step], known.short[20 + step]])
+        )
+    wanted = torch.stack([known.of_long[29:32], known.of_short[19:22]], dim=1).flatten(0, 1)
     return torch.cat(got), wanted
 
 
-def _stepwise(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor]:
+def _stepwise(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     """One text goes on for three tokens from the cache the model made for itself."""
     zero = torch.zeros(1, dtype=torch.long, device=network.device)
-    fresh = list(ids[:30])
+    fresh = list(known.long[:30])
     inputs: dict[str, Any] = {}
     got = []
     for step in range(4):
@@ -209,7 +227,7 @@ def _stepwise(network: Network, ids: Ids, plain: Tensor) -> tuple[Tensor, Tensor
             **inputs,
         )
         got.append(next(chunks))
-        inputs, fresh = caches.own(out), [ids[30 + step]]
+        inputs, fresh = caches.own(out), [known.long[30 + step]]
         if not inputs:
             raise ModelError("the model gives no cache back")
-    return torch.cat(got), plain[29:33]
+    return torch.cat(got), known.of_long[29:33]

@@ -1,0 +1,39 @@
+"""Bring the heavy libraries in without what of them nobody uses here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+def bring_in(*, adapters: bool, quantized: bool) -> None:
+    """Import transformers, and PEFT where adapters need it.
+
+    PEFT brings bitsandbytes, which compiles functions that only a quantised model calls.
+    """
+    with _uncompiled():
+        import transformers.modeling_utils  # noqa: F401
+
+        if adapters and not quantized:
+            import peft  # noqa: F401
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Leave functions as they are that are decorated for, or against, PyTorch's compiler.
+
+    Either decorator alone loads that compiler, for seconds, and nothing is compiled here.
+    """
+    compiled, exempt = torch.compile, torch.compiler.disable
+    torch.compile = torch.compiler.disable = _as_it_is  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.compile, torch.compiler.disable = compiled, exempt
+
+
+def _as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
+    return function if function is not None else _as_it_is

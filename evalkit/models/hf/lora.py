@@ -1,0 +1,61 @@
+"""LoRA's part of a layer added in place: the same numbers as PEFT's, without its spare tensors.
+
+PEFT computes `x A B`, scales it and adds it to what the layer gives: three tensors of the layer's
+size that are written and read again. A matrix product that adds to what is there does it in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def quicken(model: Any) -> None:
+    """Have the plain LoRA layers of a PEFT model add in place; every other kind stays PEFT's."""
+    from peft.tuners.lora.layer import Linear
+
+    for module in model.modules():
+        if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
+            module.forward = partial(_forward, module)
+
+
+def _forward(layer: Any, x: Tensor, **kwargs: Any) -> Tensor:
+    """What `layer` gives for x [B, ..., in]; PEFT's own forward wherever anything is unusual."""
+    names: Sequence[str] | None = kwargs.get("adapter_names")
+    wanted = [] if layer.disable_adapters else sorted(set(names or layer.active_adapters))
+    adapters = [name for name in wanted if name in layer.lora_A]
+    if layer.merged or not all(_is_plain(layer, name, x) for name in adapters):
+        result: Tensor = type(layer).forward(layer, x, **kwargs)
+        return result
+    result = layer.base_layer(x)
+    for name in adapters:
+        low = torch.nn.functional.linear(x, layer.lora_A[name].weight)
+        if names is not None:
+            others = _rows_of_others(name, tuple(names), low.device)
+            low.masked_fill_(others.view(-1, *[1] * (low.dim() - 1)), 0.0)
+        flat = result.view(-1, result.shape[-1])
+        up = layer.lora_B[name].weight.T
+        flat.addmm_(low.flatten(0, -2), up, alpha=layer.scaling[name])
+    return result
+
+
+def _is_plain(layer: Any, name: str, x: Tensor) -> bool:
+    """No variant (DoRA …), no bias, nothing dropped, and one dtype throughout: PEFT adds in the
+    adapter's, which may be finer than the layer's."""
+    return (
+        name not in layer.lora_variant
+        and layer.lora_B[name].bias is None
+        and not layer.training
+        and layer.lora_A[name].weight.dtype == layer.base_layer.weight.dtype == x.dtype
+        and not torch.is_grad_enabled()
+    )
+
+
+@lru_cache(maxsize=8)
+def _rows_of_others(name: str, names: tuple[str, ...], device: torch.device) -> Tensor:
+    """Which rows [B] are not this adapter's; every layer of a forward asks the same."""
+    return torch.tensor([one != name for one in names], device=device)
