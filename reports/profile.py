@@ -51,7 +51,7 @@ class Profile:
 
     `floor_seconds` is what computing every token that nothing shares once would take at the
     measured peak of the machine's matrix product; `floor_share` is that over the time spent
-    reading (prefill and score). Generating is not in them: it is bound by memory.
+    reading (prefill and score). Generating is not in them: with few texts it is bound by memory.
     """
 
     arms: tuple[str, ...]
@@ -218,7 +218,7 @@ def floor_text(one: Profile) -> str:
         f"{_amount(floor, 2)} s: {share:.0%} of the floor was reached"
     )
     if one.stage("decode").tokens or one.stage("decode").seconds:
-        return f"{text}, for the reading part only; generating is bound by memory, not by products."
+        return f"{text}, for the reading part only; generating few texts is bound by memory."
     return f"{text}."
 
 

@@ -33,6 +33,7 @@ class Sizes:
 
     questions: int
     letters: int
+    second: int
     zeroshot: int
     prompts: int
     new_tokens: int
@@ -208,10 +209,11 @@ class Bench:
                 return works.fewshot(self.sizes.questions)
             case "zeroshot":
                 return works.zeroshot(self.sizes.zeroshot)
-            case "letters":
+            case "letters" | "second":
                 if not (self.data / "test").is_dir():
                     raise NotRun(f"CMMLU is not in {self.data}: name its folder with --data")
-                return works.letters(self.sizes.letters, self.data)
+                long = key == "second"
+                return works.letters(self.sizes.second if long else self.sizes.letters, self.data)
             case "generation":
                 return works.generation(self.sizes.prompts, self.sizes.new_tokens)
             case _:

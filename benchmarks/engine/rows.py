@@ -99,9 +99,10 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         key="second",
-        title="a second tuned variant after the first, the base from the store, evalkit alone",
+        title="a second tuned variant after the first, the base from the store: evalkit alone, "
+        "letters, minutes of work (what starting costs is a share of seconds of it)",
         kind="second",
-        work="fewshot",
+        work="second",
         unit="× the first",
         sense="at most",
         must=_both(0.55),

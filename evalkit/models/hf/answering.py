@@ -125,24 +125,26 @@ class Answering:
         desks = all(loaded.networks[arm].desks for arm in arms)
         together = desks and (len(arms) == 1 or loaded.together is not None)
         for some in [arms] if together else [[arm] for arm in arms]:
-            rows = generation.rows_for([one for one in items if one.request.arm in some])
+            mine = [one for one in items if one.request.arm in some]
             if loaded.networks[some[0]].desks:
-                yield from self._decoded(loaded, some, rows)
+                yield from self._decoded(loaded, some, mine)
             else:
-                for row in rows:
+                for row in generation.rows_for(mine):
                     self._write_alone(loaded, row)
                     yield self._written(row)
 
     def _decoded(
-        self, loaded: Loaded, arms: Sequence[str], rows: list[Row]
+        self, loaded: Loaded, arms: Sequence[str], items: Sequence[Prepared]
     ) -> Iterator[Completion]:
         loaded.forget_trunks(arms)
-        tokens = max(plan.width(row.item) for row in rows)
+        tokens = max(map(plan.width, items))
+        starts = plan.starts(items)
+        rows = generation.rows_for(plan.seated(items, starts))
         decoder = decoding.Decoder(
             arms={arm: self._arm(loaded, arm) for arm in arms},
             mixed=self._together(loaded) if len(arms) > 1 else None,
             rules=self.rules,
-            starts=plan.starts([row.item for row in rows]),
+            starts=starts,
             places=max(1, min(self.budget.decode_rows, self.budget.decode_tokens // tokens)),
             tokens=tokens,
             read_tokens=max(LEAST, self.budget.score_tokens),

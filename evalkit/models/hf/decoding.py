@@ -24,8 +24,8 @@ from evalkit.models.hf.lanes import Span, lay, pack
 from evalkit.models.hf.network import Network, next_logits, read_trunk
 from evalkit.models.hf.plan import Size
 
-REFILL = 8
-"""Free places that are filled together: a forward for each newcomer costs more than waiting."""
+REFILL = 6
+"""A sixth of the places is filled together: forwards for a few newcomers cost more than waiting."""
 
 
 _NO_ROOM = (
@@ -96,7 +96,8 @@ class Decoder:
     def _turn(self, waiting: deque[Row]) -> list[Row]:
         """Let rows in where places are free, or else give every row one more token."""
         free = self.places - len(self._active)
-        if waiting and (not self._active or free >= min(REFILL, len(waiting), self.places)):
+        enough = min(-(-self.places // REFILL), len(waiting))
+        if waiting and (not self._active or free >= enough):
             return self._let_in(waiting, free)
         return self._step()
 

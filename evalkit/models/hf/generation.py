@@ -103,12 +103,12 @@ def choose(model: Any, logits: Tensor, rows: Sequence[Row], rules: Rules) -> Non
     if rules.repetition_penalty != 1.0:
         logits = _penalised(logits, rows, rules.repetition_penalty)
     chosen = logits.argmax(1)
-    total = plain.logsumexp(1)
+    every = plain.log_softmax(1)  # as in scoring
     # Last, because a draw cannot be taken back should memory run out.
     for index, row in enumerate(rows):
         if row.decoding.temperature > 0:
             chosen[index] = _sample(logits[index], row)
-    logprobs = plain.gather(1, chosen[:, None])[:, 0] - total
+    logprobs = every.gather(1, chosen[:, None])[:, 0]
     if not bool(torch.isfinite(logprobs).all()):
         raise ModelError(not_finite(model))
     for row, token, logprob in zip(rows, chosen.tolist(), logprobs.tolist(), strict=True):

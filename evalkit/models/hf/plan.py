@@ -13,7 +13,7 @@ a batch's shape does to the numbers cancels in the difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -225,28 +225,16 @@ def _written(items: Sequence[Prepared]) -> Iterator[Batch]:
     """Texts to write: those of about one width share a batch, which rows leave and enter.
 
     Each row's place holds as many tokens as the widest needs, so the widest is at most twice as
-    wide as the narrowest. Arms stand side by side: the same prompt is decoded in lockstep.
+    wide as the narrowest. In which order they enter is decided at the desk.
     """
-
     part: list[Prepared] = []
     for one in sorted(items, key=width, reverse=True):
         if part and 2 * width(one) < width(part[0]):
-            yield _pool(part)
+            yield Batch.of(part)
             part = []
         part.append(one)
     if part:
-        yield _pool(part)
-
-
-def _pool(items: Sequence[Prepared]) -> Batch:
-    """Rows of one limit together, so that few steps are decoded for a single straggler; and, in
-    the order of the tree, those that begin alike."""
-
-    def order(one: Prepared) -> tuple[int, Ids, int, str]:
-        new = one.decoding.max_new_tokens if one.decoding else 0
-        return (-new, one.prompt_ids, one.request.index, one.request.arm)
-
-    return Batch.of(sorted(items, key=order))
+        yield Batch.of(part)
 
 
 def starts(items: Sequence[Prepared]) -> dict[Ids, int]:
@@ -255,6 +243,22 @@ def starts(items: Sequence[Prepared]) -> dict[Ids, int]:
     tree = Prefixes(items, 0)
     found = trunks(tree, 1)
     return {tree.groups[i].prompt: trunk.shared for trunk in found for i in trunk.groups}
+
+
+def seated(items: Sequence[Prepared], starts: Mapping[Ids, int]) -> list[Prepared]:
+    """The texts in the order in which they enter a desk.
+
+    Those of one limit together, so that few steps are decoded for a single straggler; in them
+    those that share a start, the longest first, so that little is read for padding alone; arms
+    side by side, for the same prompt is decoded in lockstep.
+    """
+
+    def order(one: Prepared) -> tuple[int, Ids, int, Ids, int, str]:
+        prompt, new = one.prompt_ids, one.decoding.max_new_tokens if one.decoding else 0
+        start = prompt[: starts.get(prompt, 0)]
+        return -new, start, -len(prompt), prompt, one.request.index, one.request.arm
+
+    return sorted(items, key=order)
 
 
 @dataclass(slots=True)

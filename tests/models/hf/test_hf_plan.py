@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from evalkit.models.base import Batch, Prepared
 from evalkit.models.hf.lanes import Span, lay
-from evalkit.models.hf.plan import ROW, Budget, cut, size, starts, trunks, width
+from evalkit.models.hf.plan import ROW, Budget, cut, seated, size, starts, trunks, width
 from evalkit.models.hf.prefixes import Prefixes
 from evalkit.records import Decoding, Request, RequestKind
 
@@ -149,9 +149,17 @@ def test_arms_stand_side_by_side_where_they_are_decoded_together() -> None:
         for n in (1, 5)
     ]
     (together,) = cut(items, [["base", "tuned"]], BUDGET)
-    assert [one.request.arm for one in together] == ["base", "tuned"] * 2
+    assert [one.request.arm for one in seated(list(together), {})] == ["base", "tuned"] * 2
     apart = cut(items, [["base"], ["tuned"]], BUDGET)
     assert [{one.request.arm for one in batch} for batch in apart] == [{"base"}, {"tuned"}]
+
+
+def test_texts_enter_a_desk_by_limit_then_start_then_length() -> None:
+    prompts = [(1, 2, 9), (3, 4), (1, 2), (1, 2, 7, 8), (3, 4, 5)]
+    items = [asked(prompt, kind="generate", new=8) for prompt in prompts]
+    items.append(asked((6,), kind="generate", new=20))
+    order = [one.prompt_ids for one in seated(items, dict.fromkeys(prompts, 2))]
+    assert order == [(6,), (1, 2, 7, 8), (1, 2, 9), (1, 2), (3, 4, 5), (3, 4)]
 
 
 def test_texts_of_very_unequal_width_do_not_share_a_desk() -> None:
