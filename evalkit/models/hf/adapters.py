@@ -13,7 +13,7 @@ import torch
 from evalkit.config import HFModel
 from evalkit.errors import AdapterError, ModelError
 from evalkit.models.hf.loading import quiet
-from evalkit.models.hf.lora import quicken
+from evalkit.models.hf.products import add_in_place
 from evalkit.models.hf.tokens import (
     Tokens,
     chat_template_of,
@@ -249,7 +249,7 @@ class Arms:
         self._layers.eval()
         self._layer_names[arm] = name
         _check_all_arrived(self._layers, adapter, name)
-        quicken(self._layers)
+        add_in_place(self._layers)
 
     def model(self, arm: str) -> Any:
         """What to call for this arm while it is in use."""

@@ -14,6 +14,7 @@ import torch
 
 from evalkit.config import HFModel
 from evalkit.errors import MissingExtraError, ModelError
+from evalkit.models.hf.products import piece_head
 
 DTYPES = {
     "float32": torch.float32,
@@ -165,6 +166,7 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
             f"{missing[0]}); they would be random numbers. Was it saved from another class? Save "
             "it from AutoModelForCausalLM."
         )
+    piece_head(loaded)
     return loaded.eval()
 
 

@@ -1,7 +1,8 @@
-"""LoRA's part of a layer added in place: the same numbers as PEFT's, without its spare tensors.
+"""Matrix products arranged for the processor: the same numbers as the libraries', sooner.
 
-PEFT computes `x A B`, scales it and adds it to what the layer gives: three tensors of the layer's
-size that are written and read again. A matrix product that adds to what is there does it in one.
+A LoRA layer of PEFT computes `x A B`, scales it and adds it to what the layer gives: three tensors
+of the layer's size that are written and read again. A product that adds to what is there does it in
+one. An output head is a product with so many columns that a CPU loses its caches on the way.
 """
 
 from __future__ import annotations
@@ -13,8 +14,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
+PIECE = 3_072
+"""Words of the vocabulary whose weights and logits stay in a CPU's cache together."""
 
-def quicken(model: Any) -> None:
+
+def piece_head(model: Any) -> None:
+    """Have a model's plain output head, on a CPU, compute its logits piece by piece."""
+    head: Any = model.get_output_embeddings()
+    plain = type(head) is torch.nn.Linear and getattr(head, "bias", None) is None
+    if plain and head.weight.device.type == "cpu":
+        head.forward = partial(_in_pieces, head)
+
+
+def _in_pieces(head: Any, hidden: Tensor) -> Tensor:
+    """Logits [..., V] of hidden states [..., width]."""
+    if torch.is_grad_enabled():
+        return torch.nn.functional.linear(hidden, head.weight)
+    flat = hidden.flatten(0, -2)
+    logits = flat.new_empty(len(flat), len(head.weight))
+    for start in range(0, len(head.weight), PIECE):
+        part = slice(start, start + PIECE)
+        torch.mm(flat, head.weight[part].T, out=logits[:, part])
+    return logits.view(*hidden.shape[:-1], len(head.weight))
+
+
+def add_in_place(model: Any) -> None:
     """Have the plain LoRA layers of a PEFT model add in place; every other kind stays PEFT's."""
     from peft.tuners.lora.layer import Linear
 
