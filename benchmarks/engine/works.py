@@ -95,11 +95,13 @@ def fewshot(count: int) -> Work:
 
 
 def zeroshot(count: int) -> Work:
-    """The bare question; every choice is a sentence of about twenty tokens."""
+    """The question with its options, as long as those of HellaSwag are; every choice is a sentence
+    of about twenty tokens. With a prompt of p tokens and four choices of c, at most
+    4(p + c)/(p + 4c) of the tokens that lm-eval reads can be saved."""
     rows = [
         {
             "id": row["id"],
-            "text": f"Question: {row['question']}\nAnswer:",
+            "text": _listed(row),
             "choices": [_sentence(row["choices"], index) for index in range(len(row["choices"]))],
             "answer": row["answer"],
         }

@@ -118,7 +118,7 @@ _timed: dict[tuple[int, int, str, torch.dtype], float] = {}
 
 
 def _product(rows: int, width: int, placement: Placement) -> float:
-    """Seconds for each weight of a product [rows, width] x [width, 4 width], best of five."""
+    """Seconds for each weight of a product [rows, width] x [width, 4 width], the better of two."""
     key = (rows, width, str(placement.device), placement.dtype)
     if key not in _timed:
         device, dtype = placement.device, placement.dtype
@@ -126,7 +126,7 @@ def _product(rows: int, width: int, placement: Placement) -> float:
         # More than a processor's cache holds: a decoding step reads every weight from memory.
         copies = max(2, 64_000_000 // (4 * width * width * left.element_size()))
         right = torch.ones((copies, width, 4 * width), device=device, dtype=dtype)
-        _timed[key] = min(_once(left, right) for _ in range(5)) / right.numel()
+        _timed[key] = min(_once(left, right) for _ in range(2)) / right.numel()
     return _timed[key]
 
 
