@@ -13,7 +13,8 @@ from evalkit.models.hf import estimate, generation, identity, memory, plan
 from evalkit.models.hf.adapters import check_adapter, open_adapter
 from evalkit.models.hf.answering import Answering, completion
 from evalkit.models.hf.loaded import Loaded, Loader
-from evalkit.models.hf.loading import open_config, place, quiet
+from evalkit.models.hf.loading import device_name, open_config, place, quiet
+from evalkit.models.hf.recall import trial_key
 from evalkit.models.hf.tokens import open_tokens
 from evalkit.progress import Progress
 from evalkit.records import Check, Completion, Request
@@ -95,6 +96,10 @@ class HFEngine:
             config=config,
             placement=placement,
             tokens=tokens,
+            trial=trial_key(
+                identity.fingerprints(None, placement, tokens, weights=weights, config=settings),
+                device_name(placement.device),
+            ),
             adapters=adapters,
             progress=progress,
         )

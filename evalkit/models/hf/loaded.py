@@ -17,6 +17,7 @@ from evalkit.models.hf.caches import Trunks
 from evalkit.models.hf.loading import Placement, load_base, quiet
 from evalkit.models.hf.masks import layers_of, switches_at
 from evalkit.models.hf.network import Network
+from evalkit.models.hf.recall import keep, recall
 from evalkit.models.hf.tokens import Tokens
 from evalkit.progress import Progress
 
@@ -50,6 +51,8 @@ class Loader:
     config: Any
     placement: Placement
     tokens: Tokens
+    trial: str
+    """The key of this base's trial, see `recall`."""
     adapters: Mapping[str, Adapter]
     progress: Progress
 
@@ -116,8 +119,10 @@ class Loader:
 
     def _surveyed(self, plain: Network) -> tuple[Network, list[str]]:
         """The first forward passes of the model, where much can turn out to be wrong."""
+        if known := recall(plain, self.trial):
+            return known, []
         try:
-            return trials.survey(plain, self.tokens.max_length)
+            fast, notes = trials.survey(plain, self.tokens.max_length)
         except EvalkitError:
             raise
         except Exception as error:
@@ -126,6 +131,8 @@ class Loader:
                 f"pass ({type(error).__name__}: {error}). Try another dtype, quantization or "
                 "device."
             ) from error
+        keep(fast, self.trial)
+        return fast, notes
 
     def _mixed(
         self, arms: Arms, fast: Network, logits: Mapping[str, torch.Tensor], probe: Sequence[int]

@@ -96,6 +96,13 @@ def _device(wanted: str) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """What the device calls itself, or its kind: another one rounds, and may fail, otherwise."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+
+
 def _dtype(wanted: str, config: Any, device: torch.device) -> torch.dtype:
     """`auto`: what the weights are stored in, where the device computes in it natively.
 

@@ -1,0 +1,49 @@
+"""A trial that every shortcut passed, kept: the very same model need not pass it again.
+
+A trial costs some ten forward passes, which is seconds for a small model and a minute for a large
+one on a CPU. One that failed is not kept: what went wrong may have been the day's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from evalkit.home import home
+from evalkit.models.hf.network import Finish, Network, finish_of
+
+
+def trial_key(identity: Mapping[str, str], device_name: str) -> str:
+    """Hash of what decides how a trial ends: weights, versions, dtype … and the device."""
+    text = json.dumps({**identity, "device_name": device_name}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recall(plain: Network, key: str) -> Network | None:
+    """The network with all shortcuts, if its trial was passed before; else None."""
+    try:
+        kept = json.loads((home() / "trials" / key).read_text(encoding="ascii"))
+        finish = finish_of(plain.model) if kept["finish"] else Finish()
+        logits_from = kept["logits_from"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if logits_from not in ("head", "tail"):
+        return None
+    return replace(plain, logits_from=logits_from, finish=finish, packs=True, desks=True)
+
+
+def keep(fast: Network, key: str) -> None:
+    """Note the trial of a network that passed all of it."""
+    if not (fast.packs and fast.desks and fast.logits_from != "full"):
+        return
+    row = {"logits_from": fast.logits_from, "finish": fast.finish != Finish()}
+    note = home() / "trials" / key
+    with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        note.parent.mkdir(parents=True, exist_ok=True)
+        fresh = note.with_name(f"{key}.{os.getpid()}")
+        fresh.write_text(json.dumps(row) + "\n", encoding="ascii")
+        fresh.replace(note)
