@@ -7,15 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from evalkit.canaries import check_arms
 from evalkit.errors import UsageError
+from evalkit.estimates import LEVEL, Scored, estimated
 from evalkit.records import (
     Comparison,
     Delta,
     Flip,
-    IntervalKind,
     Metric,
     Pair,
     Result,
@@ -23,10 +21,8 @@ from evalkit.records import (
     Score,
     SuiteInfo,
 )
-from evalkit.stats import paired
 from evalkit.store.runs import SCHEMA_VERSION
 
-LEVEL = 0.95
 _FLIPS_KEPT = 12
 
 
@@ -115,57 +111,11 @@ def metric_delta(suite: str, metric: Metric, pairs: Sequence[Pair]) -> Delta:
     )
     if not both:
         return empty
-    bases = np.array([base.value for base, _, _ in both], dtype=np.float64)
-    tuneds = np.array([tuned.value for _, tuned, _ in both], dtype=np.float64)
     names = [pair.base.sample.cluster for _, _, pair in both]
+    # A sample without a group of its own is its own group.
     clusters = [name or f"\0{i}" for i, name in enumerate(names)] if any(names) else []
-    known = replace(
-        empty,
-        base=math.fsum(bases) / len(both),
-        tuned=math.fsum(tuneds) / len(both),
-        n=len(both),
-        note="",
-    )
-    return _estimated(known, bases, tuneds, clusters)
-
-
-def _estimated(
-    delta: Delta, bases: paired.Reals, tuneds: paired.Reals, clusters: Sequence[str]
-) -> Delta:
-    differences = tuneds - bases
-    mean = paired.mean_difference(differences, clusters)
-    boot = None if clusters else paired.bootstrap_interval(differences, LEVEL)
-    binary = delta.metric.kind == "binary" and bool(np.isin(differences, (-1, 0, 1)).all())
-    gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    if binary and not clusters:
-        kind: IntervalKind = "tango"
-        interval = paired.tango_interval(gained, lost, delta.n, LEVEL)
-        p_value: float | None = paired.mcnemar(gained, lost)
-        method = "Tango score interval, exact McNemar"
-    else:
-        kind = "t"
-        interval = paired.t_interval(mean, LEVEL)
-        p_value = paired.t_test(mean)
-        method = "paired t, clustered by sample group" if clusters else "paired t"
-    note = ""
-    if interval is None:
-        note = "too few samples" if mean.clusters < 2 else "every difference is the same"
-    return replace(
-        delta,
-        difference=mean.mean,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-        boot_low=boot.low if boot else None,
-        boot_high=boot.high if boot else None,
-        standard_error=None if math.isnan(mean.standard_error) else mean.standard_error,
-        p_value=p_value,
-        interval=kind if interval else "none",
-        method=method,
-        clusters=mean.clusters,
-        gained=gained if binary else 0,
-        lost=lost if binary else 0,
-        note=note,
-    )
+    scores = Scored([base for base, _, _ in both], [tuned for _, tuned, _ in both], clusters)
+    return estimated(replace(empty, n=len(both), note=""), scores)
 
 
 def _common_suites(base: Run, tuned: Run) -> list[SuiteInfo]:

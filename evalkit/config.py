@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evalkit.records import Decoding, Policy
 
@@ -106,15 +106,32 @@ class SuiteGate(Strict):
     metric: str | None = None
     policy: Policy | None = None
     margin: float | None = Field(default=None, ge=0.0)
+    floor: float | None = Field(default=None, description="absolute: the tuned score's least")
+    ceiling: float | None = Field(default=None, description="absolute: the tuned score's most")
+
+    @model_validator(mode="after")
+    def absolute_has_a_bound(self) -> Self:
+        """A floor or a ceiling is what `absolute` holds against, and means nothing elsewhere."""
+        bounded = self.floor is not None or self.ceiling is not None
+        if bounded and self.policy != "absolute":
+            raise ValueError("floor and ceiling are of policy: absolute")
+        if self.policy == "absolute" and not bounded:
+            raise ValueError("policy: absolute needs a floor, a ceiling, or both")
+        return self
 
 
 class GateConfig(Strict):
-    """When a tuned model may be shipped; declared before the run."""
+    """When a tuned model may be shipped; declared before the run.
+
+    `policy` and `margin` are the default of all suites. `on_inconclusive` says how a gate ends
+    that the samples cannot settle: like a fail (1), like a pass (0), or with an exit code of 3.
+    """
 
     policy: Policy | None = None
     margin: float | None = Field(default=None, ge=0.0)
     alpha: float = Field(default=0.05, gt=0.0, lt=0.5)
     max_missing: float = Field(default=0.0, ge=0.0, le=1.0)
+    on_inconclusive: Literal["fail", "pass", "exit3"] = "exit3"
     suites: dict[str, SuiteGate] = Field(default_factory=dict)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from scipy import stats
-
-from evalkit.config import GateConfig
+from evalkit.bounds import benefit_bounds, benefit_of, p_not_above, p_not_below, tuned_bounds
+from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import ExitCode, UsageError
 from evalkit.records import (
     Comparison,
@@ -19,7 +19,9 @@ from evalkit.records import (
     SuiteVerdict,
     Verdict,
 )
-from evalkit.stats import paired
+from evalkit.stats.base import Interval
+from evalkit.stats.multiple import holm
+from evalkit.stats.power import samples_needed
 
 _EXIT: dict[Outcome, ExitCode] = {
     "pass": ExitCode.PASS,
@@ -39,7 +41,9 @@ MEANING: dict[ExitCode, str] = {
 def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
     """The verdict on one tuned arm. All suites must pass; missing data fails closed."""
     check_gate(comparison.base.suites, gate)
-    suites = tuple(_decide_suite(comparison, info, gate) for info in comparison.base.suites)
+    asked = [_asked(info, gate) for info in comparison.base.suites]
+    alone = [_decide_suite(comparison, one, gate) for one in asked]
+    suites = _corrected(alone, gate.alpha)
     broken = [check for check in comparison.checks if check.status == "failed"]
     outcomes = [one.outcome for one in suites]
     outcome: Outcome = "pass"
@@ -49,11 +53,18 @@ def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
         outcome = "inconclusive"
     return Verdict(
         outcome=outcome,
-        exit_code=_EXIT[outcome],
+        exit_code=_exit_code(outcome, gate),
         suites=suites,
         checks=comparison.checks,
         advice=_advice(comparison, suites, [check.name for check in broken]),
     )
+
+
+def _exit_code(outcome: Outcome, gate: GateConfig) -> ExitCode:
+    if outcome != "inconclusive":
+        return _EXIT[outcome]
+    asked = {"fail": ExitCode.FAIL, "pass": ExitCode.PASS, "exit3": ExitCode.INCONCLUSIVE}
+    return asked[gate.on_inconclusive]
 
 
 def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
@@ -69,6 +80,11 @@ def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
     for info in suites:
         own = gate.suites.get(info.name)
         mistakes += _metric_mistakes(info, (own and own.metric) or info.metric)
+        if _asked(info, gate).policy == "absolute" and (own is None or own.policy != "absolute"):
+            mistakes.append(
+                f"gate.suites: {info.name} is gated by policy absolute, which needs a floor or a "
+                "ceiling of its own."
+            )
     if mistakes:
         raise UsageError("\n".join(mistakes))
 
@@ -93,14 +109,42 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=lambda verdict: order.index(verdict.outcome))
 
 
-def _decide_suite(comparison: Comparison, info: SuiteInfo, gate: GateConfig) -> SuiteVerdict:
-    own = gate.suites.get(info.name)
-    metric = (own and own.metric) or info.metric
-    policy: Policy = (own and own.policy) or gate.policy or info.policy
-    margins = (own.margin if own else None, gate.margin, info.margin)
-    margin = next(value for value in margins if value is not None)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What is asked of one suite: what its own gate says, then the default, then the suite."""
+
+    info: SuiteInfo
+    metric: str
+    policy: Policy
+    margin: float
+    floor: float | None = None
+    ceiling: float | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        """What the benefit is held against."""
+        if self.policy == "absolute":
+            return None
+        return self.margin if self.policy == "superiority" else -self.margin
+
+
+def _asked(info: SuiteInfo, gate: GateConfig) -> _Asked:
+    own = gate.suites.get(info.name) or SuiteGate()
+    margins = (own.margin, gate.margin, info.margin)
+    return _Asked(
+        info=info,
+        metric=own.metric or info.metric,
+        policy=own.policy or gate.policy or info.policy,
+        margin=next(value for value in margins if value is not None),
+        floor=own.floor,
+        ceiling=own.ceiling,
+    )
+
+
+def _decide_suite(comparison: Comparison, asked: _Asked, gate: GateConfig) -> SuiteVerdict:
+    info = asked.info
     evaluated = any(info.name == theirs.name for theirs in comparison.tuned.suites)
-    wanted = (info.name, metric, "")
+    wanted = (info.name, asked.metric, "")
     deltas = {(one.suite, one.metric.name, one.slice): one for one in comparison.deltas}
     delta = deltas.get(wanted) if evaluated else None
 
@@ -108,8 +152,9 @@ def _decide_suite(comparison: Comparison, info: SuiteInfo, gate: GateConfig) -> 
         return SuiteVerdict(
             suite=info.name,
             outcome=outcome,
-            policy=policy,
-            margin=margin,
+            policy=asked.policy,
+            margin=asked.margin,
+            threshold=asked.threshold,
             delta=delta,
             reason=reason,
             samples_needed=needed,
@@ -120,59 +165,126 @@ def _decide_suite(comparison: Comparison, info: SuiteInfo, gate: GateConfig) -> 
     missing = _missing_share(comparison, info, delta)
     if missing > gate.max_missing:
         return verdict("fail", f"{missing:.1%} of the samples are missing a score in one arm")
-    bounds = one_sided_bounds(delta, gate.alpha)
-    if bounds is None:
-        return verdict("inconclusive", delta.note or "no interval can be given")
-    threshold = margin if policy == "superiority" else -margin
-    outcome, reason = _place(bounds, threshold, policy)
-    needed = _needed(delta, threshold, gate.alpha) if outcome == "inconclusive" else None
+    outcome, reason = _placed(delta, asked, gate.alpha)
+    needed = _needed(delta, asked, gate.alpha) if outcome == "inconclusive" else None
     return verdict(outcome, reason, needed)
 
 
-def one_sided_bounds(delta: Delta, alpha: float) -> paired.Interval | None:
-    """Each one-sided 1 − alpha bound of the benefit (positive is better); None if unknown."""
-    if delta.difference is None:
-        return None
-    level = 1 - 2 * alpha
-    interval: paired.Interval | None
-    if delta.interval == "tango":
-        interval = paired.tango_interval(delta.gained, delta.lost, delta.n, level)
-    elif delta.interval == "t" and delta.standard_error:
-        reach = float(stats.t.ppf(1 - alpha, delta.clusters - 1)) * delta.standard_error
-        interval = paired.Interval(delta.difference - reach, delta.difference + reach)
-    else:
-        interval = None
-    if interval is None or delta.metric.higher_is_better is not False:
-        return interval
-    return paired.Interval(-interval.high, -interval.low)
+def _placed(delta: Delta, asked: _Asked, alpha: float) -> tuple[Outcome, str]:
+    """Where the bounds lie; `point` alone has none."""
+    if asked.policy == "point":
+        return _naive(delta, asked.margin)
+    absolute = asked.policy == "absolute"
+    bounds = tuned_bounds(delta, alpha) if absolute else benefit_bounds(delta, alpha)
+    if bounds is None:
+        return "inconclusive", delta.note or "no interval can be given"
+    match asked.policy:
+        case "absolute":
+            return _within(bounds, asked.floor, asked.ceiling)
+        case "equivalence":
+            return _equivalent(bounds, asked.margin)
+        case "superiority":
+            return _superior(bounds, asked.margin)
+        case _:
+            return _not_inferior(bounds, -asked.margin)
 
 
-def _place(bounds: paired.Interval, threshold: float, policy: Policy) -> tuple[Outcome, str]:
+def _not_inferior(bounds: Interval, threshold: float) -> tuple[Outcome, str]:
     allowed = f"{threshold:+.3f}"
     if bounds.low > threshold:
-        if policy == "superiority":
-            return "pass", f"better by more than {allowed}"
         if bounds.low > 0:
             return "pass", "better"
         if bounds.high < 0:
             return "pass", f"worse, within the margin of {allowed}"
         return "pass", f"not worse than {allowed}"
     if bounds.high < threshold:
-        if policy == "superiority":
-            return "fail", f"not better by {allowed}"
         return "fail", f"worse than the margin of {allowed}"
     return "inconclusive", f"the interval reaches across {allowed}"
 
 
-def _needed(delta: Delta, threshold: float, alpha: float) -> int | None:
+def _superior(bounds: Interval, margin: float) -> tuple[Outcome, str]:
+    wanted = f"{margin:+.3f}"
+    if bounds.low > margin:
+        return "pass", f"better by more than {wanted}"
+    if bounds.high < margin:
+        return "fail", f"not better by {wanted}"
+    return "inconclusive", f"the interval reaches across {wanted}"
+
+
+def _equivalent(bounds: Interval, margin: float) -> tuple[Outcome, str]:
+    """Two one-sided tests (Schuirmann 1987): each at alpha, and both must hold."""
+    if bounds.low > -margin and bounds.high < margin:
+        return "pass", f"the same to within {margin:.3f}"
+    if bounds.high < -margin:
+        return "fail", f"worse than the margin of {-margin:+.3f}"
+    if bounds.low > margin:
+        return "fail", f"better by more than {margin:+.3f}, which is not the same"
+    return "inconclusive", f"the interval reaches across {margin:.3f} on one side"
+
+
+def _within(bounds: Interval, floor: float | None, ceiling: float | None) -> tuple[Outcome, str]:
+    low, high = -math.inf if floor is None else floor, math.inf if ceiling is None else ceiling
+    words = [("at least", floor), ("at most", ceiling)]
+    asked = " and ".join(f"{word} {value:g}" for word, value in words if value is not None)
+    if bounds.low > low and bounds.high < high:
+        return "pass", f"its own score is {asked}"
+    if bounds.high < low or bounds.low > high:
+        return "fail", f"its own score is not {asked}"
+    return "inconclusive", f"its own score may be {asked} or not"
+
+
+def _naive(delta: Delta, margin: float) -> tuple[Outcome, str]:
+    benefit = benefit_of(delta)
+    if benefit is None:
+        return "inconclusive", delta.note or "no difference is known"
+    outcome: Outcome = "pass" if benefit >= -margin else "fail"
+    return outcome, f"by a bare threshold of {-margin:+.3f}, which takes no account of noise"
+
+
+def _corrected(suites: Sequence[SuiteVerdict], alpha: float) -> tuple[SuiteVerdict, ...]:
+    """Fails that still stand among all suites (Holm 1979); the others are inconclusive.
+
+    A pass needs no correction: all suites must pass, so the chance of a wrong one is alpha at
+    most (intersection–union, Berger 1982). A fail needs it: one wrong one is enough.
+    """
+    chances = [_p_of_fail(one) for one in suites]
+    tested = [index for index, p in enumerate(chances) if p is not None]
+    adjusted = dict(zip(tested, holm([p for p in chances if p is not None]), strict=True))
+    found = list(suites)
+    for index, p in adjusted.items():
+        if suites[index].outcome == "fail" and p > alpha:
+            found[index] = replace(
+                suites[index],
+                outcome="inconclusive",
+                reason=f"{suites[index].reason} alone, but not among {len(tested)} suites (Holm)",
+            )
+    return tuple(found)
+
+
+def _p_of_fail(one: SuiteVerdict) -> float | None:
+    """p of what a fail claims; None where none is claimed from samples."""
+    by_bounds = one.policy in ("non_inferiority", "superiority", "equivalence")
+    if one.delta is None or one.threshold is None or not by_bounds or "missing" in one.reason:
+        return None
+    below = p_not_below(one.delta, one.threshold)
+    if one.policy == "equivalence":
+        return min(below, p_not_above(one.delta, one.margin))
+    return below
+
+
+def _needed(delta: Delta, asked: _Asked, alpha: float) -> int | None:
     """Samples that would settle it if the truth is what was seen; None where none would."""
-    assert delta.difference is not None
-    sign = -1.0 if delta.metric.higher_is_better is False else 1.0
-    distance = abs(sign * delta.difference - threshold)
-    if not delta.standard_error or distance < 1e-9:
+    benefit = benefit_of(delta)
+    if benefit is None or asked.threshold is None or not delta.standard_error:
+        return None
+    distance = abs(benefit - asked.threshold)
+    if asked.policy == "equivalence":
+        distance = abs(asked.margin - abs(benefit))
+    if distance < 1e-9:
         return None
     deviation = delta.standard_error * math.sqrt(delta.n)
-    return max(delta.n + 1, paired.samples_needed(deviation, distance, alpha))
+    needed = samples_needed(deviation, distance, alpha)
+    return None if needed is None else max(delta.n + 1, needed)
 
 
 def _missing_share(comparison: Comparison, info: SuiteInfo, delta: Delta) -> float:

@@ -13,9 +13,9 @@ RequestKind: TypeAlias = Literal["loglikelihood", "rolling", "generate"]
 StopReason: TypeAlias = Literal["stop", "length", "scored", "error"]
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
 CheckStatus: TypeAlias = Literal["ok", "warning", "failed"]
-MetricKind: TypeAlias = Literal["binary", "continuous", "corpus"]
-IntervalKind: TypeAlias = Literal["tango", "t", "none"]
-Policy: TypeAlias = Literal["non_inferiority", "superiority"]
+MetricKind: TypeAlias = Literal["binary", "continuous", "ratio", "perplexity"]
+IntervalKind: TypeAlias = Literal["tango", "t", "wild", "bootstrap", "none"]
+Policy: TypeAlias = Literal["non_inferiority", "superiority", "equivalence", "absolute", "point"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """How the scores of one scorer are read; `higher_is_better` None: described, never judged."""
+    """How the scores of one scorer are read; `higher_is_better` None: described, never judged.
+
+    A "ratio" is the sum of the samples' first statistic over that of their second, a "perplexity"
+    its exponential; the others are means over samples.
+    """
 
     name: str
     higher_is_better: bool | None = True
@@ -217,6 +221,15 @@ class Pair:
     tuned: Result
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Bounds of a difference, each of which alone holds at 1 − alpha."""
+
+    alpha: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
     """tuned − base on one metric of one suite (or one slice of it), over the paired samples.
@@ -224,7 +237,9 @@ class Delta:
     `low`, `high` bound the difference at `level`; they are None when it cannot be estimated
     (`note` says why); `boot_low`, `boot_high` do so by the bootstrap. `gained` and `lost` count
     the samples on which a binary metric rose and fell: where lower is better, `lost` ones improved.
-    `missing` pairs lack a score in at least one arm. `interval` names the kind of the bounds.
+    `missing` pairs lack a score in at least one arm. `interval` names the kind of the bounds;
+    `tails` keeps one-sided ones where the numbers here do not give them again. `tuned_error` is
+    the standard error of the tuned arm's own mean.
     """
 
     suite: str
@@ -242,6 +257,8 @@ class Delta:
     boot_high: float | None = None
     interval: IntervalKind = "none"
     method: str = ""
+    tails: tuple[Tail, ...] = ()
+    tuned_error: float | None = None
     n: int = 0
     clusters: int = 0
     missing: int = 0
@@ -292,12 +309,17 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteVerdict:
-    """The gate's word on one suite."""
+    """The gate's word on one suite.
+
+    `threshold` is what the benefit (the difference, turned so that more is better) was held
+    against; None where the tuned arm's own score was, against a floor or a ceiling.
+    """
 
     suite: str
     outcome: Outcome
     policy: Policy
     margin: float
+    threshold: float | None
     delta: Delta | None
     reason: str
     samples_needed: int | None = None

@@ -120,7 +120,7 @@ def difference_row(one: SuiteVerdict, delta: Delta, arm: str) -> dict[str, Any]:
         "benefit": sign * delta.difference,
         "low": bounds[0],
         "high": bounds[1],
-        "threshold": one.margin if one.policy == "superiority" else -one.margin,
+        "threshold": one.threshold,
         "outcome": one.outcome,
         "metric": one_line(delta.metric.name),
         "base": number(delta.base, digits),

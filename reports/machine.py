@@ -16,7 +16,9 @@ comparison_json (`evalkit compare --json`, report.json):
         deltas      every metric and slice of every suite:
             suite, metric, slice ("" = the whole suite), unit, higher_is_better (null: described
             only), kind, base, tuned, difference (tuned − base), low, high, level, boot_low,
-            boot_high, standard_error, p_value, interval (tango | t | none), method, n, clusters,
+            boot_high, standard_error, p_value, interval (tango | t | wild | bootstrap | none),
+            tails (one-sided bounds that cannot be had again from the rest: {alpha, low, high}),
+            method, tuned_error (standard error of the tuned score), n, clusters,
             missing (pairs without a score in at least one arm), missing_base, missing_tuned,
             gained, lost, note
         unpaired    by suite, the ids that only one of the two runs holds

@@ -117,9 +117,11 @@ def _clearance(suites: Sequence[SuiteVerdict]) -> float:
 
 def _distance(one: SuiteVerdict) -> float | None:
     gain = benefit(one.delta) if one.delta is not None else None
-    if one.delta is None or gain is None or one.delta.low is None or one.delta.high is None:
+    if one.delta is None or gain is None or one.threshold is None:
         return None
-    spare = gain - (one.margin if one.policy == "superiority" else -one.margin)
+    if one.delta.low is None or one.delta.high is None:
+        return None
+    spare = gain - one.threshold
     reach = (one.delta.high - one.delta.low) / 2
     if reach <= 0:
         return math.copysign(_FAR, spare)

@@ -109,9 +109,17 @@ def benefit(delta: Delta) -> float | None:
 
 def margin_text(one: SuiteVerdict) -> str:
     """What the gate asked of a suite."""
-    if one.policy == "superiority":
-        return f"better by more than {number(one.margin)}"
-    return f"at most {number(one.margin)} worse"
+    match one.policy:
+        case "superiority":
+            return f"better by more than {number(one.margin)}"
+        case "equivalence":
+            return f"at most {number(one.margin)} better or worse"
+        case "absolute":
+            return "a score of its own"
+        case "point":
+            return f"at most {number(one.margin)} worse, whatever the noise"
+        case _:
+            return f"at most {number(one.margin)} worse"
 
 
 def reason(one: SuiteVerdict, comparison: Comparison) -> str:
@@ -135,7 +143,9 @@ def needs_bound_note(one: SuiteVerdict) -> bool:
         return False
     if one.outcome == "fail" and "missing" in one.reason:  # no bound decided this
         return False
-    threshold = one.margin if one.policy == "superiority" else -one.margin
+    threshold = one.threshold
+    if threshold is None or one.policy == "point":
+        return False
     if delta.metric.higher_is_better is False:
         threshold = -threshold
     return delta.low <= threshold <= delta.high

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from evalkit.compare import answer, compare
 from evalkit.errors import CanaryError, UsageError
+from evalkit.estimates import ALPHAS
 from evalkit.records import Run
 from tests.builders import make_info, make_run
 
@@ -60,9 +62,9 @@ def test_slices_get_a_difference_each() -> None:
 
 def test_clusters_widen_the_interval() -> None:
     info = make_info(SUITE, kind="continuous")
-    scores = [0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.4, 0.4, 0.4]
-    groups = ["a", "a", "a", "b", "b", "b", "c", "c", "c"]
-    zeros: list[float | None] = [0.0] * 9
+    scores = [share for share in (0.1, 0.9, 0.4, 0.2, 0.7, 0.5, 0.3, 0.8) for _ in range(3)]
+    groups = [name for name in "abcdefgh" for _ in range(3)]
+    zeros: list[float | None] = [0.0] * 24
     alone = compare(
         make_run("base", {SUITE: zeros}, infos=[info]),
         make_run("tuned", {SUITE: scores}, infos=[info], adapter="a"),
@@ -71,7 +73,8 @@ def test_clusters_widen_the_interval() -> None:
         make_run("base", {SUITE: zeros}, infos=[info], clusters=groups),
         make_run("tuned", {SUITE: scores}, infos=[info], adapter="a", clusters=groups),
     ).deltas[0]
-    assert grouped.clusters == 3
+    assert grouped.clusters == 8
+    assert grouped.interval == "wild"
     assert grouped.high is not None
     assert alone.high is not None
     assert grouped.high > alone.high
@@ -182,3 +185,33 @@ def test_a_choice_is_read_as_the_likeliest_one() -> None:
     unlikely = replace(result.completions[0], logprobs=(-0.1, -0.6))
     sample = replace(result.sample, choices=("cat", "dog"))
     assert answer(replace(result, sample=sample, completions=(unlikely, likely))) == "dog"
+
+
+def test_a_perplexity_is_of_all_tokens_and_not_a_mean_of_samples() -> None:
+    """Long documents weigh more: exp(Σ nll / Σ tokens), by hand."""
+    info = make_info(SUITE, metric="token_perplexity", kind="perplexity", higher_is_better=False)
+    sizes = [10.0 * (1 + number % 7) for number in range(40)]
+
+    def run(name: str, rates: list[float], **more: str) -> Run:
+        made = make_run(name, {SUITE: [math.exp(rate) for rate in rates]}, infos=[info], **more)
+        results = [
+            replace(
+                result,
+                scores=tuple(replace(score, stats=(rate * size, size)) for score in result.scores),
+            )
+            for result, rate, size in zip(made.results, rates, sizes, strict=True)
+        ]
+        return replace(made, results=tuple(results))
+
+    rates = [1 + 0.01 * (number % 11) for number in range(40)]
+    lower = [rate - 0.1 - 0.002 * (number % 5) for number, rate in enumerate(rates)]
+    delta = compare(run("base", rates), run("tuned", lower, adapter="a")).deltas[0]
+    by_hand = math.exp(sum(r * s for r, s in zip(rates, sizes, strict=True)) / sum(sizes))
+    assert delta.base == pytest.approx(by_hand)
+    assert delta.interval == "bootstrap"
+    assert delta.difference is not None
+    assert delta.low is not None
+    assert delta.high is not None
+    assert delta.low < delta.difference < delta.high < 0
+    assert [tail.alpha for tail in delta.tails] == list(ALPHAS)
+    assert all(tail.low < delta.difference < tail.high for tail in delta.tails)

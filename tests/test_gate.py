@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from evalkit.bounds import benefit_bounds, p_not_above, p_not_below, tuned_bounds
 from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import ExitCode, UsageError
-from evalkit.gate import decide, one_sided_bounds, worst
-from evalkit.records import Comparison
+from evalkit.gate import decide, worst
+from evalkit.records import Comparison, Outcome, Policy
 from tests.builders import make_info, make_run
 
 SUITE = "knowledge/tiny"
@@ -152,7 +154,7 @@ def test_the_bounds_of_a_continuous_metric_are_those_of_a_one_sided_t_test() -> 
         make_run("base", {SUITE: base.tolist()}, infos=infos),
         make_run("tuned", {SUITE: tuned.tolist()}, infos=infos, adapter="a"),
     )
-    bounds = one_sided_bounds(comparison.deltas[0], alpha=0.05)
+    bounds = benefit_bounds(comparison.deltas[0], alpha=0.05)
     oracle = stats.ttest_rel(tuned, base, alternative="greater").confidence_interval(0.95)
     assert bounds is not None
     assert bounds.low == pytest.approx(oracle.low)
@@ -175,3 +177,96 @@ def test_the_worst_verdict_speaks_for_several_arms() -> None:
     bad = decide(_binary(5, 60, 300), GateConfig())
     assert worst([good, unsure]) is unsure
     assert worst([unsure, bad, good]) is bad
+
+
+def test_a_fail_must_stand_among_all_suites() -> None:
+    """One of eight equal suites that looks worse by chance is no fail (Holm 1979)."""
+    names = [f"suite/{number}" for number in range(8)]
+    infos = [make_info(name) for name in names]
+    same = [1.0] * 100
+    base = dict.fromkeys(names, same)
+    unlucky = [0.0] * 11 + [1.0] * 89
+
+    def verdict(worse: list[float], wanted: list[str]) -> Outcome:
+        chosen = [info for info in infos if info.name in wanted]
+        tuned = {name: worse if name == names[0] else same for name in wanted}
+        pair = compare(
+            make_run("base", {name: base[name] for name in wanted}, infos=chosen),
+            make_run("tuned", tuned, infos=chosen, adapter="a"),
+        )
+        return decide(pair, GateConfig()).suites[0].outcome
+
+    assert verdict(unlucky, names[:1]) == "fail"
+    assert verdict(unlucky, names) == "inconclusive"
+    assert verdict([0.0] * 40 + [1.0] * 60, names) == "fail"
+
+
+@pytest.mark.parametrize(
+    ("policy", "gained", "lost", "outcome"),
+    [
+        ("equivalence", 30, 30, "pass"),
+        ("equivalence", 10, 120, "fail"),
+        ("equivalence", 120, 10, "fail"),
+        ("equivalence", 40, 90, "inconclusive"),
+        ("point", 0, 49, "pass"),
+        ("point", 0, 51, "fail"),
+    ],
+)
+def test_the_other_policies(policy: Policy, gained: int, lost: int, outcome: Outcome) -> None:
+    verdict = decide(_binary(gained, lost, 1000), GateConfig(policy=policy, margin=0.05))
+    assert verdict.outcome == outcome
+    if policy == "point":
+        assert "takes no account of noise" in verdict.suites[0].reason
+
+
+@pytest.mark.parametrize(
+    ("bounds", "outcome"),
+    [
+        ({"floor": 0.9}, "pass"),
+        ({"floor": 0.95}, "inconclusive"),
+        ({"floor": 0.99}, "fail"),
+        ({"ceiling": 0.9}, "fail"),
+        ({"floor": 0.9, "ceiling": 0.99}, "pass"),
+    ],
+)
+def test_an_absolute_policy_holds_the_tuned_score_itself(
+    bounds: dict[str, float], outcome: Outcome
+) -> None:
+    """950 of 1,000 right: Wilson's one-sided 95 % bounds are .937 and .960."""
+    suites = {SUITE: SuiteGate.model_validate({"policy": "absolute", **bounds})}
+    verdict = decide(_binary(0, 50, 1000), GateConfig(suites=suites))
+    assert verdict.outcome == outcome
+    found = tuned_bounds(_binary(0, 50, 1000).deltas[0], 0.05)
+    oracle = stats.binomtest(950, 1000).proportion_ci(0.9, method="wilson")
+    assert found == pytest.approx((oracle.low, oracle.high))
+
+
+def test_absolute_needs_a_bound_and_bounds_need_absolute() -> None:
+    with pytest.raises(ValueError, match="needs a floor"):
+        SuiteGate(policy="absolute")
+    with pytest.raises(ValueError, match="are of policy: absolute"):
+        SuiteGate(floor=0.5)
+    with pytest.raises(UsageError, match="needs a floor or a ceiling of its own"):
+        decide(_binary(5, 5, 300), GateConfig(policy="absolute"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [("fail", ExitCode.FAIL), ("pass", ExitCode.PASS), ("exit3", ExitCode.INCONCLUSIVE)],
+)
+def test_how_an_open_gate_ends_is_declared(
+    asked: Literal["fail", "pass", "exit3"], code: ExitCode
+) -> None:
+    verdict = decide(_binary(2, 3, 30), GateConfig(on_inconclusive=asked))
+    assert (verdict.outcome, verdict.exit_code) == ("inconclusive", code)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05])
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_the_p_of_a_threshold_and_its_bound_agree(alpha: float, higher_is_better: bool) -> None:
+    """A threshold just inside the upper bound is not rejected at alpha; just outside it is."""
+    delta = _binary(12, 40, 300, higher_is_better=higher_is_better).deltas[0]
+    bounds = benefit_bounds(delta, alpha)
+    assert bounds is not None
+    assert p_not_below(delta, bounds.high - 1e-6) > alpha > p_not_below(delta, bounds.high + 1e-6)
+    assert p_not_above(delta, bounds.low + 1e-6) > alpha > p_not_above(delta, bounds.low - 1e-6)

@@ -12,11 +12,11 @@ from evalkit.scorers.context import ScorerContext
 from evalkit.scorers.generated import failure, unscored
 
 _METRICS = (
-    Metric(name="bits_per_byte", higher_is_better=False, kind="corpus", unit="bits"),
-    Metric(name="nll_per_token", higher_is_better=False, kind="corpus", unit="nats"),
-    Metric(name="token_perplexity", higher_is_better=False, kind="corpus"),
-    Metric(name="word_perplexity", higher_is_better=False, kind="corpus"),
-    Metric(name="byte_perplexity", higher_is_better=False, kind="corpus"),
+    Metric(name="bits_per_byte", higher_is_better=False, kind="ratio", unit="bits"),
+    Metric(name="nll_per_token", higher_is_better=False, kind="ratio", unit="nats"),
+    Metric(name="token_perplexity", higher_is_better=False, kind="perplexity"),
+    Metric(name="word_perplexity", higher_is_better=False, kind="perplexity"),
+    Metric(name="byte_perplexity", higher_is_better=False, kind="perplexity"),
 )
 
 

@@ -112,8 +112,8 @@ def test_the_json_holds_verdict_arms_and_deltas() -> None:
     assert set(arm["deltas"][0]) == {
         "suite", "metric", "slice", "unit", "higher_is_better", "kind", "base", "tuned",
         "difference", "low", "high", "level", "boot_low", "boot_high", "standard_error", "p_value",
-        "interval", "method", "n", "clusters", "missing", "missing_base", "missing_tuned", "gained",
-        "lost", "note",
+        "interval", "tails", "method", "tuned_error", "n", "clusters", "missing", "missing_base",
+        "missing_tuned", "gained", "lost", "note",
     }  # fmt: skip
 
 

@@ -61,7 +61,13 @@ def _verdict(
     metric = Metric(name="m", higher_is_better=up)
     delta = Delta(suite="s", metric=metric, base=1, tuned=1, difference=0, low=low, high=high)
     return SuiteVerdict(
-        suite="s", outcome=outcome, policy=policy, margin=0.1, delta=delta, reason=""
+        suite="s",
+        outcome=outcome,
+        policy=policy,
+        margin=0.1,
+        threshold=0.1 if policy == "superiority" else -0.1,
+        delta=delta,
+        reason="",
     )
 
 

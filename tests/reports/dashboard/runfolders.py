@@ -61,7 +61,7 @@ def _info(name: str, title: str, task: str, samples: int, *metrics: Metric) -> S
 
 
 SUITES = (
-    knowledge_suite(60),
+    replace(knowledge_suite(60), margin=0.01),
     replace(
         _info("style/rednote-zh", "小红书风格笔记", "generate", 24, STYLE, EMOJI, LENGTH),
         policy="superiority",

@@ -1,0 +1,100 @@
+"""What a delta says at the gate's own alpha: one-sided bounds, and the p of a threshold.
+
+All of it is of the benefit, the difference turned so that more is better. A delta read from a file
+is enough: nothing is resampled here.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy import stats
+
+from evalkit.records import Delta
+from evalkit.stats.base import Interval
+from evalkit.stats.binary import tango_interval, tango_statistic, wilson_interval
+
+
+def benefit_of(delta: Delta) -> float | None:
+    """The difference, turned so that more is better."""
+    if delta.difference is None:
+        return None
+    return -delta.difference if delta.metric.higher_is_better is False else delta.difference
+
+
+def benefit_bounds(delta: Delta, alpha: float) -> Interval | None:
+    """Each one-sided 1 − alpha bound of the benefit; None where it cannot be told."""
+    found = _difference_bounds(delta, alpha)
+    if found is None or delta.metric.higher_is_better is not False:
+        return found
+    return Interval(-found.high, -found.low)
+
+
+def _difference_bounds(delta: Delta, alpha: float) -> Interval | None:
+    if delta.difference is None:
+        return None
+    match delta.interval:
+        case "tango":
+            return tango_interval(delta.gained, delta.lost, delta.n, 1 - 2 * alpha)
+        case "t" if delta.standard_error:
+            reach = float(stats.t.ppf(1 - alpha, delta.clusters - 1)) * delta.standard_error
+            return Interval(delta.difference - reach, delta.difference + reach)
+        case "wild" | "bootstrap":
+            # The nearest alpha that was kept and asks no less.
+            kept = [tail for tail in delta.tails if tail.alpha <= alpha * (1 + 1e-9)]
+            tail = max(kept, key=lambda one: one.alpha, default=None)
+            return Interval(tail.low, tail.high) if tail else None
+        case _:
+            return None
+
+
+def p_not_below(delta: Delta, threshold: float) -> float:
+    """One-sided p of "the benefit is at least `threshold`": small where it is surely less.
+
+    Tango's score test, Student's t, or the smallest kept alpha whose bound excludes the
+    threshold; 1 where nothing can be told.
+    """
+    benefit = benefit_of(delta)
+    if benefit is None:
+        return 1.0
+    match delta.interval:
+        case "tango":
+            better, worse = delta.gained, delta.lost
+            if delta.metric.higher_is_better is False:
+                better, worse = worse, better
+            return float(stats.norm.cdf(tango_statistic(threshold, better, worse, delta.n)))
+        case "t" if delta.standard_error:
+            far = (benefit - threshold) / delta.standard_error
+            return float(stats.t.cdf(far, delta.clusters - 1))
+        case "wild" | "bootstrap":
+            tails = [(tail.alpha, benefit_bounds(delta, tail.alpha)) for tail in delta.tails]
+            return min((a for a, one in tails if one and one.high < threshold), default=1.0)
+        case _:
+            return 1.0
+
+
+def p_not_above(delta: Delta, threshold: float) -> float:
+    """One-sided p of "the benefit is at most `threshold`": small where it is surely more."""
+    match delta.interval:
+        case "tango" | "t":
+            return 1.0 - p_not_below(delta, threshold)
+        case "wild" | "bootstrap":
+            tails = [(tail.alpha, benefit_bounds(delta, tail.alpha)) for tail in delta.tails]
+            return min((a for a, one in tails if one and one.low > threshold), default=1.0)
+        case _:
+            return 1.0
+
+
+def tuned_bounds(delta: Delta, alpha: float) -> Interval | None:
+    """Each one-sided 1 − alpha bound of the tuned arm's own score, in the metric's unit.
+
+    Wilson's for a share, Student's t otherwise; None for a score that is no mean of samples.
+    """
+    if delta.tuned is None:
+        return None
+    if delta.interval == "tango":
+        return wilson_interval(round(delta.tuned * delta.n), delta.n, 1 - 2 * alpha)
+    if not delta.tuned_error or not math.isfinite(delta.tuned_error):
+        return None
+    reach = float(stats.t.ppf(1 - alpha, delta.clusters - 1)) * delta.tuned_error
+    return Interval(delta.tuned - reach, delta.tuned + reach)

@@ -1,0 +1,226 @@
+"""One difference estimated: which interval and which test the scores of a metric get.
+
+| scores | interval | test |
+|---|---|---|
+| binary | Tango's score interval | exact McNemar |
+| continuous | Student's t | sign-flip permutation |
+| in clusters, 40 or more | t, cluster-robust | t, cluster-robust |
+| in fewer clusters | wild cluster bootstrap | wild cluster bootstrap |
+| ratios of sums over a corpus | bootstrap of documents | approximate randomisation |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evalkit.records import Delta, IntervalKind, Metric, Score, Tail
+from evalkit.stats.base import Interval, Reals
+from evalkit.stats.binary import mcnemar, tango_interval, wilson_interval
+from evalkit.stats.clusters import FEW_CLUSTERS, wild_bootstrap_interval, wild_bootstrap_test
+from evalkit.stats.corpus import CorpusEstimate, ScoreFunction, corpus_difference
+from evalkit.stats.means import (
+    MeanEstimate,
+    bootstrap_interval,
+    mean_difference,
+    sign_flip_test,
+    t_interval,
+    t_test,
+)
+
+LEVEL = 0.95
+ALPHAS = (0.1, 0.05, 0.025, 0.01, 0.005, 0.001)
+"""Where one-sided bounds are kept of an interval that cannot be had from a few numbers again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The scores of both arms on the samples that have one in each [n], and their clusters."""
+
+    base: Sequence[Score]
+    tuned: Sequence[Score]
+    clusters: Sequence[str]
+
+    def values(self) -> tuple[Reals, Reals]:
+        """The scores as numbers [n]."""
+        return _numbers(self.base), _numbers(self.tuned)
+
+    def statistics(self) -> tuple[Reals, Reals] | None:
+        """Sufficient statistics [n, 2] of both arms; None where a score lacks them."""
+        rows = [one.stats for one in (*self.base, *self.tuned)]
+        if any(len(row) != 2 for row in rows):
+            return None
+        both = np.array(rows, dtype=np.float64)
+        return both[: len(self.base)], both[len(self.base) :]
+
+
+def _numbers(scores: Sequence[Score]) -> Reals:
+    return np.array([one.value for one in scores], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An interval at LEVEL and a p value, how they were got, and the one-sided bounds kept."""
+
+    kind: IntervalKind
+    interval: Interval | None
+    p_value: float | None
+    method: str
+    tails: tuple[Tail, ...] = ()
+
+
+def alone(
+    metric: Metric, scores: Sequence[Score], clusters: Sequence[str]
+) -> tuple[float | None, Interval | None]:
+    """One arm's own value, and its interval at LEVEL: Wilson's for a share, Student's t for a mean.
+
+    A ratio of sums has no interval here: its documents tell little of it one by one.
+    """
+    if not scores:
+        return None, None
+    values = _numbers(scores)
+    if metric.kind in ("ratio", "perplexity") and all(len(one.stats) == 2 for one in scores):
+        sums = np.array([[math.fsum(one.stats[i] for one in scores) for i in (0, 1)]])
+        value = float(_score_of(metric)(sums)[0])
+        return (value, None) if math.isfinite(value) else (None, None)
+    grouped = any(clusters)
+    if metric.kind == "binary" and not grouped and bool(np.isin(values, (0, 1)).all()):
+        found = wilson_interval(int(values.sum()), len(values), LEVEL)
+    else:
+        names = [name or f"\0{i}" for i, name in enumerate(clusters)] if grouped else []
+        found = t_interval(mean_difference(values, names), LEVEL)
+    return math.fsum(values) / len(values), found
+
+
+def estimated(delta: Delta, scored: Scored) -> Delta:
+    """The delta with its difference, bounds, test and counts; `note` says why one is lacking."""
+    statistics = scored.statistics() if delta.metric.kind in ("ratio", "perplexity") else None
+    if statistics is not None:
+        return _of_corpus(delta, *statistics, scored.clusters)
+    bases, tuneds = scored.values()
+    differences = tuneds - bases
+    mean = mean_difference(differences, scored.clusters)
+    boot = None if scored.clusters else bootstrap_interval(differences, LEVEL)
+    binary = delta.metric.kind == "binary" and bool(np.isin(differences, (-1, 0, 1)).all())
+    gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
+    found = _found(differences, mean, scored.clusters, binary=binary)
+    return replace(
+        _bounded(delta, found),
+        base=math.fsum(bases) / len(bases),
+        tuned=math.fsum(tuneds) / len(tuneds),
+        difference=mean.mean,
+        boot_low=boot.low if boot else None,
+        boot_high=boot.high if boot else None,
+        standard_error=_known(mean.standard_error),
+        tuned_error=_known(mean_difference(tuneds, scored.clusters).standard_error),
+        clusters=mean.clusters,
+        gained=gained if binary else 0,
+        lost=lost if binary else 0,
+        note="" if found.interval else _lacking(mean),
+    )
+
+
+def _found(
+    differences: Reals, mean: MeanEstimate, clusters: Sequence[str], *, binary: bool
+) -> _Found:
+    if binary and not clusters:
+        gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
+        return _Found(
+            "tango",
+            tango_interval(gained, lost, len(differences), LEVEL),
+            mcnemar(gained, lost),
+            "Tango score interval, exact McNemar",
+        )
+    if clusters and mean.clusters < FEW_CLUSTERS:
+        return _of_few_clusters(differences, clusters)
+    interval = t_interval(mean, LEVEL)
+    if clusters:
+        return _Found("t", interval, t_test(mean), "paired t, clustered by sample group")
+    test = sign_flip_test(differences) if interval else None
+    method = f"paired t, {test.method}" if test else "paired t"
+    return _Found("t", interval, test.p if test else None, method)
+
+
+def _of_few_clusters(differences: Reals, clusters: Sequence[str]) -> _Found:
+    """Below 40 clusters the robust standard error is too small, and Student's t with it."""
+    test = wild_bootstrap_test(differences, clusters)
+    tails = []
+    for alpha in ALPHAS:
+        bounds = wild_bootstrap_interval(differences, clusters, 1 - 2 * alpha) if test else None
+        if bounds is None:
+            break  # a smaller alpha has none either
+        tails.append(Tail(alpha, bounds.low, bounds.high))
+    interval = wild_bootstrap_interval(differences, clusters, LEVEL) if test else None
+    return _Found(
+        "wild",
+        interval,
+        test.p if test else None,
+        f"wild cluster bootstrap-t, fewer than {FEW_CLUSTERS} clusters",
+        tuple(tails),
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _lacking(mean: MeanEstimate) -> str:
+    if mean.clusters < 2:
+        return "too few samples"
+    if not mean.standard_error > 0:
+        return "every difference is the same"
+    return "too few clusters of samples for an interval"
+
+
+def _of_corpus(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str]) -> Delta:
+    """A ratio of sums, or its exponential: never a mean of the samples' own ratios."""
+    found = corpus_difference(base, tuned, _score_of(delta.metric), LEVEL, clusters)
+    if found is None or not (math.isfinite(found.base) and math.isfinite(found.tuned)):
+        return replace(delta, note="nothing to divide by")
+    bounds = _Found(
+        "bootstrap",
+        found.interval,
+        found.randomisation_p,
+        "bootstrap of documents, approximate randomisation",
+        tuple(_tails(found)),
+    )
+    return replace(
+        _bounded(delta, bounds),
+        base=found.base,
+        tuned=found.tuned,
+        difference=found.difference,
+        standard_error=found.standard_error,
+        clusters=found.units,
+        note="" if found.interval else "too few documents for an interval, or all alike",
+    )
+
+
+def _tails(found: CorpusEstimate) -> list[Tail]:
+    pairs = [(alpha, found.bounds(1 - 2 * alpha)) for alpha in ALPHAS]
+    return [Tail(alpha, one.low, one.high) for alpha, one in pairs if one is not None]
+
+
+def _score_of(metric: Metric) -> ScoreFunction:
+    def ratio(sums: Reals) -> Reals:
+        return np.asarray(sums[..., 0] / np.where(sums[..., 1] > 0, sums[..., 1], np.nan))
+
+    def perplexity(sums: Reals) -> Reals:
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(ratio(sums)))
+
+    return perplexity if metric.kind == "perplexity" else ratio
+
+
+def _bounded(delta: Delta, found: _Found) -> Delta:
+    return replace(
+        delta,
+        low=found.interval.low if found.interval else None,
+        high=found.interval.high if found.interval else None,
+        p_value=found.p_value,
+        interval=found.kind if found.interval else "none",
+        method=found.method,
+        tails=found.tails,
+    )

@@ -1,0 +1,181 @@
+"""The A/A test of the gate: how often a rule passes or fails what it must not.
+
+The rule comes from the caller, so that nothing here knows of gates or records.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from evalkit.stats import simulate
+from evalkit.stats.base import Reals
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+Kind = Literal[
+    "binary",
+    "binary, few flips",
+    "continuous",
+    "continuous, long upper tail",
+    "continuous, long lower tail",
+    "clustered",
+    "5 completions",
+]
+Truth = Literal["no difference", "at the margin"]
+# From differences [n] and their clusters [n] (empty where there are none) to what the gate says.
+Rule = Callable[[Reals, Sequence[str]], Outcome]
+
+KINDS: tuple[Kind, ...] = (
+    "binary",
+    "binary, few flips",
+    "continuous",
+    "continuous, long upper tail",
+    "continuous, long lower tail",
+    "clustered",
+    "5 completions",
+)
+TRUTHS: tuple[Truth, ...] = ("no difference", "at the margin")
+SIZES = (20, 50, 200, 1000, 5000)
+_QUICK_KINDS: tuple[Kind, ...] = ("binary", "continuous", "clustered", "5 completions")
+_QUICK_SIZES = (20, 200, 1000)
+
+# Values drawn at once: 16 MB.
+_BATCH = 2_000_000
+
+
+class Case(NamedTuple):
+    """Data of one kind and size; `difference` is the truth, −`margin` what the gate tolerates."""
+
+    kind: Kind
+    n: int
+    truth: Truth
+    margin: float
+
+    @property
+    def difference(self) -> float:
+        """The true mean difference."""
+        return 0.0 if self.truth == "no difference" else -self.margin
+
+
+class Rate(NamedTuple):
+    """How often something happened, and the standard error of that share."""
+
+    times: int
+    simulations: int
+
+    @property
+    def share(self) -> float:
+        """Times over simulations."""
+        return self.times / self.simulations
+
+    @property
+    def error(self) -> float:
+        """Standard error of the share, never zero: one yes and one no are added."""
+        share = (self.times + 1) / (self.simulations + 2)
+        return math.sqrt(share * (1 - share) / self.simulations)
+
+    def exceeds(self, alpha: float, doubt: float = 1e-3) -> bool:
+        """Whether chance cannot explain the count if the true rate is alpha at most.
+
+        One-sided exact binomial test at the level `doubt`.
+        """
+        return bool(stats.binom.sf(self.times - 1, self.simulations, alpha) < doubt)
+
+
+class ErrorRates(NamedTuple):
+    """What a rule said of one case.
+
+    `wrong_pass` is None where a pass is right, which it is without a difference; a fail is wrong
+    in every case, as the truth is never below the margin.
+    """
+
+    case: Case
+    wrong_pass: Rate | None
+    wrong_fail: Rate
+    inconclusive: Rate
+
+
+def cases(margin: float = 0.05, quick: bool = False) -> tuple[Case, ...]:
+    """The table of cases, n from 20 to 5,000; `quick` leaves out kinds and the largest sizes.
+
+    The margin is in (0, 0.3]: beyond, the made-up data would not be like those of any suite.
+    """
+    if not 0 < margin <= 0.3:
+        raise ValueError(f"The gate is calibrated for margins in (0, 0.3], not {margin}.")
+    kinds, sizes = (_QUICK_KINDS, _QUICK_SIZES) if quick else (KINDS, SIZES)
+    return tuple(Case(kind, n, truth, margin) for kind in kinds for n in sizes for truth in TRUTHS)
+
+
+def error_rates(
+    rule: Rule, chosen: Iterable[Case], simulations: int, seed: int
+) -> tuple[ErrorRates, ...]:
+    """How often the rule errs in each case, in `simulations` made-up runs.
+
+    The figures of a case depend on the seed and the case alone, not on what else is tried.
+    """
+    return tuple(_error_rates(rule, case, simulations, seed) for case in chosen)
+
+
+def draw(case: Case, rng: np.random.Generator, simulations: int) -> simulate.Batch:
+    """Differences [simulations, n] of the case."""
+    n, difference = case.n, case.difference
+    flips = max(0.2, 2 * case.margin)
+    match case.kind:
+        case "binary" | "binary, few flips":
+            # The fewest flips that leave some in both directions where the truth is the margin.
+            few = case.kind == "binary, few flips"
+            return simulate.binary(
+                n,
+                base_rate=0.6,
+                difference=difference,
+                discordance=1.2 * case.margin if few else flips,
+                rng=rng,
+                simulations=simulations,
+            )
+        case "clustered":
+            return simulate.clustered(
+                n,
+                difference=difference,
+                discordance=flips,
+                correlation=0.3,
+                size=5 if n <= 200 else 10,
+                rng=rng,
+                simulations=simulations,
+            )
+        case "5 completions":
+            return simulate.repeated(
+                n, difference=difference, completions=5, rng=rng, simulations=simulations
+            )
+        case _:
+            shapes = {"continuous, long upper tail": (0.5, 4.0), "continuous": (2.0, 2.0)}
+            return simulate.continuous(
+                n,
+                difference=difference,
+                spread=0.7,
+                rng=rng,
+                simulations=simulations,
+                shape=shapes.get(case.kind, (4.0, 0.5)),
+            )
+
+
+def _error_rates(rule: Rule, case: Case, simulations: int, seed: int) -> ErrorRates:
+    name = f"{case.kind}/{case.n}/{case.truth}/{case.margin!r}"
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    counts: dict[Outcome, int] = {"pass": 0, "fail": 0, "inconclusive": 0}
+    step = max(1, _BATCH // case.n)
+    for start in range(0, simulations, step):
+        batch = draw(case, rng, min(step, simulations - start))
+        for differences in batch.differences:
+            counts[rule(differences, batch.clusters)] += 1
+    tolerated = case.difference > -case.margin
+    return ErrorRates(
+        case=case,
+        wrong_pass=None if tolerated else Rate(counts["pass"], simulations),
+        wrong_fail=Rate(counts["fail"], simulations),
+        inconclusive=Rate(counts["inconclusive"], simulations),
+    )
