@@ -64,9 +64,7 @@ def main() -> None:
 
     Only a verdict ends with 1: a pipeline must be able to tell a model that failed from a crash.
     """
-    # So that a stop saves like Ctrl-C, by way of whoever has taken that over: an event loop that is
-    # torn out of the middle of its work, and not told to end, cannot end well.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     # The libraries' classes are no rubbish: the collector would walk them again and again while
     # they are imported, and once more, for a second, before the process may end.
     gc.set_threshold(50_000, 20, 100)
@@ -87,6 +85,17 @@ def main() -> None:
             "This is a mistake in evalkit itself: please report it with the lines above.", err=True
         )
         sys.exit(ExitCode.INCOMPLETE)
+
+
+def _interrupt(*_: object) -> None:
+    """Stop like Ctrl-C, which saves, by way of whoever has taken that over: an event loop that is
+    torn out of the middle of its work, and not told to end, cannot end well.
+
+    Where a shell started evalkit in the background, Ctrl-C is ignored; a SIGTERM is still meant.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
 
 
 def _leave(end: SystemExit) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -113,16 +114,29 @@ def recorded(desk: Bench) -> Bench:
 
 
 def started(
-    bench: Bench, *arguments: str, program: Sequence[str] = ("-m", "evalkit"), **options: Any
+    bench: Bench,
+    *arguments: str,
+    program: Sequence[str] = ("-m", "evalkit"),
+    background: bool = False,
+    **options: Any,
 ) -> subprocess.Popen[bytes]:
-    """evalkit in a process of its own, in the bench's folder."""
+    """evalkit in a process of its own, in the bench's folder.
+
+    In the background, as a shell's `&` without job control leaves it, SIGINT is ignored. It is
+    set either way: the tests themselves may have been started in the background.
+    """
+    wanted = signal.SIG_IGN if background else signal.SIG_DFL
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(Path(__file__).parents[2]),
         **options.pop("environment", {}),
     }
     return subprocess.Popen(
-        [sys.executable, *program, *arguments], cwd=bench.folder, env=environment, **options
+        [sys.executable, *program, *arguments],
+        cwd=bench.folder,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, wanted),
+        **options,
     )
 
 

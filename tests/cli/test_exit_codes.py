@@ -84,9 +84,12 @@ def deaf() -> Iterator[Deaf]:
     server.server_close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "background"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+)
 def test_a_stopped_comparison_says_what_is_kept(
-    desk: Bench, deaf: Deaf, number: signal.Signals
+    desk: Bench, deaf: Deaf, number: signal.Signals, background: bool
 ) -> None:
     for name in ("base", "tuned"):
         url = f"http://127.0.0.1:{deaf.server_address[1]}/v1"
@@ -97,6 +100,7 @@ def test_a_stopped_comparison_says_what_is_kept(
         desk,
         *("compare", "base.yaml", "tuned.yaml", "--limit", "4"),
         environment={"OPENAI_API_KEY": "sk-none"},
+        background=background,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
