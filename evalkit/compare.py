@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from evalkit.canaries import check_arms
 from evalkit.errors import UsageError
-from evalkit.estimates import LEVEL, Scored, estimated
+from evalkit.estimates import LEVEL, Scored, estimated, grouped
 from evalkit.records import (
     Comparison,
     Delta,
@@ -111,9 +111,7 @@ def metric_delta(suite: str, metric: Metric, pairs: Sequence[Pair]) -> Delta:
     )
     if not both:
         return empty
-    names = [pair.base.sample.cluster for _, _, pair in both]
-    # A sample without a group of its own is its own group.
-    clusters = [name or f"\0{i}" for i, name in enumerate(names)] if any(names) else []
+    clusters = grouped([pair.base.sample.cluster for _, _, pair in both])
     scores = Scored([base for base, _, _ in both], [tuned for _, tuned, _ in both], clusters)
     return estimated(replace(empty, n=len(both), note=""), scores)
 

@@ -72,6 +72,11 @@ class _Found:
     tails: tuple[Tail, ...] = ()
 
 
+def grouped(clusters: Sequence[str]) -> list[str]:
+    """Every sample's cluster, one of its own where it has none; empty where no sample has any."""
+    return [name or f"\0{i}" for i, name in enumerate(clusters)] if any(clusters) else []
+
+
 def alone(
     metric: Metric, scores: Sequence[Score], clusters: Sequence[str]
 ) -> tuple[float | None, Interval | None]:
@@ -86,12 +91,11 @@ def alone(
         sums = np.array([[math.fsum(one.stats[i] for one in scores) for i in (0, 1)]])
         value = float(_score_of(metric)(sums)[0])
         return (value, None) if math.isfinite(value) else (None, None)
-    grouped = any(clusters)
-    if metric.kind == "binary" and not grouped and bool(np.isin(values, (0, 1)).all()):
+    groups = grouped(clusters)
+    if metric.kind == "binary" and not groups and bool(np.isin(values, (0, 1)).all()):
         found = wilson_interval(int(values.sum()), len(values), LEVEL)
     else:
-        names = [name or f"\0{i}" for i, name in enumerate(clusters)] if grouped else []
-        found = t_interval(mean_difference(values, names), LEVEL)
+        found = t_interval(mean_difference(values, groups), LEVEL)
     return math.fsum(values) / len(values), found
 
 
