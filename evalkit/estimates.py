@@ -30,6 +30,7 @@ from evalkit.stats.means import (
     t_interval,
     t_test,
 )
+from evalkit.stats.perplexity import rate
 
 LEVEL = 0.95
 ALPHAS = (0.1, 0.05, 0.025, 0.01, 0.005, 0.001)
@@ -208,14 +209,12 @@ def _tails(found: CorpusEstimate) -> list[Tail]:
 
 
 def _score_of(metric: Metric) -> ScoreFunction:
-    def ratio(sums: Reals) -> Reals:
-        return np.asarray(sums[..., 0] / np.where(sums[..., 1] > 0, sums[..., 1], np.nan))
+    return _perplexity if metric.kind == "perplexity" else rate
 
-    def perplexity(sums: Reals) -> Reals:
-        with np.errstate(over="ignore"):
-            return np.asarray(np.exp(ratio(sums)))
 
-    return perplexity if metric.kind == "perplexity" else ratio
+def _perplexity(sums: Reals) -> Reals:
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(rate(sums)))
 
 
 def _bounded(delta: Delta, found: _Found) -> Delta:

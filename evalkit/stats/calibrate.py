@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy import stats
@@ -30,16 +30,8 @@ Truth = Literal["no difference", "at the margin"]
 # From differences [n] and their clusters [n] (empty where there are none) to what the gate says.
 Rule = Callable[[Reals, Sequence[str]], Outcome]
 
-KINDS: tuple[Kind, ...] = (
-    "binary",
-    "binary, few flips",
-    "continuous",
-    "continuous, long upper tail",
-    "continuous, long lower tail",
-    "clustered",
-    "5 completions",
-)
-TRUTHS: tuple[Truth, ...] = ("no difference", "at the margin")
+KINDS: tuple[Kind, ...] = get_args(Kind)
+TRUTHS: tuple[Truth, ...] = get_args(Truth)
 SIZES = (20, 50, 200, 1000, 5000)
 _QUICK_KINDS: tuple[Kind, ...] = ("binary", "continuous", "clustered", "5 completions")
 _QUICK_SIZES = (20, 200, 1000)

@@ -47,6 +47,12 @@ class PerplexityEstimate(NamedTuple):
         return Interval(_exponential(self.interval.low), _exponential(self.interval.high))
 
 
+def rate(sums: Reals) -> Reals:
+    """Σ nll / Σ units [...] of summed statistics [..., 2]; NaN where there are no units."""
+    # A draw may hold only documents without units: it has no rate, and NaN says so.
+    return np.asarray(sums[..., 0] / np.where(sums[..., 1] > 0, sums[..., 1], np.nan))
+
+
 def rate_difference(
     base: Reals, tuned: Reals, level: float, clusters: Sequence[str] = ()
 ) -> RatioEstimate | None:
@@ -60,7 +66,7 @@ def rate_difference(
     found = _checked(base, tuned)
     if not found:
         return None
-    estimate = corpus_difference(base, tuned, _rate, level, clusters)
+    estimate = corpus_difference(base, tuned, rate, level, clusters)
     assert estimate is not None
     return RatioEstimate(*estimate[:6], len(base))
 
@@ -94,11 +100,6 @@ def _checked(base: Reals, tuned: Reals) -> bool:
     if (base[:, 1] < 0).any() or (tuned[:, 1] < 0).any():
         raise ValueError("a document cannot have fewer than no units")
     return bool(base[:, 1].any() and tuned[:, 1].any())
-
-
-def _rate(sums: Reals) -> Reals:
-    # A draw may hold only documents without units: it has no rate, and NaN says so.
-    return np.asarray(sums[..., 0] / np.where(sums[..., 1] > 0, sums[..., 1], np.nan))
 
 
 def _exponential(value: float) -> float:
