@@ -60,6 +60,14 @@ def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
     )
 
 
+def meaning(verdict: Verdict) -> str:
+    """What the verdict's exit code says, in words; an open gate may end like a pass or a fail."""
+    if verdict.outcome == "inconclusive" and verdict.exit_code != ExitCode.INCONCLUSIVE:
+        like = "a pass" if verdict.exit_code == ExitCode.PASS else "a fail"
+        return f"{MEANING[ExitCode.INCONCLUSIVE]}; the gate ends like {like} then"
+    return MEANING[verdict.exit_code]
+
+
 def _exit_code(outcome: Outcome, gate: GateConfig) -> ExitCode:
     if outcome != "inconclusive":
         return _EXIT[outcome]

@@ -17,7 +17,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import evalkit
-from evalkit.gate import MEANING
+from evalkit.gate import meaning
 from evalkit.records import (
     Check,
     CheckStatus,
@@ -106,7 +106,7 @@ def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) 
         cautions=[caution(one) for one in curves(comparisons, verdicts) if len(one.steps) > 1],
         verdict=last,
         headline=_headline(arms, last),
-        meaning=MEANING[last.exit_code].partition(": ")[2],
+        meaning=meaning(last).partition(": ")[2],
         suites=list(dict.fromkeys(one.suite for v in verdicts for one in v.suites)),
         style=_asset("report.css") + _dark_charts(),
         script=script,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from evalkit.gate import MEANING
+from evalkit.gate import meaning
 from evalkit.records import Comparison, Flip, Outcome, SuiteVerdict, Verdict
 from reports.steps import caution, curves, deciding, speaking
 from reports.wording import (
@@ -40,7 +40,7 @@ def report_markdown(comparisons: Sequence[Comparison], verdicts: Sequence[Verdic
         "",
         *(f"**{escape(one.advice)}**  " for _, one in speaking(comparisons, verdicts)),
         *(f"{escape(text)}  " for text in chosen),
-        f"Exit code {int(last.exit_code)}: {MEANING[last.exit_code].partition(': ')[2]}.",
+        f"Exit code {int(last.exit_code)}: {meaning(last).partition(': ')[2]}.",
         "",
         *_table(comparisons, verdicts),
         *_checks(comparisons, verdicts),

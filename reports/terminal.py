@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from evalkit.gate import MEANING
+from evalkit.gate import meaning
 from evalkit.records import Comparison, Outcome, Run, SuiteVerdict, Verdict
 from reports.console import item, labelled
 from reports.console import open_console as open_console
@@ -225,10 +225,10 @@ def _ending(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> R
         ("Verdict    ", "dim"), (last.outcome.upper(), STYLE[last.outcome] + " bold"),
         f"  {_who_decides(comparisons, verdicts)}",
     )  # fmt: skip
-    meaning = MEANING[last.exit_code].partition(": ")[2] or MEANING[last.exit_code]
+    told = meaning(last)
     lines += [
         head,
-        labelled("Exit code", f"{int(last.exit_code)}, {meaning}"),
+        labelled("Exit code", f"{int(last.exit_code)}, {told.partition(': ')[2] or told}"),
         *(
             labelled("What to do", one_line(verdict.advice))
             for _, verdict in speaking(comparisons, verdicts)

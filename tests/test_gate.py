@@ -13,7 +13,7 @@ from evalkit.bounds import benefit_bounds, p_not_above, p_not_below, tuned_bound
 from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import ExitCode, UsageError
-from evalkit.gate import decide, worst
+from evalkit.gate import decide, meaning, worst
 from evalkit.records import Comparison, Outcome, Policy
 from tests.builders import make_info, make_run
 
@@ -259,6 +259,8 @@ def test_how_an_open_gate_ends_is_declared(
 ) -> None:
     verdict = decide(_binary(2, 3, 30), GateConfig(on_inconclusive=asked))
     assert (verdict.outcome, verdict.exit_code) == ("inconclusive", code)
+    assert meaning(verdict).startswith("inconclusive: the samples cannot settle it")
+    assert ("ends like a" in meaning(verdict)) == (asked != "exit3")
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.05])

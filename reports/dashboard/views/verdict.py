@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import streamlit as st
 
-from evalkit.gate import MEANING
+from evalkit.gate import meaning
 from evalkit.records import Comparison, Delta, SuiteVerdict, Verdict
 from reports import charts
 from reports.dashboard import markup, sources
@@ -109,7 +109,7 @@ def _hero(comparison: Comparison, verdict: Verdict) -> Markup:
     samples = sum(one.delta.n for one in verdict.suites if one.delta)
     facts = (
         f"{tally(verdict)} · {samples:,} pairs of answers · "
-        f"exit code {int(verdict.exit_code)} ({MEANING[verdict.exit_code]})"
+        f"exit code {int(verdict.exit_code)} ({meaning(verdict)})"
     )
     return tag(
         "section",
