@@ -64,7 +64,7 @@ def main() -> None:
 
     Only a verdict ends with 1: a pipeline must be able to tell a model that failed from a crash.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    _mean_a_stop()
     # The libraries' classes are no rubbish: the collector would walk them again and again while
     # they are imported, and once more, for a second, before the process may end.
     gc.set_threshold(50_000, 20, 100)
@@ -93,15 +93,24 @@ def _keep_what_is_left() -> None:
         gc.freeze()
 
 
-def _interrupt(*_: object) -> None:
-    """Stop like Ctrl-C, which saves, by way of whoever has taken that over: an event loop that is
-    torn out of the middle of its work, and not told to end, cannot end well.
+def _mean_a_stop() -> None:
+    """Stop like Ctrl-C, which saves, at a SIGTERM too.
 
-    Where a shell started evalkit in the background, Ctrl-C is ignored; a SIGTERM is still meant.
+    Where a shell started evalkit in the background, Ctrl-C is ignored and a SIGTERM is still
+    meant. Python's own handler must then be in place all the same, and only held back: an event
+    loop takes over from that one alone, and one that is torn out of the middle of its work, and
+    not told to end, cannot end well.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    """In this order a Ctrl-C that was held back and this stop arrive as one."""
     signal.raise_signal(signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _leave(end: SystemExit) -> NoReturn:

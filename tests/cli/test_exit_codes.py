@@ -105,6 +105,10 @@ def test_a_stopped_comparison_says_what_is_kept(
         stderr=subprocess.STDOUT,
     )
     assert deaf.asked.wait(120)
+    if background:
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     said = output.decode()
