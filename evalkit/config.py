@@ -100,12 +100,30 @@ class DecodingConfig(Strict):
         )
 
 
+class Expected(Strict):
+    """What is expected of the paired differences, from which the power before a run is told."""
+
+    flips: float | None = Field(
+        default=None, gt=0.0, le=1.0, description="share of samples whose binary score changes"
+    )
+    deviation: float | None = Field(
+        default=None, gt=0.0, description="standard deviation of the differences of other scores"
+    )
+
+
 class SuiteGate(Strict):
-    """The gate of one suite; what is left out comes from `gate`, then from the suite itself."""
+    """The gate of one suite; what is left out comes from `gate`, then from the suite itself.
+
+    The slices of `must_not_regress` ("topic=history") are gated by non-inferiority too, with
+    `slice_margin` or else the margin of the suite.
+    """
 
     metric: str | None = None
     policy: Policy | None = None
     margin: float | None = Field(default=None, ge=0.0)
+    must_not_regress: tuple[str, ...] = ()
+    slice_margin: float | None = Field(default=None, ge=0.0)
+    expect: Expected | None = None
     floor: float | None = Field(default=None, description="absolute: the tuned score's least")
     ceiling: float | None = Field(default=None, description="absolute: the tuned score's most")
 
@@ -132,6 +150,8 @@ class GateConfig(Strict):
     alpha: float = Field(default=0.05, gt=0.0, lt=0.5)
     max_missing: float = Field(default=0.0, ge=0.0, le=1.0)
     on_inconclusive: Literal["fail", "pass", "exit3"] = "exit3"
+    power: float = Field(default=0.8, gt=0.5, lt=1.0)
+    expect: Expected = Expected()
     suites: dict[str, SuiteGate] = Field(default_factory=dict)
 
 

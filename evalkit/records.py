@@ -14,7 +14,8 @@ StopReason: TypeAlias = Literal["stop", "length", "scored", "error"]
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
 CheckStatus: TypeAlias = Literal["ok", "warning", "failed"]
 MetricKind: TypeAlias = Literal["binary", "continuous", "ratio", "perplexity"]
-IntervalKind: TypeAlias = Literal["tango", "t", "wild", "bootstrap", "none"]
+IntervalKind: TypeAlias = Literal["tango", "t", "wild", "bootstrap", "sequence", "none"]
+Ground: TypeAlias = Literal["bounds", "value", "missing", "absent"]
 Policy: TypeAlias = Literal["non_inferiority", "superiority", "equivalence", "absolute", "point"]
 
 
@@ -115,7 +116,8 @@ class Score:
     """What one scorer says of one completion; `value` is None when it could not be scored.
 
     `stats` are the sample's sufficient statistics where the metric is an aggregate over the
-    corpus (total negative log-likelihood and token count for perplexity, for instance).
+    corpus (total negative log-likelihood and token count for perplexity, for instance). `values`
+    are those of its several completions, of which `value` is the mean; empty where there is one.
     """
 
     sample_id: str
@@ -123,6 +125,7 @@ class Score:
     value: float | None
     reason: str = ""
     stats: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +133,16 @@ class Metric:
     """How the scores of one scorer are read; `higher_is_better` None: described, never judged.
 
     A "ratio" is the sum of the samples' first statistic over that of their second, a "perplexity"
-    its exponential; the others are means over samples.
+    its exponential; the others are means over samples. `least`, `most` bound a sample's score,
+    where its scale is bounded.
     """
 
     name: str
     higher_is_better: bool | None = True
     kind: MetricKind = "continuous"
     unit: str = ""
+    least: float | None = None
+    most: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +246,15 @@ class Delta:
     `missing` pairs lack a score in at least one arm. `interval` names the kind of the bounds;
     `tails` keeps one-sided ones where the numbers here do not give them again. `tuned_error` is
     the standard error of the tuned arm's own mean.
+
+    `skewness` is that of the differences (of their clusters' sums). `adjusted_p` is a slice's p
+    among all slices of the comparison (Benjamini–Hochberg). Of a binary choice, `changed` counts
+    the samples that both arms got wrong in different ways, and `divergence` is the mean
+    Kullback–Leibler divergence of the choices' probabilities, base from tuned, in nats.
+    `completions` answers were averaged for each sample: `between` is the variance between samples
+    of the difference, `within_base` and `within_tuned` that of one answer within a sample.
+    `planned` is the number of samples there would have been, had it not been settled early; 0
+    where nothing was to be stopped.
     """
 
     suite: str
@@ -266,6 +281,15 @@ class Delta:
     missing_tuned: int = 0
     gained: int = 0
     lost: int = 0
+    skewness: float | None = None
+    adjusted_p: float | None = None
+    changed: int | None = None
+    divergence: float | None = None
+    completions: int = 1
+    between: float | None = None
+    within_base: float | None = None
+    within_tuned: float | None = None
+    planned: int = 0
     note: str = ""
 
 
@@ -312,17 +336,23 @@ class SuiteVerdict:
     """The gate's word on one suite.
 
     `threshold` is what the benefit (the difference, turned so that more is better) was held
-    against; None where the tuned arm's own score was, against a floor or a ceiling.
+    against; None where the tuned arm's own score was, against a floor or a ceiling. `slice` is
+    empty for the whole suite. `ground` is what decided: bounds, a bare value, missing samples, or
+    that there was nothing to decide on. `reachable`: whether the suite holds `samples_needed`;
+    None where that is not known.
     """
 
     suite: str
+    slice: str = ""
     outcome: Outcome
     policy: Policy
     margin: float
     threshold: float | None
     delta: Delta | None
     reason: str
+    ground: Ground = "bounds"
     samples_needed: int | None = None
+    reachable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
