@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
+from evalkit.models.hf import attention
+
 Ids = tuple[int, ...]
 
 
@@ -37,14 +39,16 @@ class Borrowed(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformer
 
     The rows' own keys [B, heads, L, width] stand behind it for this one forward. They are kept
     only if asked for: the start's copies for all rows and layers together would fill a memory.
+    With `split` there are no copies: the attention is lent the start by itself.
     """
 
     is_sliding = False
 
-    def __init__(self, start: Any = None, *, keep: bool = True) -> None:
+    def __init__(self, start: Any = None, *, keep: bool = True, split: bool = False) -> None:
         super().__init__()
         self.is_initialized = True
         self.keep = keep
+        self.split = split
         if start is not None:
             self.keys, self.values = start.keys, start.values
         self.fresh: tuple[Tensor, Tensor] | None = None
@@ -57,6 +61,9 @@ class Borrowed(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformer
         if self.keep:
             self.fresh = key_states, value_states
         if self.keys is None:
+            return key_states, value_states
+        if self.split:
+            attention.lend(self.keys, self.values)
             return key_states, value_states
         rows = key_states.shape[0]
         keys = torch.cat([self.keys.expand(rows, -1, -1, -1), key_states], dim=2)
@@ -76,11 +83,11 @@ class Borrowed(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformer
         return -1
 
 
-def lent(start: Any, *, keep: bool) -> Any:
+def lent(start: Any, *, keep: bool, split: bool = False) -> Any:
     """A cache whose rows all go on from `start`; from nothing where it is empty."""
     if not len(start):
         return Cache(layer_class_to_replicate=Borrowed)
-    return Cache(layers=[Borrowed(layer, keep=keep) for layer in start.layers])
+    return Cache(layers=[Borrowed(layer, keep=keep, split=split) for layer in start.layers])
 
 
 def own(out: Any) -> dict[str, Any]:

@@ -153,7 +153,7 @@ class Decoder:
             packed = pack(lanes, shared, network.layers, network.device)
             places = torch.arange(len(lanes), device=network.device)
             ends = torch.tensor([len(lane) - 1 for lane in lanes], device=network.device)
-            cache = caches.lent(arm.trunks.nearest(start)[1], keep=True)
+            cache = network.lent(arm.trunks.nearest(start)[1], keep=True)
             logits = torch.cat(list(network.packed_logits(packed, places, ends, cache)))[whose]
             self._seat(rows, whose, cache)  # last: who sits must not be waiting any more
         self.spent.read.add_text(shared - read, shared, 0)

@@ -28,6 +28,11 @@ class Layers:
     dtype: torch.dtype
     masked: bool = True
 
+    @property
+    def unwindowed(self) -> bool:
+        """Whether every layer sees all that came before, and computes its attention by SDPA."""
+        return not self.additive and not any(self.windows.values())
+
 
 PLACED = ("attention_layers", "attention_chunk_size", "window_size", "attention_window")
 """Settings of architectures that measure by place: GPT-Neo's local layers, Llama 4's chunks."""

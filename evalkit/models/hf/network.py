@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from evalkit.models.hf import caches
+from evalkit.models.hf import attention, caches
 from evalkit.models.hf.lanes import Lane, Packed, pack
 from evalkit.models.hf.masks import Layers, seen_mask
 
@@ -49,7 +50,8 @@ class Network:
     `logits_from`: "head", hidden states are gathered and the output head called on chunks;
     "tail", gathered, but the model does something after its head (soft caps), so that it must
     finish itself; "full", all logits are computed and picked from. `packs`: texts lie side by side
-    in one row under a tree mask, on a shared start's keys. `singly`: what a text computes depends
+    in one row under a tree mask, on a shared start's keys. `splits`: all rows see that start in one
+    product, without copies of it. `singly`: what a text computes depends
     on how long its neighbours are, so that it has none. `desks`: many texts are decoded at
     once, in places of their own. `steps`: a text goes on from the model's own cache, one alone.
     """
@@ -62,6 +64,7 @@ class Network:
     finish: Finish = Finish()
     singly: bool = False
     packs: bool = False
+    splits: bool = False
     desks: bool = False
     steps: bool = False
     names: tuple[str, ...] = ()
@@ -117,6 +120,10 @@ class Network:
                 _forget_names(self.model)
             raise
 
+    def lent(self, start: Any, *, keep: bool) -> Any:
+        """A cache of `start` for the rows of one packed forward, as this network takes it."""
+        return caches.lent(start, keep=keep, split=self.splits)
+
     def packed_logits(
         self, packed: Packed, rows: Tensor, columns: Tensor, cache: Any = None
     ) -> Iterator[Tensor]:
@@ -127,7 +134,8 @@ class Network:
             inputs["position_ids"] = packed.places
         if cache is not None:
             inputs["past_key_values"] = cache
-        return self.logits_at(packed.ids, rows, columns, **inputs)[0]
+        with attention.split(self.model) if self.splits else nullcontext():
+            return self.logits_at(packed.ids, rows, columns, **inputs)[0]
 
 
 def _forget_names(model: Any) -> None:

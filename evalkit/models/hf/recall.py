@@ -28,19 +28,25 @@ def recall(plain: Network, key: str) -> Network | None:
     try:
         kept = json.loads((home() / "trials" / key).read_text(encoding="ascii"))
         finish = finish_of(plain.model) if kept["finish"] else Finish()
-        logits_from = kept["logits_from"]
+        logits_from, splits = kept["logits_from"], bool(kept["splits"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if logits_from not in ("head", "tail"):
         return None
-    return replace(plain, logits_from=logits_from, finish=finish, packs=True, desks=True)
+    return replace(
+        plain, logits_from=logits_from, finish=finish, packs=True, splits=splits, desks=True
+    )
 
 
 def keep(fast: Network, key: str) -> None:
     """Note the trial of a network that passed all of it."""
     if not (fast.packs and fast.desks and fast.logits_from != "full"):
         return
-    row = {"logits_from": fast.logits_from, "finish": fast.finish != Finish()}
+    row = {
+        "logits_from": fast.logits_from,
+        "finish": fast.finish != Finish(),
+        "splits": fast.splits,
+    }
     note = home() / "trials" / key
     with suppress(OSError):  # a cache that cannot be written costs time, nothing else
         note.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
-from evalkit.models.hf import caches
 from evalkit.models.hf.lanes import Lane, Span, lay, pack
 from evalkit.models.hf.network import Network, not_finite
 from evalkit.models.hf.plan import windows
@@ -92,7 +91,7 @@ def score_lanes(network: Network, lanes: Sequence[Lane], shared: int, cache: Any
     """Score the spans of the lanes, in their order, in one forward on the cache of their trunk."""
     packed = pack(lanes, shared, network.layers, network.device)
     reads = _reads(lanes, network.device)
-    borrowed = caches.lent(cache, keep=False) if cache is not None else None
+    borrowed = network.lent(cache, keep=False) if cache is not None else None
     chunks = network.packed_logits(packed, reads.rows, reads.columns, borrowed)
     values, hits = pick(network, chunks, reads)
     lengths = [len(span.continuation) for lane in lanes for span in lane.spans]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from evalkit.errors import ModelError
 from evalkit.models.hf import caches
+from evalkit.models.hf.attention import may_split
 from evalkit.models.hf.lanes import Span, lay, pack
 from evalkit.models.hf.network import Network, finish_of, next_logits, not_finite, read_trunk
 
@@ -79,13 +80,22 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
             break
     else:
         notes.append("computes all logits: the output head cannot be called on its own")
-    if not soft and network.layers.masked and not network.singly and works(_packed, network):
-        network = replace(network, packs=True)
-    if network.packs and works(_at_a_desk, network):
-        network = replace(network, desks=True)
+    if not soft and network.layers.masked and not network.singly:
+        network = _packing(network, works)
     if not network.desks and works(_stepwise, network):
         network = replace(network, steps=True)
     return network, [*notes, *_lacking(network, soft=soft)]
+
+
+def _packing(network: Network, works: Callable[[Way, Network], bool]) -> Network:
+    """The network with those shortcuts that lay texts side by side."""
+    if not works(_packed, packs := replace(network, packs=True)):
+        return network
+    if may_split(packs.device, packs.layers) and works(
+        _packed, splits := replace(packs, splits=True)
+    ):
+        packs = splits
+    return replace(packs, desks=works(_at_a_desk, packs))
 
 
 def _lacking(network: Network, *, soft: bool) -> list[str]:
@@ -186,7 +196,7 @@ def _packed(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     where = [(row, column) for row, lane in enumerate(lanes) for c in lane.columns for column in c]
     rows, columns = torch.tensor(where, device=network.device).T
     _, trunk = trunks.nearest(start)
-    chunks = network.packed_logits(packed, rows, columns, caches.lent(trunk, keep=False))
+    chunks = network.packed_logits(packed, rows, columns, network.lent(trunk, keep=False))
     long, short = known.of_long[19:-1], known.of_short[19:-1]
     return torch.cat(list(chunks)), torch.cat([long[:10], short, long, short[-2:]])
 
@@ -195,7 +205,7 @@ def _at_a_desk(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     """Two texts of unequal length go on for two tokens in places of their own."""
     texts = [known.long[:30], known.short[:20]]
     lanes = [lay([Span(text, ())], 0) for text in texts]
-    cache = caches.lent(caches.empty(), keep=True)
+    cache = network.lent(caches.empty(), keep=True)
     rows = torch.arange(2, device=network.device)
     ends = torch.tensor([29, 19], device=network.device)
     packed = pack(lanes, 0, network.layers, network.device)
