@@ -13,6 +13,8 @@ from scipy import stats
 from evalkit.records import Delta
 from evalkit.stats.base import Interval
 from evalkit.stats.binary import tango_interval, tango_statistic, wilson_interval
+from evalkit.stats.means import MeanEstimate
+from evalkit.stats.skewed import mean_bounds, p_at_least, p_at_most
 
 
 def benefit_of(delta: Delta) -> float | None:
@@ -36,9 +38,8 @@ def _difference_bounds(delta: Delta, alpha: float) -> Interval | None:
     match delta.interval:
         case "tango":
             return tango_interval(delta.gained, delta.lost, delta.n, 1 - 2 * alpha)
-        case "t" if delta.standard_error:
-            reach = float(stats.t.ppf(1 - alpha, delta.clusters - 1)) * delta.standard_error
-            return Interval(delta.difference - reach, delta.difference + reach)
+        case "t":
+            return mean_bounds(_estimate(delta), alpha)
         case "wild" | "bootstrap":
             # The nearest alpha that was kept and asks no less.
             kept = [tail for tail in delta.tails if tail.alpha <= alpha * (1 + 1e-9)]
@@ -51,8 +52,8 @@ def _difference_bounds(delta: Delta, alpha: float) -> Interval | None:
 def p_not_below(delta: Delta, threshold: float) -> float:
     """One-sided p of "the benefit is at least `threshold`": small where it is surely less.
 
-    Tango's score test, Student's t, or the smallest kept alpha whose bound excludes the
-    threshold; 1 where nothing can be told.
+    Tango's score test, t corrected for skewness, or the smallest kept alpha whose bound excludes
+    the threshold; 1 where nothing can be told.
     """
     benefit = benefit_of(delta)
     if benefit is None:
@@ -63,9 +64,10 @@ def p_not_below(delta: Delta, threshold: float) -> float:
             if delta.metric.higher_is_better is False:
                 better, worse = worse, better
             return float(stats.norm.cdf(tango_statistic(threshold, better, worse, delta.n)))
-        case "t" if delta.standard_error:
-            far = (benefit - threshold) / delta.standard_error
-            return float(stats.t.cdf(far, delta.clusters - 1))
+        case "t" if delta.metric.higher_is_better is False:
+            return p_at_most(_estimate(delta), -threshold)
+        case "t":
+            return p_at_least(_estimate(delta), threshold)
         case "wild" | "bootstrap":
             tails = [(tail.alpha, benefit_bounds(delta, tail.alpha)) for tail in delta.tails]
             return min((a for a, one in tails if one and one.high < threshold), default=1.0)
@@ -76,8 +78,12 @@ def p_not_below(delta: Delta, threshold: float) -> float:
 def p_not_above(delta: Delta, threshold: float) -> float:
     """One-sided p of "the benefit is at most `threshold`": small where it is surely more."""
     match delta.interval:
-        case "tango" | "t":
+        case "tango":
             return 1.0 - p_not_below(delta, threshold)
+        case "t" if delta.metric.higher_is_better is False:
+            return p_at_least(_estimate(delta), -threshold)
+        case "t":
+            return p_at_most(_estimate(delta), threshold)
         case "wild" | "bootstrap":
             tails = [(tail.alpha, benefit_bounds(delta, tail.alpha)) for tail in delta.tails]
             return min((a for a, one in tails if one and one.low > threshold), default=1.0)
@@ -88,7 +94,8 @@ def p_not_above(delta: Delta, threshold: float) -> float:
 def tuned_bounds(delta: Delta, alpha: float) -> Interval | None:
     """Each one-sided 1 − alpha bound of the tuned arm's own score, in the metric's unit.
 
-    Wilson's for a share, Student's t otherwise; None for a score that is no mean of samples.
+    Wilson's for a share, t corrected for skewness otherwise; None for a score that is no mean of
+    samples.
     """
     if delta.tuned is None:
         return None
@@ -96,5 +103,16 @@ def tuned_bounds(delta: Delta, alpha: float) -> Interval | None:
         return wilson_interval(round(delta.tuned * delta.n), delta.n, 1 - 2 * alpha)
     if not delta.tuned_error or not math.isfinite(delta.tuned_error):
         return None
-    reach = float(stats.t.ppf(1 - alpha, delta.clusters - 1)) * delta.tuned_error
-    return Interval(delta.tuned - reach, delta.tuned + reach)
+    found = _mean(delta.tuned, delta.tuned_error, delta.tuned_skewness, delta.clusters)
+    return mean_bounds(found, alpha)
+
+
+def _estimate(delta: Delta) -> MeanEstimate:
+    assert delta.difference is not None
+    return _mean(delta.difference, delta.standard_error, delta.skewness, delta.clusters)
+
+
+def _mean(mean: float, error: float | None, skewness: float | None, units: int) -> MeanEstimate:
+    """As it was estimated; files written before the skewness was kept have Student's bounds."""
+    known = [math.nan if value is None else value for value in (error, skewness)]
+    return MeanEstimate(mean, known[0], units - 1, units, known[1])

@@ -3,8 +3,8 @@
 | scores | interval | test |
 |---|---|---|
 | binary | Tango's score interval | exact McNemar |
-| continuous | Student's t | sign-flip permutation |
-| in clusters, 40 or more | t, cluster-robust | t, cluster-robust |
+| continuous | t, corrected for skewness (Hall) | sign-flip permutation |
+| in clusters, 40 or more | the same, cluster-robust | the same, cluster-robust |
 | in fewer clusters | wild cluster bootstrap | wild cluster bootstrap |
 | ratios of sums over a corpus | bootstrap of documents | approximate randomisation |
 """
@@ -27,10 +27,10 @@ from evalkit.stats.means import (
     bootstrap_interval,
     mean_difference,
     sign_flip_test,
-    t_interval,
-    t_test,
 )
 from evalkit.stats.perplexity import rate
+from evalkit.stats.power import flips_needed
+from evalkit.stats.skewed import mean_bounds, mean_test
 
 LEVEL = 0.95
 ALPHAS = (0.1, 0.05, 0.025, 0.01, 0.005, 0.001)
@@ -81,7 +81,7 @@ def grouped(clusters: Sequence[str]) -> list[str]:
 def alone(
     metric: Metric, scores: Sequence[Score], clusters: Sequence[str]
 ) -> tuple[float | None, Interval | None]:
-    """One arm's own value, and its interval at LEVEL: Wilson's for a share, Student's t for a mean.
+    """One arm's own value, and its interval at LEVEL: Wilson's for a share, t for a mean.
 
     A ratio of sums has no interval here: its documents tell little of it one by one.
     """
@@ -96,7 +96,7 @@ def alone(
     if metric.kind == "binary" and not groups and bool(np.isin(values, (0, 1)).all()):
         found = wilson_interval(int(values.sum()), len(values), LEVEL)
     else:
-        found = t_interval(mean_difference(values, groups), LEVEL)
+        found = _t_interval(mean_difference(values, groups))
     return math.fsum(values) / len(values), found
 
 
@@ -106,12 +106,13 @@ def estimated(delta: Delta, scored: Scored) -> Delta:
     if statistics is not None:
         return _of_corpus(delta, *statistics, scored.clusters)
     bases, tuneds = scored.values()
-    differences = tuneds - bases
+    differences = _differences(bases, tuneds)
     mean = mean_difference(differences, scored.clusters)
     boot = None if scored.clusters else bootstrap_interval(differences, LEVEL)
     binary = delta.metric.kind == "binary" and bool(np.isin(differences, (-1, 0, 1)).all())
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
     found = _found(differences, mean, scored.clusters, binary=binary)
+    own = mean_difference(tuneds, scored.clusters)
     return replace(
         _bounded(delta, found),
         base=math.fsum(bases) / len(bases),
@@ -120,11 +121,36 @@ def estimated(delta: Delta, scored: Scored) -> Delta:
         boot_low=boot.low if boot else None,
         boot_high=boot.high if boot else None,
         standard_error=_known(mean.standard_error),
-        tuned_error=_known(mean_difference(tuneds, scored.clusters).standard_error),
+        tuned_error=_known(own.standard_error),
+        skewness=_known(mean.skewness),
+        tuned_skewness=_known(own.skewness),
         clusters=mean.clusters,
         gained=gained if binary else 0,
         lost=lost if binary else 0,
-        note="" if found.interval else _lacking(mean),
+        note=_powerless(found, gained + lost, len(bases)) if found.interval else _lacking(mean),
+    )
+
+
+def _differences(bases: Reals, tuneds: Reals) -> Reals:
+    """tuned − base [n]; those that differ by rounding alone are made equal.
+
+    Else scores of .9 − .8 and .3 − .2 would have an interval, of next to no width.
+    """
+    differences = tuneds - bases
+    scale = max(np.abs(bases).max(), np.abs(tuneds).max())
+    if np.ptp(differences) <= 1e-12 * scale:
+        return np.full_like(differences, np.median(differences))
+    return differences
+
+
+def _powerless(found: _Found, flips: int, n: int) -> str:
+    """That so few samples flipped that the test could not have told any difference from none."""
+    needed = flips_needed(1 - LEVEL)
+    if found.kind != "tango" or flips >= needed:
+        return ""
+    return (
+        f"{flips} of {n:,} flipped: below {needed} flips the test has no power, so a large p is no "
+        "sign that nothing changed"
     )
 
 
@@ -141,12 +167,17 @@ def _found(
         )
     if clusters and mean.clusters < FEW_CLUSTERS:
         return _of_few_clusters(differences, clusters)
-    interval = t_interval(mean, LEVEL)
+    interval = _t_interval(mean)
+    method = "paired t" if math.isnan(mean.skewness) else "paired t, corrected for skewness"
     if clusters:
-        return _Found("t", interval, t_test(mean), "paired t, clustered by sample group")
+        return _Found("t", interval, mean_test(mean), f"{method}, clustered by sample group")
     test = sign_flip_test(differences) if interval else None
-    method = f"paired t, {test.method}" if test else "paired t"
+    method = f"{method}; {test.method}" if test else method
     return _Found("t", interval, test.p if test else None, method)
+
+
+def _t_interval(mean: MeanEstimate) -> Interval | None:
+    return mean_bounds(mean, (1 - LEVEL) / 2)
 
 
 def _of_few_clusters(differences: Reals, clusters: Sequence[str]) -> _Found:

@@ -241,13 +241,15 @@ class Delta:
     """tuned − base on one metric of one suite (or one slice of it), over the paired samples.
 
     `low`, `high` bound the difference at `level`; they are None when it cannot be estimated
-    (`note` says why); `boot_low`, `boot_high` do so by the bootstrap. `gained` and `lost` count
-    the samples on which a binary metric rose and fell: where lower is better, `lost` ones improved.
+    (`note` says why; it also says where too few samples flipped for any test to tell).
+    `boot_low`, `boot_high` bound it by the bootstrap. `gained` and `lost` count the samples on
+    which a binary metric rose and fell: where lower is better, `lost` ones improved.
     `missing` pairs lack a score in at least one arm. `interval` names the kind of the bounds;
     `tails` keeps one-sided ones where the numbers here do not give them again. `tuned_error` is
     the standard error of the tuned arm's own mean.
 
-    `skewness` is that of the differences (of their clusters' sums). `adjusted_p` is a slice's p
+    `skewness` is that of the differences (of their clusters' sums), `tuned_skewness` that of the
+    tuned arm's own scores. `adjusted_p` is a slice's p
     among all slices of the comparison (Benjamini–Hochberg). Of a binary choice, `changed` counts
     the samples that both arms got wrong in different ways, and `divergence` is the mean
     Kullback–Leibler divergence of the choices' probabilities, base from tuned, in nats.
@@ -282,6 +284,7 @@ class Delta:
     gained: int = 0
     lost: int = 0
     skewness: float | None = None
+    tuned_skewness: float | None = None
     adjusted_p: float | None = None
     changed: int | None = None
     divergence: float | None = None

@@ -15,6 +15,7 @@ from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import ExitCode, UsageError
 from evalkit.gate import decide, meaning, worst
 from evalkit.records import Comparison, Outcome, Policy
+from evalkit.stats.base import Reals
 from tests.builders import make_info, make_run
 
 SUITE = "knowledge/tiny"
@@ -146,18 +147,48 @@ def test_a_metric_that_only_describes_cannot_be_gated() -> None:
         decide(_binary(1, 1, 30, higher_is_better=None), GateConfig())
 
 
-def test_the_bounds_of_a_continuous_metric_are_those_of_a_one_sided_t_test() -> None:
-    rng = np.random.default_rng(7)
-    base, tuned = rng.normal(0, 1, 80), rng.normal(0.1, 1, 80)
-    infos = [make_info(SUITE, kind="continuous")]
-    comparison = compare(
+def _continuous(base: Reals, tuned: Reals, **info: object) -> Comparison:
+    infos = [make_info(SUITE, kind="continuous", **info)]  # type: ignore[arg-type]
+    return compare(
         make_run("base", {SUITE: base.tolist()}, infos=infos),
         make_run("tuned", {SUITE: tuned.tolist()}, infos=infos, adapter="a"),
     )
-    bounds = benefit_bounds(comparison.deltas[0], alpha=0.05)
-    oracle = stats.ttest_rel(tuned, base, alternative="greater").confidence_interval(0.95)
+
+
+def test_bounds_of_a_file_without_skewness_are_those_of_a_one_sided_t_test() -> None:
+    rng = np.random.default_rng(7)
+    base, tuned = rng.normal(0, 1, 80), rng.normal(0.1, 1, 80)
+    delta = _continuous(base, tuned).deltas[0]
+    bounds = benefit_bounds(replace(delta, skewness=None), alpha=0.05)
+    oracle = stats.ttest_rel(tuned, base, alternative="greater")
     assert bounds is not None
-    assert bounds.low == pytest.approx(oracle.low)
+    assert bounds.low == pytest.approx(oracle.confidence_interval(0.95).low)
+    assert p_not_above(replace(delta, skewness=None), 0.0) == pytest.approx(oracle.pvalue)
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_a_long_tail_moves_the_bound_on_its_side(higher_is_better: bool) -> None:
+    """Of the differences and of the tuned arm's own scores; p goes with the bounds."""
+    tuned = np.random.default_rng(8).beta(4, 0.5, 60)
+    delta = _continuous(np.full(60, 0.5), tuned, higher_is_better=higher_is_better).deltas[0]
+    assert delta.skewness == pytest.approx(stats.skew(tuned, bias=False))
+    assert delta.tuned_skewness == pytest.approx(delta.skewness)
+    plain = replace(delta, skewness=None, tuned_skewness=None)
+    for bounds_of in (benefit_bounds, tuned_bounds):
+        found, student = bounds_of(delta, 0.05), bounds_of(plain, 0.05)
+        assert found is not None
+        assert student is not None
+        turned = bounds_of is benefit_bounds and not higher_is_better
+        far, near = (found.high, found.low) if turned else (found.low, found.high)
+        far_t, near_t = (student.high, student.low) if turned else (student.low, student.high)
+        assert near == pytest.approx(near_t)
+        assert abs(far - far_t) > 0.1 * (student.high - student.low)
+        assert found.low <= student.low + 1e-12
+        assert found.high >= student.high - 1e-12
+    bounds = benefit_bounds(delta, 0.05)
+    assert bounds is not None
+    assert p_not_below(delta, bounds.high + 1e-6) < 0.05 < p_not_below(delta, bounds.high - 1e-6)
+    assert p_not_above(delta, bounds.low - 1e-6) < 0.05 < p_not_above(delta, bounds.low + 1e-6)
 
 
 def test_wrong_passes_are_as_rare_as_promised() -> None:

@@ -102,7 +102,7 @@ def _p_of_null(differences: Reals, clusters: Sequence[str]) -> Callable[[float],
     With E_g = S_g − n_g μ0: d̄* − μ0 = M = Σ w_g E_g / n, and
     SE*² = G/(G − 1) · Σ (w_g E_g − n_g M)² / n².
     """
-    mean, error, _, groups = mean_difference(differences, clusters)
+    mean, error, _, groups, _ = mean_difference(differences, clusters)
     scale = float(np.abs(differences).max()) if len(differences) else 0.0
     if groups < 2 or not error > 1e-12 * scale:
         return None

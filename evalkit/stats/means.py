@@ -23,15 +23,20 @@ _CHUNK = 2_000_000  # numbers held at once while drawing (16 MB)
 _SIGN_DRAWS = 9_999
 _EXACT_SUMS = 2**17  # sums enumerated rather than drawn; 16 samples can give 2^16
 _DRAWN_VALUES = 256
+_ROUNDING = 1e-12  # of the largest difference: what is nearer to the mean equals it
 
 
 class MeanEstimate(NamedTuple):
-    """A mean difference with its (cluster-robust) standard error and degrees of freedom."""
+    """A mean difference with its (cluster-robust) standard error and degrees of freedom.
+
+    `skewness` is that of the differences, or of the clusters' sums; NaN where it is not known.
+    """
 
     mean: float
     standard_error: float
     freedom: int
     clusters: int
+    skewness: float = math.nan
 
 
 def mean_difference(differences: Reals, clusters: Sequence[str] = ()) -> MeanEstimate:
@@ -39,7 +44,8 @@ def mean_difference(differences: Reals, clusters: Sequence[str] = ()) -> MeanEst
 
     Without clusters SE = s/√n. With G clusters, SE² = G/(G−1) · Σ_g (Σ_{i∈g} (d_i − d̄))² / n²
     (the CR1 sandwich for a mean; Cameron & Miller 2015, eq. 11), G − 1 degrees of freedom.
-    SE is NaN where there are fewer than two samples or clusters.
+    SE is NaN where there are fewer than two samples or clusters, and 0 where all differences (all
+    clusters' means) are equal up to rounding.
     """
     n = len(differences)
     if n == 0:
@@ -52,8 +58,24 @@ def mean_difference(differences: Reals, clusters: Sequence[str] = ()) -> MeanEst
     groups = len(sums)
     if groups < 2:
         return MeanEstimate(mean, math.nan, 0, groups)
+    if np.abs(sums).max() <= _ROUNDING * np.abs(differences).max() * n / groups:
+        return MeanEstimate(mean, 0.0, groups - 1, groups)
     error = math.sqrt(groups / (groups - 1) * math.fsum(sums**2)) / n
-    return MeanEstimate(mean, error, groups - 1, groups)
+    return MeanEstimate(mean, error, groups - 1, groups, _skewness(sums))
+
+
+def _skewness(deviations: Reals) -> float:
+    """Adjusted skewness of deviations from their mean, √(n(n − 1))/(n − 2) · m₃/m₂^{3/2}.
+
+    Joanes & Gill (1998), G1. NaN below 3 of them and where they do not differ.
+    """
+    n = len(deviations)
+    largest = float(np.abs(deviations).max())
+    if n < 3 or not largest > 0:
+        return math.nan
+    scaled = deviations / largest
+    squares, cubes = math.fsum(scaled**2) / n, math.fsum(scaled**3) / n
+    return float(math.sqrt(n * (n - 1)) / (n - 2) * cubes / squares**1.5)
 
 
 def cluster_sums(values: Reals, clusters: Sequence[str]) -> tuple[Reals, Codes]:
