@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from evalkit.canaries import check_arms
+from evalkit.choices import choice_flips
 from evalkit.errors import UsageError
 from evalkit.estimates import LEVEL, Scored, estimated, grouped
 from evalkit.records import (
@@ -113,7 +114,9 @@ def metric_delta(suite: str, metric: Metric, pairs: Sequence[Pair]) -> Delta:
         return empty
     clusters = grouped([pair.base.sample.cluster for _, _, pair in both])
     scores = Scored([base for base, _, _ in both], [tuned for _, tuned, _ in both], clusters)
-    return estimated(replace(empty, n=len(both), note=""), scores)
+    found = estimated(replace(empty, n=len(both), note=""), scores)
+    moved = choice_flips(metric, [pair for _, _, pair in both])
+    return replace(found, changed=moved.changed, divergence=moved.divergence) if moved else found
 
 
 def _common_suites(base: Run, tuned: Run) -> list[SuiteInfo]:

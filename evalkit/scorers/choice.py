@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,13 @@ _METRICS = (
     Metric(name="accuracy_byte", kind="binary"),
     Metric(name="choice_probability"),
 )
+
+LENGTHS: Mapping[str, Callable[[str], int]] = {
+    "accuracy": lambda _choice: 1,
+    "accuracy_char": len,
+    "accuracy_byte": lambda choice: len(choice.encode()),
+}
+"""What each accuracy divides the log-likelihood of a choice by before the largest one wins."""
 
 
 def choice_accuracy(_context: ScorerContext) -> Scorer:
@@ -36,13 +43,9 @@ def _score(sample: Sample, completions: Sequence[Completion]) -> list[Score]:
     likelihoods = np.array([completion.loglikelihood for completion in completions])
     if not np.isfinite(likelihoods).all():
         return unscored(sample, _METRICS, "a log-likelihood is not a finite number")
-    lengths = np.array([float(len(choice)) for choice in sample.choices])
-    sizes = np.array([float(len(choice.encode())) for choice in sample.choices])
     shares = np.exp(likelihoods - likelihoods.max())
-    values = [
-        float(int(ranking.argmax()) == sample.answer)
-        for ranking in (likelihoods, likelihoods / lengths, likelihoods / sizes)
-    ]
+    lengths = [np.array([length(each) for each in sample.choices]) for length in LENGTHS.values()]
+    values = [float(int((likelihoods / one).argmax()) == sample.answer) for one in lengths]
     values.append(float(shares[sample.answer] / shares.sum()))
     return [
         Score(sample_id=sample.id, scorer=metric.name, value=value)
