@@ -22,6 +22,7 @@ from evalkit.records import (
     Score,
     SuiteInfo,
 )
+from evalkit.stats.multiple import benjamini_hochberg
 from evalkit.store.runs import SCHEMA_VERSION
 
 _FLIPS_KEPT = 12
@@ -48,7 +49,7 @@ def compare(base: Run, tuned: Run) -> Comparison:
         tuned=tuned.manifest,
         base_path=base.path,
         tuned_path=tuned.path,
-        deltas=tuple(deltas),
+        deltas=_among_slices(deltas),
         checks=checks,
         unpaired=unpaired,
         flips=tuple(flips),
@@ -117,6 +118,20 @@ def metric_delta(suite: str, metric: Metric, pairs: Sequence[Pair]) -> Delta:
     found = estimated(replace(empty, n=len(both), note=""), scores)
     moved = choice_flips(metric, [pair for _, _, pair in both])
     return replace(found, changed=moved.changed, divergence=moved.divergence) if moved else found
+
+
+def _among_slices(deltas: Sequence[Delta]) -> tuple[Delta, ...]:
+    """Each slice's p as one of all slices': many are looked at, and some differ by chance.
+
+    Benjamini & Hochberg (1995), over the slices of all suites that have a p.
+    """
+    found = list(deltas)
+    tested = [(i, one.p_value) for i, one in enumerate(deltas) if one.slice]
+    known = [(index, p) for index, p in tested if p is not None]
+    adjusted = benjamini_hochberg([p for _, p in known])
+    for (index, _), p in zip(known, adjusted, strict=True):
+        found[index] = replace(found[index], adjusted_p=float(p))
+    return tuple(found)
 
 
 def _common_suites(base: Run, tuned: Run) -> list[SuiteInfo]:
