@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import altair as alt
 
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteVerdict, Verdict
+from reports.flips import better_and_worse
 from reports.wording import decimals, interval, number, one_line, signed, suite_info
 
 Chart: TypeAlias = alt.TopLevelMixin
@@ -241,9 +242,7 @@ def flips(comparisons: Sequence[Comparison], width: int = 430) -> Chart | None:
 
 
 def _flip_rows(delta: Delta, arm: str) -> Rows:
-    gained, lost = delta.gained, delta.lost
-    if delta.metric.higher_is_better is False:
-        gained, lost = lost, gained
+    gained, lost = better_and_worse(delta)
     common = {"suite": one_line(delta.suite), "arm": arm}
     return [
         {**common, "kind": "lost", "count": -lost, "n": lost},

@@ -32,6 +32,7 @@ from evalkit.records import (
 )
 from reports import charts, wording
 from reports.diff import Difference, difference
+from reports.flips import better_and_worse, moved, nats, p_text, slices_text, stands_out
 from reports.stepcharts import over_steps
 from reports.steps import caution, curves, deciding, speaking
 
@@ -112,6 +113,11 @@ def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) 
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         figures=_figures(comparisons, verdicts),
+        moved=[
+            (comparison.tuned.name, suite, text)
+            for comparison, verdict in zip(comparisons, verdicts, strict=True)
+            for suite, text in moved(verdict)
+        ],
         manifests=[comparisons[0].base, *(one.tuned for one in comparisons)],
         identity=[identity(one) for one in (comparisons[0].base, *(c.tuned for c in comparisons))],
         bound_note=wording.BOUND_NOTE if contradicts else "",
@@ -280,6 +286,11 @@ def _filters() -> Mapping[str, Any]:
         "find": _find,
         "tone": _tone,
         "breakable": _breakable,
+        "flips": better_and_worse,
+        "nats": nats,
+        "p": p_text,
+        "slices": slices_text,
+        "stands_out": stands_out,
     }
 
 

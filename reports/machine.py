@@ -18,7 +18,10 @@ comparison_json (`evalkit compare --json`, report.json):
             only), kind, base, tuned, difference (tuned − base), low, high, level, boot_low,
             boot_high, standard_error, p_value, interval (tango | t | wild | bootstrap | none),
             tails (one-sided bounds that cannot be had again from the rest: {alpha, low, high}),
-            method, tuned_error (standard error of the tuned score), n, clusters,
+            method, tuned_error (standard error of the tuned score), skewness, tuned_skewness (of
+            the differences and of the tuned scores), adjusted_p (of a slice among all slices,
+            Benjamini–Hochberg), changed (choices: wrong in both arms, but differently),
+            divergence (choices: mean KL divergence of base from tuned, nats), n, clusters,
             missing (pairs without a score in at least one arm), missing_base, missing_tuned,
             gained, lost, note
         unpaired    by suite, the ids that only one of the two runs holds

@@ -43,7 +43,8 @@ _NAMES = ("tuned_run", "base_run", "suite", "metric", "slice", "unit", "reason",
 _COLUMNS = (
     "tuned_run", "base_run", "suite", "metric", "slice", "unit", "higher_is_better", "base",
     "tuned", "difference", "low", "high", "level", "boot_low", "boot_high", "standard_error",
-    "p_value", "method", "n", "clusters", "missing_base", "missing_tuned", "gained", "lost",
+    "p_value", "adjusted_p", "method", "n", "clusters", "missing_base", "missing_tuned", "gained",
+    "lost", "changed", "divergence",
     "outcome", "policy", "margin", "samples_needed", "reason", "note",
 )  # fmt: skip
 

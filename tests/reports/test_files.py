@@ -113,7 +113,9 @@ def test_the_json_holds_verdict_arms_and_deltas() -> None:
         "suite", "metric", "slice", "unit", "higher_is_better", "kind", "base", "tuned",
         "difference", "low", "high", "level", "boot_low", "boot_high", "standard_error", "p_value",
         "interval", "tails", "method", "tuned_error", "n", "clusters", "missing", "missing_base",
-        "missing_tuned", "gained", "lost", "note",
+        "missing_tuned", "gained", "lost", "note", "skewness", "tuned_skewness", "adjusted_p",
+        "changed", "divergence", "least", "most", "completions", "between", "within_base",
+        "within_tuned", "planned",
     }  # fmt: skip
 
 

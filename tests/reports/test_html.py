@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from reports.flips import flips_text
 from reports.html import report_html
 from tests.reports import hostile
 from tests.reports.dashboard.browsing import FLAGS, chromium
@@ -115,6 +116,23 @@ def test_several_arms_are_seen_at_one_glance_and_in_detail() -> None:
     assert "✗ Only mixed may be shipped" in text
     assert "Do not ship leaky" in text
     assert "Ship mixed" in text
+
+
+def test_the_page_tells_how_answers_moved_and_which_slices_stand_out() -> None:
+    suite = coin_suite("knowledge/choices", {"base": 0.8, "tuned": 0.75})
+    values = [list(row) for row in suite.values["tuned"]]
+    for place in range(0, 150, 3):  # of three topics one is lost
+        values[place] = [0.0]
+    suite = replace(suite, values={**suite.values, "tuned": values})
+    (comparison,), (verdict,) = make_verdict([suite], ARMS)
+    gated = replace(comparison.deltas[0], changed=11, divergence=0.0312)
+    comparison = replace(comparison, deltas=(gated, *comparison.deltas[1:]))
+    verdict = replace(verdict, suites=(replace(verdict.suites[0], delta=gated),))
+    text = " ".join(Page(report_html([comparison], [verdict])).text.split())
+    assert f"knowledge/choices: {flips_text(gated)}" in text
+    assert "11 wrong in another way; the choices' probabilities moved by 0.031 nats" in text
+    assert text.count("★ stands out") == 1
+    assert "Of 3 weighed together (Benjamini–Hochberg, 5 %), 1 stands out (★)." in text
 
 
 def test_a_suite_that_was_not_evaluated_does_not_break_the_page() -> None:

@@ -12,6 +12,7 @@ from evalkit.records import Comparison, Delta, SuiteVerdict, Verdict
 from reports import charts
 from reports.dashboard import markup, sources
 from reports.dashboard.markup import Markup, tag
+from reports.flips import better_and_worse, moved, p_text, slices_text, stands_out
 from reports.stepcharts import over_steps
 from reports.steps import Curve, caution, curves
 from reports.wording import (
@@ -58,7 +59,7 @@ def _arm(comparison: Comparison, verdict: Verdict, opened: sources.Opened) -> No
     st.html(_suites(comparison, verdict))
     _links(comparison, verdict, sources.address(opened))
     drawn = _drawn(comparison, verdict, f"{opened.file} {opened.time} {comparison.tuned.name}")
-    _charts(comparison, drawn)
+    _charts(comparison, verdict, drawn)
     st.subheader("Can the numbers be trusted?")
     st.html(_checks(comparison, verdict))
     _details(comparison, drawn)
@@ -190,8 +191,7 @@ def _flipped(one: SuiteVerdict) -> str:
     delta = one.delta
     if delta is None or not (delta.gained or delta.lost):
         return ""
-    lower = delta.metric.higher_is_better is False
-    gained, lost = (delta.lost, delta.gained) if lower else (delta.gained, delta.lost)
+    gained, lost = better_and_worse(delta)
     return f" · {lost:,} lost, {gained:,} gained"
 
 
@@ -216,7 +216,7 @@ def _specs(key: str, dark: bool, _comparison: Comparison, _verdict: Verdict) -> 
     }
 
 
-def _charts(comparison: Comparison, drawn: _Specs) -> None:
+def _charts(comparison: Comparison, verdict: Verdict, drawn: _Specs) -> None:
     left, right = st.columns([1.25, 1], gap="large")
     for column, title, name in (
         (left, "Differences and margins", "forest"),
@@ -226,6 +226,9 @@ def _charts(comparison: Comparison, drawn: _Specs) -> None:
             with column:
                 st.subheader(title)
                 _draw(drawn[name], f"{name}-{comparison.tuned.run_id}")
+    told = [tag("li", "", tag("b", "", suite), f": {text}") for suite, text in moved(verdict)]
+    if told:
+        st.html(tag("ul", "ek-muted", *told))
 
 
 def _draw(spec: dict[str, Any], key: str) -> None:
@@ -262,6 +265,7 @@ def _details(comparison: Comparison, drawn: _Specs) -> None:
     if sliced:
         with st.expander("Slices", icon=":material/donut_small:"):
             st.html(_deltas(sliced, "Slice", [delta.slice for delta in sliced]))
+            st.html(tag("p", "ek-muted", slices_text(sliced)))
     whole = [delta for delta in comparison.deltas if not delta.slice]
     with st.expander("Every metric", icon=":material/table_rows:"):
         st.html(_deltas(whole, "Metric", [metric_label(delta.metric) for delta in whole]))
@@ -276,9 +280,17 @@ def _details(comparison: Comparison, drawn: _Specs) -> None:
 def _deltas(deltas: Sequence[Delta], head: str, names: Sequence[str]) -> Markup:
     rows: list[list[object]] = []
     for delta, name in zip(deltas, names, strict=True):
-        rows.append([delta.suite, name, *_delta_cells(delta), delta.note or delta.method])
-    heads = ["Suite", head, "Base", "Tuned", "Difference, 95 % interval", "n", "How"]
+        how = "; ".join(filter(None, [delta.method, delta.note]))
+        among = [_among(delta)] if delta.slice else []
+        rows.append([delta.suite, name, *_delta_cells(delta), *among, how])
+    among_head = ["p among all slices"] if deltas and deltas[0].slice else []
+    heads = ["Suite", head, "Base", "Tuned", "Difference, 95 % interval", "n", *among_head, "How"]
     return markup.table(heads, rows, numeric=(2, 3, 4, 5))
+
+
+def _among(delta: Delta) -> str:
+    star = " ★ stands out" if stands_out(delta) else ""
+    return f"{p_text(delta.adjusted_p)}{star}"
 
 
 show()

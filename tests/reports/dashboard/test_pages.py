@@ -81,6 +81,8 @@ def test_the_verdict_page_shows_every_tuned_arm(start: Start, runs: Path) -> Non
 def test_the_verdict_page_lists_slices_and_missing_scores(start: Start, runs: Path) -> None:
     shown = _text(start(runs, VERDICT))
     assert "topic=animals" in shown
+    assert "Of 5 weighed together (Benjamini–Hochberg, 5 %)" in shown
+    assert "of 60: 1 newly right, 10 newly wrong, 0 wrong in another way" in shown
     assert "1 without a score in smollm2-rednote" in shown
 
 
