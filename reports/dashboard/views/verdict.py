@@ -283,7 +283,7 @@ def _deltas(deltas: Sequence[Delta], head: str, names: Sequence[str]) -> Markup:
         how = "; ".join(filter(None, [delta.method, delta.note]))
         among = [_among(delta)] if delta.slice else []
         rows.append([delta.suite, name, *_delta_cells(delta), *among, how])
-    among_head = ["p among all slices"] if deltas and deltas[0].slice else []
+    among_head = ["Adjusted p"] if deltas and deltas[0].slice else []
     heads = ["Suite", head, "Base", "Tuned", "Difference, 95 % interval", "n", *among_head, "How"]
     return markup.table(heads, rows, numeric=(2, 3, 4, 5))
 
