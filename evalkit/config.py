@@ -88,6 +88,19 @@ class DecodingConfig(Strict):
     temperature: float = Field(default=0.0, ge=0.0, le=5.0)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     stop: tuple[str, ...] = ()
+    repeats: int = Field(
+        default=1, ge=1, le=1000, description="answers drawn for each question of a text suite"
+    )
+
+    @model_validator(mode="after")
+    def repeats_differ(self) -> Self:
+        """Greedy decoding gives the same text every time: there would be nothing to average."""
+        if self.repeats > 1 and self.temperature == 0:
+            raise ValueError(
+                f"repeats: {self.repeats} needs a temperature above 0, for at 0 every answer to a "
+                "question is the same; set temperature, or leave repeats out"
+            )
+        return self
 
     def with_limits(self, max_new_tokens: int | None, stop: tuple[str, ...], seed: int) -> Decoding:
         """The decoding of one suite: its own limit where it has one, its stop strings added."""

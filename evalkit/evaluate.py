@@ -32,6 +32,7 @@ from evalkit.planning import (
 )
 from evalkit.progress import Progress, Silent
 from evalkit.records import Completion, Manifest, Result, Run, Sample, Score
+from evalkit.scorers.repeats import score_each
 from evalkit.store.completions import CompletionStore
 from evalkit.store.runs import SCHEMA_VERSION, write_run
 
@@ -227,6 +228,10 @@ def _results(
 
 def _scores(suite: Suite, sample: Sample, completions: Sequence[Completion]) -> tuple[Score, ...]:
     """Every metric once; where a completion is missing each metric says why it has no value."""
+    if suite.task == "generate" and len(completions) > 1:
+        return tuple(
+            score for scorer in suite.scorers for score in score_each(scorer, sample, completions)
+        )
     broken = next((one.error for one in completions if one.error), "")
     if broken:
         return tuple(

@@ -196,9 +196,16 @@ def _requests(config: RunConfig, suite: Suite) -> Iterator[Request]:
                         index=index,
                     )
             case "generate":
-                yield asked(
-                    sample_id=sample.id, kind="generate", prompt=sample.prompt, decoding=decoding
-                )
+                # An engine draws each index from a stream of its own, so that a later run with
+                # more repeats finds these in the store.
+                for index in range(config.decoding.repeats):
+                    yield asked(
+                        sample_id=sample.id,
+                        kind="generate",
+                        prompt=sample.prompt,
+                        decoding=decoding,
+                        index=index,
+                    )
             case "perplexity":
                 yield asked(
                     sample_id=sample.id, kind="rolling", prompt="", continuation=_text(sample)

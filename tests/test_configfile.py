@@ -161,8 +161,12 @@ MISTAKES = [
         GOOD + "decoding: []\n",
         (
             "f.yaml:4: decoding: expected a mapping with max_new_tokens, temperature, top_p, stop, "
-            "got an empty list"
+            "repeats, got an empty list"
         ),
+    ),
+    (
+        GOOD + "decoding: {repeats: 5}\n",
+        "f.yaml:4: decoding: repeats: 5 needs a temperature above 0",
     ),
     (
         "name: x\nmodel: {kind: hf, path: m}\nsuites: []\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -195,12 +196,23 @@ def _sampling(endpoint: Endpoint, request: Request) -> dict[str, Any]:
     decoding = request.decoding
     options: dict[str, Any] = {"max_tokens": decoding.max_new_tokens, **_greedy(endpoint)}
     if decoding.temperature > 0:
-        options["seed"] = decoding.seed + request.index
+        options["seed"] = _seed(decoding.seed, request.index)
         if endpoint.dialect.temperature:  # whoever takes no temperature takes no top_p either
             options |= {"temperature": decoding.temperature, "top_p": decoding.top_p}
     if decoding.stop:
         options["stop"] = list(decoding.stop)
     return options
+
+
+def _seed(seed: int, repeat: int) -> int:
+    """The run's own seed for a sample's first answer, and one that is far from it for each more.
+
+    Not seed + repeat: runs with neighbouring seeds would then share their answers.
+    """
+    if repeat == 0:
+        return seed
+    digest = hashlib.sha256(f"{seed}/{repeat}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1  # some servers take 31 bits
 
 
 def _text(request: Request) -> str:

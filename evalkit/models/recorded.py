@@ -1,4 +1,7 @@
-"""Completions made elsewhere: a JSONL file of {id, text} or {id, choices: [loglikelihood …]}."""
+"""Completions made elsewhere, a sample a line, as JSONL.
+
+{id, text}, {id, texts: [text …]} for several answers, or {id, choices: [loglikelihood …]}.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from evalkit.errors import ModelError
 from evalkit.models.base import Batch, Outline, Prepared
 from evalkit.records import Check, Completion, Request
 
+_TOLD = ("text", "texts", "choices")
 _ROUNDING = 1e-6  # a log-likelihood may be above 0 by this much
 
 Key: TypeAlias = tuple[str, str]
@@ -27,7 +31,7 @@ class Row:
     """What one line recorded of one sample."""
 
     place: str
-    text: str | None
+    texts: tuple[str, ...] | None
     choices: tuple[float, ...] | None
 
 
@@ -77,13 +81,27 @@ def read_recording(path: Path, mistakes: list[str]) -> Recording:
 def _row(line: str, place: str) -> tuple[Key, Row]:
     """One line; fields we do not know are the other tool's business. Raises ValueError."""
     value = jsonl.parse_object(line, example='{"id": "q1", "text": "Paris"}')
-    text, choices = value.get("text"), value.get("choices")
-    if (text is None) == (choices is None):
-        raise ValueError(f"expected one of 'text' and 'choices'; it has {', '.join(value)}")
-    if text is not None and not isinstance(text, str):
-        raise ValueError("'text' must be a text")
+    told = {name: value[name] for name in _TOLD if value.get(name) is not None}
+    if len(told) != 1:
+        raise ValueError(f"expected one of 'text', 'texts', 'choices'; it has {', '.join(value)}")
+    ((name, content),) = told.items()
     key = (str(value.get("suite", "")), _id(value.get("id")))
-    return key, Row(place=place, text=text, choices=None if choices is None else _numbers(choices))
+    match name:
+        case "choices":
+            return key, Row(place=place, texts=None, choices=_numbers(content))
+        case "texts":
+            return key, Row(place=place, texts=_texts(content), choices=None)
+        case _:
+            if not isinstance(content, str):
+                raise ValueError("'text' must be a text")
+            return key, Row(place=place, texts=(content,), choices=None)
+
+
+def _texts(texts: Any) -> tuple[str, ...]:
+    """Several answers to one question, in the order they were drawn."""
+    if not isinstance(texts, list) or not texts or not all(isinstance(e, str) for e in texts):
+        raise ValueError("'texts' must be a list of texts, one for each answer to the question")
+    return tuple(texts)
 
 
 def _id(value: object) -> str:
@@ -110,15 +128,23 @@ class RecordedEngine:
         self.arms = tuple(recordings)
         self._recordings = dict(recordings)
         self._answers: dict[str, Completion] = {}
+        self._unused: dict[str, tuple[int, int]] = {}
 
     def fingerprints(self, arm: str) -> Mapping[str, str]:
         """The hash of the file's text determines all its answers."""
         recording = self._recordings[arm]
         return {"engine": "recorded/1", "recording": recording.digest}
 
-    def checks(self, _arm: str, /) -> tuple[Check, ...]:
-        """None: a file tells nothing of the model behind it."""
-        return ()
+    def checks(self, arm: str, /) -> tuple[Check, ...]:
+        """Whether all recorded answers are used; a file tells nothing of the model behind it."""
+        if arm not in self._unused:
+            return ()
+        recorded, asked = self._unused[arm]
+        told = (
+            f"{arm}: {self._recordings[arm].path} has up to {recorded} texts for a sample; only "
+            f"the first {asked} of them counted, for so many says `decoding.repeats`"
+        )
+        return (Check(name="all recorded answers used", status="warning", message=told),)
 
     def prepare(self, requests: Sequence[Request]) -> list[Prepared]:
         """Key the requests by what was recorded for them."""
@@ -131,8 +157,20 @@ class RecordedEngine:
             for request in requests
         ]
 
+    def _note_unused(self, request: Request) -> None:
+        """Remember the most texts of a sample of which this request is the last to be asked."""
+        row = self._recordings[request.arm].find(request)
+        texts = len(row.texts or ()) if row else 0
+        most = max(self._unused.get(request.arm, (0, 0))[0], texts)
+        if texts > request.index + 1:
+            self._unused[request.arm] = (most, request.index + 1)
+
     def _prepared(self, request: Request, choices: int) -> Prepared:
         recording = self._recordings[request.arm]
+        if request.kind == "generate":
+            if request.index + 1 == choices:
+                self._note_unused(request)
+            choices = 1  # an answer is the same whatever others are asked for
         parts = (recording.digest, request.suite, request.sample_id, request.kind, request.index)
         identity = json.dumps(["recorded/1", *parts, choices])
         key = hashlib.sha256(identity.encode()).hexdigest()
@@ -175,9 +213,13 @@ def _answer(key: str, recording: Recording, request: Request, choices: int) -> C
         return missing(f"{recording.path} has no row for {request.sample_id!r}")
     match request.kind:
         case "generate":
-            if row.text is None:
+            if row.texts is None:
                 return missing(f"{row.place} has no 'text'")
-            return Completion(key=key, text=row.text, stop_reason="stop")
+            if request.index >= len(row.texts):
+                count = len(row.texts)
+                words = "1 text" if count == 1 else f"{count} texts"
+                return missing(f"{row.place} has {words}; `decoding.repeats` asks for more")
+            return Completion(key=key, text=row.texts[request.index], stop_reason="stop")
         case "loglikelihood":
             if row.choices is None:
                 return missing(f"{row.place} has no 'choices'")

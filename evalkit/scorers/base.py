@@ -9,7 +9,7 @@ from typing import TypeAlias
 from evalkit.records import Completion, Metric, Sample, Score
 
 ScoreFunction: TypeAlias = Callable[[Sample, Sequence[Completion]], list[Score]]
-"""One sample and its completions (one per choice, or one per repeat) to one Score per metric.
+"""One sample and its completion, or one for each choice, to one Score per metric.
 
 Every metric of the scorer is answered every time; what could not be scored is a Score whose
 value is None with a reason. `Score.scorer` is the metric's name.

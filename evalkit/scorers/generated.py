@@ -1,4 +1,4 @@
-"""From a measure of one text to a scorer of completions: errors, repeats and missing values."""
+"""From a measure of one text to a scorer of its completion: errors and missing values."""
 
 from __future__ import annotations
 
@@ -26,16 +26,23 @@ Measure: TypeAlias = Callable[[Sample, str], Sequence[Value]]
 def text_scorer(
     name: str, metrics: tuple[Metric, ...], measure: Measure, notes: tuple[str, ...] = ()
 ) -> Scorer:
-    """A scorer that measures generated texts; several repeats of a sample are averaged."""
+    """A scorer that measures one generated text (`score_each` averages several of a sample)."""
 
     def score(sample: Sample, completions: Sequence[Completion]) -> list[Score]:
         problem = failure(completions)
         if problem:
             return unscored(sample, metrics, problem)
-        rows = [measure(sample, completion.text) for completion in completions]
+        (completion,) = completions
+        found = measure(sample, completion.text)
         return [
-            _score(sample, metric, values)
-            for metric, values in zip(metrics, zip(*rows, strict=True), strict=True)
+            Score(
+                sample_id=sample.id,
+                scorer=metric.name,
+                value=one.value,
+                reason=one.reason,
+                stats=one.stats,
+            )
+            for metric, one in zip(metrics, found, strict=True)
         ]
 
     return Scorer(name=name, metrics=metrics, score=score, notes=notes, tasks=("generate",))
@@ -57,15 +64,3 @@ def unscored(sample: Sample, metrics: Sequence[Metric], reason: str) -> list[Sco
         Score(sample_id=sample.id, scorer=metric.name, value=None, reason=reason)
         for metric in metrics
     ]
-
-
-def _score(sample: Sample, metric: Metric, values: Sequence[Value]) -> Score:
-    known = [value.value for value in values if value.value is not None]
-    stats = [value.stats for value in values if value.stats]
-    return Score(
-        sample_id=sample.id,
-        scorer=metric.name,
-        value=sum(known) / len(known) if known else None,
-        reason="; ".join(dict.fromkeys(value.reason for value in values if value.reason)),
-        stats=tuple(map(sum, zip(*stats, strict=True))),
-    )

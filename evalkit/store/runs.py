@@ -50,6 +50,7 @@ _RESULTS = pa.schema(
         ("value", _REAL),
         ("reason", _TEXT),
         ("stats", pa.list_(_REAL)),
+        ("values", pa.list_(_REAL)),
     ]
 )
 _COMPLETIONS = pa.schema(
@@ -311,7 +312,7 @@ def _score_columns(results: Sequence[Result]) -> dict[str, list[Any]]:
         "suite": [result.sample.suite for result in results for _ in result.scores],
         "sample_id": [result.sample.id for result in results for _ in result.scores],
         "metric": [score.scorer for score in scores],
-        **_fields(scores, ("value", "reason", "stats")),
+        **_fields(scores, ("value", "reason", "stats", "values")),
     }
 
 
@@ -322,4 +323,5 @@ def _score(row: dict[str, Any]) -> Score:
         value=row["value"],
         reason=row["reason"],
         stats=tuple(row["stats"]),
+        values=tuple(row.get("values") or ()),  # absent in runs of an earlier version
     )

@@ -224,6 +224,20 @@ def test_a_text_goes_to_completions_and_sampling_is_passed_on(serve: Any, engine
     assert (sent["temperature"], sent["top_p"], sent["seed"]) == (0.7, 0.9, 5)
 
 
+def test_each_repeat_is_asked_with_a_seed_of_its_own(serve: Any, engine: Any) -> None:
+    server = serve(completions)
+    for seed in (0, 1):  # neighbours, whose answers must not be each other's
+        decoding = Decoding(max_new_tokens=2, temperature=0.7, seed=seed)
+        requests = [replace(ask(prompt="Once", decoding=decoding), index=n) for n in range(5)]
+        keys = {one.key for one in engine(server.url).prepare(requests)}
+        answers(engine(server.url), requests)
+        assert len(keys) == 5
+    sent = [body["seed"] for _, body, _, _ in server.asked]
+    assert len(set(sent)) == 10
+    assert {0, 1} < set(sent), "one answer alone is drawn with the run's own seed"
+    assert all(0 <= one < 2**31 for one in sent)
+
+
 def test_choices_are_scored_on_their_own_tokens(serve: Any, engine: Any) -> None:
     server = serve(completions)
     requests = [

@@ -54,6 +54,37 @@ def test_recorded_loglikelihoods_come_back_choice_by_choice(file: Path) -> None:
     assert {one.stop_reason for one in done} == {"scored"}
 
 
+def test_several_recorded_texts_come_back_one_for_each_repeat(file: Path) -> None:
+    engine = opened(file, '{"id": "a", "texts": ["1", "2"]}\n{"id": "b", "text": "3"}\n')
+    asked = [ask(sample, index=index) for sample in "ab" for index in range(3)]
+    assert [one.text for one in answers(engine, *asked)] == ["1", "2", "", "3", "", ""]
+    errors = [one.error for one in answers(engine, *asked) if one.error]
+    more = "`decoding.repeats` asks for more"
+    two, one = f"{file}:1 has 2 texts; {more}", f"{file}:2 has 1 text; {more}"
+    assert errors == [two, one, one]
+    assert engine.checks("base") == ()
+
+
+def test_more_repeats_keep_the_keys_of_the_first(file: Path) -> None:
+    text = '{"id": "a", "texts": ["1", "2", "3"]}\n'
+    keys = [
+        [one.key for one in opened(file, text).prepare([ask("a", index=n) for n in range(count)])]
+        for count in (1, 2, 3)
+    ]
+    assert keys[2][:2] == keys[1]
+    assert keys[1][:1] == keys[0]
+    assert len(set(keys[2])) == 3
+
+
+def test_recorded_texts_that_nobody_asks_for_are_told(file: Path) -> None:
+    engine = opened(file, '{"id": "a", "texts": ["1", "2", "3"]}\n{"id": "b", "text": "4"}\n')
+    answers(engine, ask("a"), ask("a", index=1), ask("b"), ask("b", index=1))
+    (check,) = engine.checks("base")
+    assert (check.name, check.status) == ("all recorded answers used", "warning")
+    assert "up to 3 texts" in check.message
+    assert "only the first 2" in check.message
+
+
 def test_a_suite_tells_equal_ids_apart(file: Path) -> None:
     text = '{"id": "a", "suite": "s", "text": "1"}\n{"id": "a", "text": "2"}\n'
     engine = opened(file, text)
@@ -79,15 +110,23 @@ MISTAKES = [
     ('{"id": ', "not valid JSON: Expecting value at column 8"),
     ("[1]", 'expected an object such as {"id": "q1", "text": "Paris"}'),
     ('{"text": "x"}', "'id' must be the sample's id"),
-    ('{"id": "a"}', "expected one of 'text' and 'choices'; it has id"),
+    ('{"id": "a"}', "expected one of 'text', 'texts', 'choices'; it has id"),
     (
         '{"id": "a", "text": "x", "choices": [-1]}',
-        "expected one of 'text' and 'choices'; it has id, text, choices",
+        "expected one of 'text', 'texts', 'choices'; it has id, text, choices",
     ),
     ('{"id": "a", "text": 3}', "'text' must be a text"),
     (
+        '{"id": "a", "texts": ["x", 3]}',
+        "'texts' must be a list of texts, one for each answer to the question",
+    ),
+    (
+        '{"id": "a", "texts": []}',
+        "'texts' must be a list of texts, one for each answer to the question",
+    ),
+    (
         '{"id": "a", "output": "x"}',
-        "expected one of 'text' and 'choices'; it has id, output",
+        "expected one of 'text', 'texts', 'choices'; it has id, output",
     ),
     (
         '{"id": "a", "choices": []}',
@@ -119,7 +158,7 @@ def test_a_sample_recorded_twice_is_an_error_and_all_mistakes_come_together(file
     assert str(caught.value).splitlines() == [
         "2 mistakes:",
         f"  {file}:2: 'a' was recorded before, at {file}:1",
-        f"  {file}:3: expected one of 'text' and 'choices'; it has id",
+        f"  {file}:3: expected one of 'text', 'texts', 'choices'; it has id",
     ]
 
 

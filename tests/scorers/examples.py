@@ -12,6 +12,7 @@ from evalkit.records import Completion, Sample, Score
 from evalkit.scorers.base import Scorer
 from evalkit.scorers.context import Reference, ScorerContext
 from evalkit.scorers.registry import build
+from evalkit.scorers.repeats import score_each
 
 SUITES = Path(__file__).parents[2] / "suites"
 
@@ -46,7 +47,7 @@ def make_scorer(name: str, *samples: Sample, language: str = "en", **options: ob
 def scores(scorer: Scorer, sample: Sample, *texts: str) -> dict[str, Score]:
     """The scores of generated texts by metric."""
     completions = [Completion(key=text, text=text, stop_reason="stop") for text in texts]
-    return {score.scorer: score for score in scorer.score(sample, completions)}
+    return {score.scorer: score for score in score_each(scorer, sample, completions)}
 
 
 def values(scorer: Scorer, sample: Sample, *texts: str) -> dict[str, float | None]:
