@@ -6,6 +6,7 @@
 | continuous | t, corrected for skewness (Hall) | sign-flip permutation |
 | in clusters, 40 or more | the same, cluster-robust | the same, cluster-robust |
 | in fewer clusters | wild cluster bootstrap | wild cluster bootstrap |
+| means of several answers | as continuous | as continuous |
 | ratios of sums over a corpus | bootstrap of documents | approximate randomisation |
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evalkit.components import answers_of, with_components
 from evalkit.records import Delta, IntervalKind, Metric, Score, Tail
 from evalkit.stats.base import Interval, Reals
 from evalkit.stats.binary import mcnemar, tango_interval, wilson_interval
@@ -93,7 +95,8 @@ def alone(
         value = float(_score_of(metric)(sums)[0])
         return (value, None) if math.isfinite(value) else (None, None)
     groups = grouped(clusters)
-    if metric.kind == "binary" and not groups and bool(np.isin(values, (0, 1)).all()):
+    right_or_wrong = answers_of(scores) == 1 and bool(np.isin(values, (0, 1)).all())
+    if metric.kind == "binary" and not groups and right_or_wrong:
         found = wilson_interval(int(values.sum()), len(values), LEVEL)
     else:
         found = _t_interval(mean_difference(values, groups))
@@ -107,9 +110,12 @@ def estimated(delta: Delta, scored: Scored) -> Delta:
         return _of_corpus(delta, *statistics, scored.clusters)
     bases, tuneds = scored.values()
     differences = _differences(bases, tuneds)
+    delta = with_components(delta, scored.base, scored.tuned)
     mean = mean_difference(differences, scored.clusters)
     boot = None if scored.clusters else bootstrap_interval(differences, LEVEL)
-    binary = delta.metric.kind == "binary" and bool(np.isin(differences, (-1, 0, 1)).all())
+    # The mean of several right or wrong answers is a share, even where all are 0 or 1 by chance.
+    single = delta.metric.kind == "binary" and delta.completions == 1
+    binary = single and bool(np.isin(differences, (-1, 0, 1)).all())
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
     found = _found(differences, mean, scored.clusters, binary=binary)
     own = mean_difference(tuneds, scored.clusters)

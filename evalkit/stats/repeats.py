@@ -78,6 +78,20 @@ def difference_components(base: Components, tuned: Components, differences: Real
     return Components(max(0.0, observed - noise), noise * tuned.repeats, n, tuned.repeats)
 
 
+def paired_components(base: Reals, tuned: Reals) -> Components | None:
+    """Components of the paired differences where both arms have K answers, shape [n, K].
+
+    The j-th answers of the arms may have been drawn with the same random numbers and then go
+    together, which makes their difference less noisy than `difference_components` takes it to be.
+    So this is the analysis of variance of the differences d_ij = tuned_ij − base_ij themselves:
+    within is σ²_base + σ²_tuned − 2·cov, whatever the covariance. None below 2 samples and for
+    K = 1.
+    """
+    samples, repeats = base.shape
+    names = [str(place) for place in range(samples) for _ in range(repeats)]
+    return variance_components((tuned - base).ravel(), names)
+
+
 def standard_error(components: Components, repeats: float, samples: int | None = None) -> float:
     """Standard error of the mean with `repeats` completions of each sample (inf: no noise left).
 
