@@ -201,13 +201,16 @@ def question(result: Result) -> str:
 
 
 def answer(result: Result) -> str:
-    """What the model said, for reading: its text, or the choice it found likeliest."""
+    """What the model said, for reading: its text or texts, or the choice it found likeliest."""
     if result.sample.choices and len(result.completions) == len(result.sample.choices):
         if any(one.error for one in result.completions):
             return ""
         likeliest = max(range(len(result.completions)), key=lambda i: _likelihood(result, i))
         return result.sample.choices[likeliest]
-    return result.completions[0].text if result.completions else ""
+    texts = [one.text for one in result.completions]
+    if len(texts) > 1:
+        return "\n\n".join(f"[{place}] {text}" for place, text in enumerate(texts, start=1))
+    return texts[0] if texts else ""
 
 
 def _likelihood(result: Result, index: int) -> float:

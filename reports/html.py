@@ -33,6 +33,7 @@ from evalkit.records import (
 from reports import charts, wording
 from reports.diff import Difference, difference
 from reports.flips import better_and_worse, moved, nats, p_text, slices_text, stands_out
+from reports.repeats import answers_text
 from reports.stepcharts import over_steps
 from reports.steps import caution, curves, deciding, speaking
 
@@ -282,6 +283,7 @@ def _filters() -> Mapping[str, Any]:
         "margin": wording.margin_text,
         "reason": wording.reason,
         "tally": wording.tally,
+        "answers": answers_text,
         "digits": _digits,
         "find": _find,
         "tone": _tone,

@@ -23,7 +23,8 @@ comparison_json (`evalkit compare --json`, report.json):
             Benjamini–Hochberg), changed (choices: wrong in both arms, but differently),
             divergence (choices: mean KL divergence of base from tuned, nats), n, clusters,
             missing (pairs without a score in at least one arm), missing_base, missing_tuned,
-            gained, lost, note
+            gained, lost, completions (answers averaged for each sample), between, within_base,
+            within_tuned (their variances: of the differences between samples, of one answer), note
         unpaired    by suite, the ids that only one of the two runs holds
     profile         with --profile alone: one for each engine, see reports/profile.py
 

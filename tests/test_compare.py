@@ -187,6 +187,13 @@ def test_a_choice_is_read_as_the_likeliest_one() -> None:
     assert answer(replace(result, sample=sample, completions=(unlikely, likely))) == "dog"
 
 
+def test_several_answers_are_read_one_after_the_other() -> None:
+    result = make_run("base", {SUITE: [1.0]}).results[0]
+    texts = [replace(result.completions[0], text=text) for text in ("Paris", "Lyon")]
+    assert answer(replace(result, completions=tuple(texts))) == "[1] Paris\n\n[2] Lyon"
+    assert answer(replace(result, completions=(texts[0],))) == "Paris"
+
+
 def test_a_perplexity_is_of_all_tokens_and_not_a_mean_of_samples() -> None:
     """Long documents weigh more: exp(Σ nll / Σ tokens), by hand."""
     info = make_info(SUITE, metric="token_perplexity", kind="perplexity", higher_is_better=False)

@@ -33,7 +33,8 @@ def show(comparison: Comparison, pair: Pair, row: PairRow, *, mark: bool) -> Non
     elif _is_rolling(pair):
         st.html(_rolling(comparison, pair))
     else:
-        st.html(_answers(comparison, pair, row, mark=mark))
+        place = _choose_answer(pair)
+        st.html(_answers(comparison, pair, row, place, mark=mark))
     if sample.targets:
         st.html(tag("div", "ek-tags", *(tag("span", "", f"target: {t}") for t in sample.targets)))
     st.html(_scores(comparison, pair))
@@ -65,16 +66,43 @@ def _is_rolling(pair: Pair) -> bool:
     return all(one.stop_reason == "scored" for one in _all(pair)) and bool(_all(pair))
 
 
-def _answers(comparison: Comparison, pair: Pair, row: PairRow, *, mark: bool) -> Markup:
-    texts = [_text(pair.base), _text(pair.tuned)]
+def _count(pair: Pair) -> int:
+    """How many answers to the question there are."""
+    return max(len(pair.base.completions), len(pair.tuned.completions))
+
+
+def _choose_answer(pair: Pair) -> int:
+    """Which of several answers is read, from 0; both arms' answers of a number lie side by side."""
+    count, sample = _count(pair), pair.base.sample
+    if count < 2:
+        return 0
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        # A key of its own: the next sample begins with its first answer.
+        chosen = st.number_input(
+            f"Answer, of {count:,}",
+            min_value=1,
+            max_value=count,
+            key=f"answer {sample.suite} {sample.id}",
+            width=160,
+        )
+        words = "Each with a score of its own; the table below has the means of all."
+        st.html(tag("span", "ek-small", words), width="content")
+    return int(chosen) - 1
+
+
+def _answers(comparison: Comparison, pair: Pair, row: PairRow, place: int, *, mark: bool) -> Markup:
+    texts = [_text(pair.base, place), _text(pair.tuned, place)]
+    scores = row.base, row.tuned
+    if _count(pair) > 1:
+        scores = _own(pair.base, row.metric, place), _own(pair.tuned, row.metric, place)
     found = _difference(*texts) if mark else None
     base = found.base if found else (Segment(text=texts[0], changed=False),)
     tuned = found.tuned if found else (Segment(text=texts[1], changed=False),)
     boxes = tag(
         "div",
         "ek-pair",
-        _answer("base", comparison.base.name, pair.base, row.base, base),
-        _answer("tuned", comparison.tuned.name, pair.tuned, row.tuned, tuned),
+        _answer("base", comparison.base.name, _at(pair.base, place), scores[0], base),
+        _answer("tuned", comparison.tuned.name, _at(pair.tuned, place), scores[1], tuned),
     )
     if texts[0] == texts[1]:
         return Markup(boxes + tag("p", "ek-small", "Both answers are the same, letter by letter."))
@@ -89,14 +117,29 @@ def _difference(base: str, tuned: str) -> Difference:
     return difference(base, tuned)
 
 
-def _text(result: Result) -> str:
-    return result.completions[0].text if result.completions else ""
+def _at(result: Result, place: int) -> Completion | None:
+    return result.completions[place] if place < len(result.completions) else None
+
+
+def _text(result: Result, place: int) -> str:
+    completion = _at(result, place)
+    return completion.text if completion else ""
+
+
+def _own(result: Result, metric: str, place: int) -> float | None:
+    """The score of one of several answers; unknown where some of them have none."""
+    score = _score(result, metric)
+    told = score is not None and len(score.values) == len(result.completions) > place
+    return score.values[place] if score is not None and told else None
 
 
 def _answer(
-    arm: str, name: str, result: Result, score: float | None, segments: Sequence[Segment]
+    arm: str,
+    name: str,
+    completion: Completion | None,
+    score: float | None,
+    segments: Sequence[Segment],
 ) -> Markup:
-    completion = result.completions[0] if result.completions else None
     facts = "no completion"
     if completion is not None:
         facts = f"{_tokens(completion.tokens_out)}{_STOP[completion.stop_reason]}"

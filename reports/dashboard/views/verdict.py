@@ -13,6 +13,7 @@ from reports import charts
 from reports.dashboard import markup, sources
 from reports.dashboard.markup import Markup, tag
 from reports.flips import better_and_worse, moved, p_text, slices_text, stands_out
+from reports.repeats import answers_text
 from reports.stepcharts import over_steps
 from reports.steps import Curve, caution, curves
 from reports.wording import (
@@ -140,6 +141,8 @@ def _suite_row(comparison: Comparison, one: SuiteVerdict) -> list[object]:
     ]
     if delta is None:
         return [name, "–", "–", "–", "–", markup.pill(one.outcome), tag("span", "", *why)]
+    if delta.completions > 1:
+        why += [Markup("<br>"), tag("span", "ek-muted", answers_text(delta))]
     alone = comparison.unpaired.get(one.suite, ())
     missing = missing_text(delta, alone, comparison.base.name, comparison.tuned.name)
     if missing:

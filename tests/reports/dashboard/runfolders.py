@@ -257,6 +257,29 @@ def make_runs(
     return folder
 
 
+def make_repeats(root: Path) -> None:
+    """Run folders of a suite with three answers to each of 12 questions, and their comparison."""
+    info = _info("chat/repeats", "Several answers", "generate", 12, ACCURACY)
+    runs = []
+    for arm, rights in (("base", (1, 0, 0)), ("tuned", (1, 0, 1))):
+        told = replace(manifest(arm, {}), suites=(info,))
+        mine = [_repeated(arm, info.name, index, rights) for index in range(12)]
+        runs.append(write_run(root / told.run_id, told, mine))
+    write_comparisons(root / "compare" / "repeats", [compare(*runs)])
+
+
+def _repeated(arm: str, suite: str, index: int, rights: Sequence[int]) -> Result:
+    sample = Sample(id=f"r-{index}", suite=suite, prompt=f"Question {index}?", targets=("Paris",))
+    values = tuple(float(right != (index % 4 == 3)) for right in rights)
+    texts = [f"{arm} answer {place} to question {index}" for place in (1, 2, 3)]
+    done = tuple(
+        _completion(arm, sample, place, text=text, generated=True)
+        for place, text in enumerate(texts)
+    )
+    result = _result(sample, done, accuracy=sum(values) / 3)
+    return replace(result, scores=(replace(result.scores[0], values=values),))
+
+
 def make_training(root: Path, name: str = "rednote") -> Path:
     """A training folder as a trainer leaves it."""
     folder = root / "train" / name

@@ -15,7 +15,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import reports.dashboard
-from tests.reports.dashboard.runfolders import SUITES, make_runs, make_training
+from tests.reports.dashboard.runfolders import SUITES, make_repeats, make_runs, make_training
 
 APP = Path(reports.dashboard.__file__).with_name("app.py")
 VERDICT, SIDE_BY_SIDE = "views/verdict.py", "views/side_by_side.py"
@@ -210,6 +210,33 @@ def test_every_text_of_a_hostile_sample_is_escaped(start: Start, runs: Path) -> 
 def test_an_answer_that_failed_shows_its_error(start: Start, runs: Path) -> None:
     app = start(runs, SIDE_BY_SIDE, of="chat/answers", sample="chat-7")
     assert "the server &lt;hung&gt; up" in _text(app)
+
+
+def test_all_answers_to_a_question_can_be_read_with_their_own_scores(
+    start: Start, tmp_path: Path
+) -> None:
+    root = tmp_path / "runs"
+    make_repeats(root)
+    app = start(root, SIDE_BY_SIDE, of="chat/repeats", sample="r-1")
+    (which,) = [one for one in app.number_input if one.label.startswith("Answer")]
+    assert (which.label, which.value, which.min, which.max) == ("Answer, of 3", 1, 1, 3)
+    for number, score in ((1, "1.000"), (2, "0.000"), (3, "1.000")):
+        app.number_input(key="answer chat/repeats r-1").set_value(number).run()
+        assert not app.exception
+        shown = next(e.value for e in app.html if "ek-pair" in e.value)
+        assert f"tuned answer {number} to question 1" in re.sub("<[^>]*>", "", shown)
+        assert re.findall(r'ek-score">([^<]*)<', shown)[1] == score
+    assert "0.667" in _text(app), "the mean stands in the table"
+    app.button(key="next").click().run()
+    (which,) = [one for one in app.number_input if one.label.startswith("Answer")]
+    assert which.value == 1
+
+
+def test_the_verdict_page_tells_how_many_answers_there_were(start: Start, tmp_path: Path) -> None:
+    make_repeats(tmp_path / "runs")
+    assert "3 answers to each question; more of them would" in _text(
+        start(tmp_path / "runs", VERDICT)
+    )
 
 
 def test_a_run_folder_that_was_moved_with_its_comparison_is_found(
