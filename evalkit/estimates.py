@@ -7,7 +7,7 @@
 | in clusters, 40 or more | the same, cluster-robust | the same, cluster-robust |
 | in fewer clusters | wild cluster bootstrap | wild cluster bootstrap |
 | means of several answers | as continuous | as continuous |
-| ratios of sums over a corpus | bootstrap of documents | approximate randomisation |
+| ratios of sums over a corpus, BLEU, chrF | bootstrap of samples | approximate randomisation |
 """
 
 from __future__ import annotations
@@ -15,15 +15,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from evalkit.components import answers_of, with_components
-from evalkit.records import Delta, IntervalKind, Metric, Score, Tail
+from evalkit.records import Delta, IntervalKind, Metric, MetricKind, Score, Tail
 from evalkit.stats.base import Interval, Reals
 from evalkit.stats.binary import mcnemar, tango_interval, wilson_interval
 from evalkit.stats.clusters import FEW_CLUSTERS, wild_bootstrap_interval, wild_bootstrap_test
-from evalkit.stats.corpus import CorpusEstimate, ScoreFunction, corpus_difference
+from evalkit.stats.corpus import (
+    CorpusEstimate,
+    ScoreFunction,
+    bleu_score,
+    chrf_score,
+    corpus_difference,
+    corpus_interval,
+)
 from evalkit.stats.means import (
     MeanEstimate,
     bootstrap_interval,
@@ -35,6 +43,8 @@ from evalkit.stats.power import flips_needed
 from evalkit.stats.skewed import mean_bounds, mean_test
 
 LEVEL = 0.95
+CORPUS: frozenset[MetricKind] = frozenset(("ratio", "perplexity", "bleu", "chrf"))
+"""Kinds that are computed from sums over the corpus; every other is a mean over samples."""
 ALPHAS = (0.1, 0.05, 0.025, 0.01, 0.005, 0.001)
 """Where one-sided bounds are kept of an interval that cannot be had from a few numbers again."""
 
@@ -52,12 +62,17 @@ class Scored:
         return _numbers(self.base), _numbers(self.tuned)
 
     def statistics(self) -> tuple[Reals, Reals] | None:
-        """Sufficient statistics [n, 2] of both arms; None where a score lacks them."""
-        rows = [one.stats for one in (*self.base, *self.tuned)]
-        if any(len(row) != 2 for row in rows):
-            return None
-        both = np.array(rows, dtype=np.float64)
-        return both[: len(self.base)], both[len(self.base) :]
+        """Sufficient statistics [n, k] of both arms; None where a score lacks them."""
+        both = _statistics((*self.base, *self.tuned))
+        return None if both is None else (both[: len(self.base)], both[len(self.base) :])
+
+
+def _statistics(scores: Sequence[Score]) -> Reals | None:
+    """Sufficient statistics [n, k]; None where a score lacks them."""
+    widths = {len(one.stats) for one in scores}
+    if len(widths) != 1 or 0 in widths:
+        return None
+    return np.array([one.stats for one in scores], dtype=np.float64)
 
 
 def _numbers(scores: Sequence[Score]) -> Reals:
@@ -83,18 +98,21 @@ def grouped(clusters: Sequence[str]) -> list[str]:
 def alone(
     metric: Metric, scores: Sequence[Score], clusters: Sequence[str]
 ) -> tuple[float | None, Interval | None]:
-    """One arm's own value, and its interval at LEVEL: Wilson's for a share, t for a mean.
+    """One arm's own value, and its interval at LEVEL.
 
-    A ratio of sums has no interval here: its documents tell little of it one by one.
+    Wilson's for a share, t for a mean, the bootstrap's for a score of the whole corpus.
     """
     if not scores:
         return None, None
     values = _numbers(scores)
-    if metric.kind in ("ratio", "perplexity") and all(len(one.stats) == 2 for one in scores):
-        sums = np.array([[math.fsum(one.stats[i] for one in scores) for i in (0, 1)]])
-        value = float(_score_of(metric)(sums)[0])
-        return (value, None) if math.isfinite(value) else (None, None)
     groups = grouped(clusters)
+    statistics = _statistics(scores) if metric.kind in CORPUS else None
+    if statistics is not None:
+        sums = np.array([math.fsum(column) for column in statistics.T])
+        score = _score_of(metric)
+        value = float(score(sums))
+        found = corpus_interval(statistics, score, LEVEL, groups)
+        return (value, found) if math.isfinite(value) else (None, None)
     right_or_wrong = answers_of(scores) == 1 and bool(np.isin(values, (0, 1)).all())
     if metric.kind == "binary" and not groups and right_or_wrong:
         found = wilson_interval(int(values.sum()), len(values), LEVEL)
@@ -105,8 +123,9 @@ def alone(
 
 def estimated(delta: Delta, scored: Scored) -> Delta:
     """The delta with its difference, bounds, test and counts; `note` says why one is lacking."""
-    statistics = scored.statistics() if delta.metric.kind in ("ratio", "perplexity") else None
+    statistics = scored.statistics() if delta.metric.kind in CORPUS else None
     if statistics is not None:
+        delta = replace(delta, completions=answers_of((*scored.base, *scored.tuned)))
         return _of_corpus(delta, *statistics, scored.clusters)
     bases, tuneds = scored.values()
     differences = _differences(bases, tuneds)
@@ -218,7 +237,7 @@ def _lacking(mean: MeanEstimate) -> str:
 
 
 def _of_corpus(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str]) -> Delta:
-    """A ratio of sums, or its exponential: never a mean of the samples' own ratios."""
+    """A score of sums over the corpus: never a mean of the samples' own scores."""
     found = corpus_difference(base, tuned, _score_of(delta.metric), LEVEL, clusters)
     if found is None or not (math.isfinite(found.base) and math.isfinite(found.tuned)):
         return replace(delta, note="nothing to divide by")
@@ -226,7 +245,7 @@ def _of_corpus(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str])
         "bootstrap",
         found.interval,
         found.randomisation_p,
-        "bootstrap of documents, approximate randomisation",
+        f"bootstrap of {_unit(delta.metric)}, approximate randomisation",
         tuple(_tails(found)),
     )
     return replace(
@@ -236,7 +255,9 @@ def _of_corpus(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str])
         difference=found.difference,
         standard_error=found.standard_error,
         clusters=found.units,
-        note="" if found.interval else "too few documents for an interval, or all alike",
+        note=""
+        if found.interval
+        else f"too few {_unit(delta.metric)} for an interval, or all alike",
     )
 
 
@@ -245,8 +266,20 @@ def _tails(found: CorpusEstimate) -> list[Tail]:
     return [Tail(alpha, one.low, one.high) for alpha, one in pairs if one is not None]
 
 
+def _unit(metric: Metric) -> str:
+    return "segments" if metric.kind in ("bleu", "chrf") else "documents"
+
+
 def _score_of(metric: Metric) -> ScoreFunction:
-    return _perplexity if metric.kind == "perplexity" else rate
+    match metric.kind:
+        case "perplexity":
+            return _perplexity
+        case "bleu":
+            return partial(bleu_score, effective_order=False)
+        case "chrf":
+            return chrf_score
+        case _:
+            return rate
 
 
 def _perplexity(sums: Reals) -> Reals:

@@ -1,7 +1,8 @@
 """Overlap with reference texts: chrF, BLEU and ROUGE, in English and Chinese.
 
 Values are those of single texts, on a scale of 0 to 100 for chrF and BLEU (sacrebleu) and 0 to 1
-for ROUGE; `stats` hold sacrebleu's sufficient statistics, whose sums give the corpus score.
+for ROUGE. `corpus_chrf` and `corpus_bleu` have sacrebleu's sufficient statistics in `stats`, whose
+sums give the score of the whole suite, which is no mean of the texts' own.
 """
 
 from __future__ import annotations
@@ -23,19 +24,26 @@ _NO_REFERENCE = Value(None, "the sample has no target to compare with")
 
 
 def chrf(_context: ScorerContext, *, word_order: Annotated[int, Field(ge=0, le=4)] = 0) -> Scorer:
-    """chrF (Popović 2015) by sacrebleu; `word_order: 2` is chrF++. The best target counts."""
+    """chrF (Popović 2015) by sacrebleu; `word_order: 2` is chrF++. The best target counts.
+
+    `chrf` is the mean of the texts' own, `corpus_chrf` sacrebleu's corpus_chrf of them all.
+    """
     from sacrebleu.metrics import CHRF
 
     metric = CHRF(word_order=word_order)
 
-    def measure(sample: Sample, text: str) -> tuple[Value]:
-        return (sentence_value(metric, text, sample.targets),)
+    def measure(sample: Sample, text: str) -> tuple[Value, Value]:
+        return _both(sentence_value(metric, text, sample.targets))
 
-    return text_scorer("chrf", (Metric(name="chrf", unit="0–100"),), measure)
+    whole = Metric(name="corpus_chrf", kind="chrf", unit="0–100")
+    return text_scorer("chrf", (Metric(name="chrf", unit="0–100"), whole), measure)
 
 
 def bleu(context: ScorerContext) -> Scorer:
-    """Sentence BLEU by sacrebleu: effective order, exponential smoothing, `zh` for Chinese."""
+    """BLEU by sacrebleu: exponential smoothing, tokenised as `13a`, as `zh` for Chinese.
+
+    `bleu` is the mean of the texts' own (effective order), `corpus_bleu` sacrebleu's corpus_bleu.
+    """
     from sacrebleu.metrics import BLEU
 
     metrics = {
@@ -43,11 +51,17 @@ def bleu(context: ScorerContext) -> Scorer:
         "zh": BLEU(effective_order=True, tokenize="zh"),
     }
 
-    def measure(sample: Sample, text: str) -> tuple[Value]:
+    def measure(sample: Sample, text: str) -> tuple[Value, Value]:
         language = context.language_for(sample, " ".join(sample.targets))
-        return (sentence_value(metrics[language], text, sample.targets),)
+        return _both(sentence_value(metrics[language], text, sample.targets))
 
-    return text_scorer("bleu", (Metric(name="bleu", unit="0–100"),), measure)
+    whole = Metric(name="corpus_bleu", kind="bleu", unit="0–100")
+    return text_scorer("bleu", (Metric(name="bleu", unit="0–100"), whole), measure)
+
+
+def _both(found: Value) -> tuple[Value, Value]:
+    """A text's own score, and the same with what it adds to the score of the whole suite."""
+    return Value(found.value, found.reason), found
 
 
 def sentence_value(metric: Any, text: str, targets: tuple[str, ...]) -> Value:

@@ -97,6 +97,20 @@ def corpus_difference(
     )
 
 
+def corpus_interval(
+    statistics: Reals, score: ScoreFunction, level: float, clusters: Sequence[str] = ()
+) -> Interval | None:
+    """The interval of one arm's own score, from bootstrap samples of its segments [segments, k].
+
+    Percentiles of 2,000 draws (see `percentile_interval`, which says where there is none).
+    """
+    if not len(statistics):
+        return None
+    rows = units(statistics, clusters)
+    draws = score(resampled_sums(rows, _BOOTSTRAP_DRAWS, _BOOTSTRAP_SEED))
+    return percentile_interval(draws, len(rows), level)
+
+
 def _bootstrap_p(draws: Reals, difference: float) -> float:
     """P that |d*| − mean|d*| reaches |d|, d* the bootstrap differences (sacrebleu's paired-bs)."""
     sizes = np.abs(draws)
@@ -119,11 +133,12 @@ def _share_beyond(sizes: Reals, difference: float) -> float:
     return (int(np.count_nonzero(~(sizes < seen))) + 1) / (len(sizes) + 1)
 
 
-def bleu_score(statistics: Reals) -> Reals:
+def bleu_score(statistics: Reals, *, effective_order: bool = True) -> Reals:
     """BLEU, 0 to 100, of summed statistics [..., 2 + 2N]: two lengths, N matches, N totals.
 
-    Papineni et al. (2002), eq. 3, with exponential smoothing of orders without a match and over the
-    orders that occur at all: sacrebleu's `smooth_method="exp", effective_order=True`.
+    Papineni et al. (2002), eq. 3, with exponential smoothing of orders without a match:
+    sacrebleu's `smooth_method="exp"`. With its `effective_order` over the orders that occur at all;
+    without, as is usual for a corpus, one that does not occur (texts too short) makes it 0.
     """
     orders = (statistics.shape[-1] - 2) // 2
     length, reference = statistics[..., 0], statistics[..., 1]
@@ -135,7 +150,7 @@ def bleu_score(statistics: Reals) -> Reals:
     logs = np.log(np.where(occurs, matches / np.where(occurs, total, 1), 1))
     mean = logs.sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1)
     short = np.minimum(0.0, 1 - reference / np.maximum(length, 1))
-    scored = (correct > 0).any(axis=-1)
+    scored = (correct > 0).any(axis=-1) & (effective_order | occurs.all(axis=-1))
     return np.asarray(np.where(scored, 100 * np.exp(short + mean), 0.0))
 
 

@@ -8,6 +8,7 @@ import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
+from evalkit.stats.corpus import bleu_score, chrf_score
 from tests.scorers.examples import make_sample, make_scorer, scores, values
 
 ENGLISH = [
@@ -40,26 +41,34 @@ def test_bleu_is_sacrebleus_and_its_statistics_give_the_corpus_score(
 ) -> None:
     scorer = make_scorer("bleu", language=language)
     oracle = BLEU(effective_order=True, tokenize=tokenize)
-    sums = np.zeros(10)
+    statistics = []
     for text, targets in pairs:
-        score = scores(scorer, make_sample(*targets), text)["bleu"]
-        assert score.value == pytest.approx(oracle.sentence_score(text, list(targets)).score)
-        sums += np.array(score.stats)
+        found = scores(scorer, make_sample(*targets), text)
+        assert found["bleu"].value == pytest.approx(
+            oracle.sentence_score(text, list(targets)).score
+        )
+        assert found["corpus_bleu"].value == found["bleu"].value
+        assert found["bleu"].stats == ()
+        statistics.append(found["corpus_bleu"].stats)
     corpus = BLEU(tokenize=tokenize)
+    expected = corpus.corpus_score([text for text, _ in pairs], _streams(pairs)).score
+    sums = np.sum(statistics, axis=0)
+    assert bleu_score(sums, effective_order=False) == pytest.approx(expected)
+
+
+def _streams(pairs: list[tuple[str, tuple[str, ...]]]) -> list[list[str | None]]:
+    """References as sacrebleu takes them: the first of all segments, the second of all …"""
     width = max(len(targets) for _, targets in pairs)
-    streams = [[(t[i] if i < len(t) else None) for _, t in pairs] for i in range(width)]
-    expected = corpus.corpus_score([text for text, _ in pairs], streams).score
-    assert corpus._compute_score_from_stats(sums.astype(int).tolist()).score == pytest.approx(
-        expected
-    )
+    return [[(t[i] if i < len(t) else None) for _, t in pairs] for i in range(width)]
 
 
-def test_chrf_statistics_give_the_corpus_score() -> None:
-    pairs = [(text, targets[0]) for text, targets in ENGLISH + CHINESE]
-    found = [scores(make_scorer("chrf"), make_sample(t), text)["chrf"].stats for text, t in pairs]
-    sums = [int(total) for total in np.sum(found, axis=0)]
-    theirs = CHRF().corpus_score([text for text, _ in pairs], [[t for _, t in pairs]]).score
-    assert CHRF()._compute_score_from_stats(sums).score == pytest.approx(theirs)
+@pytest.mark.parametrize("word_order", [0, 2])
+def test_chrf_statistics_give_the_corpus_score_with_several_references(word_order: int) -> None:
+    pairs = ENGLISH + CHINESE
+    scorer = make_scorer("chrf", word_order=word_order)
+    found = [scores(scorer, make_sample(*t), text)["corpus_chrf"].stats for text, t in pairs]
+    theirs = CHRF(word_order=word_order).corpus_score([text for text, _ in pairs], _streams(pairs))
+    assert chrf_score(np.sum(found, axis=0)) == pytest.approx(theirs.score)
 
 
 @pytest.mark.parametrize(("text", "targets"), ENGLISH)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sacrebleu
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest
 
@@ -15,7 +16,7 @@ from evalkit.stats.base import Reals
 
 SAYING = "the cat sat on a mat while dogs ran over green hills and sang old songs to the moon"
 WORDS = SAYING.split()
-METRICS = {"BLEU": corpus.bleu_score, "chrF2": corpus.chrf_score}
+METRICS: dict[str, corpus.ScoreFunction] = {"BLEU": corpus.bleu_score, "chrF2": corpus.chrf_score}
 
 
 def _texts(segments: int, slips: tuple[float, float], seed: int) -> tuple[list[str], ...]:
@@ -49,6 +50,33 @@ def test_scores_of_sums_are_those_of_sacrebleu(name: str, segments: int) -> None
             statistics = _statistics(metric, texts, references)
             expected = metric.corpus_score(texts, [references]).score
             assert METRICS[name](statistics.sum(axis=0)) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("words", [1, 2, 3, 4, 9])
+def test_without_effective_order_the_score_is_corpus_bleus(words: int) -> None:
+    """A corpus without any text of four words has a BLEU of 0."""
+    rng = np.random.default_rng(words)
+    references = [" ".join(rng.choice(WORDS, size=words)) for _ in range(30)]
+    texts = [*references[:20], *(" ".join(rng.choice(WORDS, size=words)) for _ in range(10))]
+    statistics = _statistics(BLEU(), texts, references).sum(axis=0)
+    found = corpus.bleu_score(statistics, effective_order=False)
+    assert found == pytest.approx(sacrebleu.corpus_bleu(texts, [references]).score, abs=1e-9)
+    assert (found > 0) == (words >= 4)
+    assert corpus.bleu_score(statistics) > 0
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_interval_of_one_arm_is_that_of_sacrebleus_bootstrap(name: str) -> None:
+    """sacrebleu tells ± half the width of the plain percentiles (Koehn 2004)."""
+    references, texts, _ = _texts(300, (0.3, 0.3), 11)
+    metric = _metric(name)
+    found = corpus.corpus_interval(_statistics(metric, texts, references), METRICS[name], 0.95)
+    oracle = metric.corpus_score(texts, [references], n_bootstrap=2000)
+    assert found is not None
+    assert found.high - found.low == pytest.approx(2 * oracle._ci, rel=0.08)
+    assert found.low < oracle.score < found.high
+    assert corpus.corpus_interval(np.ones((9, 18)), METRICS[name], 0.95) is None
+    assert corpus.corpus_interval(np.ones((0, 18)), METRICS[name], 0.95) is None
 
 
 def test_character_and_word_orders_make_chrf_plus_plus() -> None:
