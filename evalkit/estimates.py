@@ -108,17 +108,21 @@ def alone(
     groups = grouped(clusters)
     statistics = _statistics(scores) if metric.kind in CORPUS else None
     if statistics is not None:
-        sums = np.array([math.fsum(column) for column in statistics.T])
-        score = _score_of(metric)
-        value = float(score(sums))
-        found = corpus_interval(statistics, score, LEVEL, groups)
-        return (value, found) if math.isfinite(value) else (None, None)
+        value = corpus_value(metric, [math.fsum(column) for column in statistics.T])
+        found = corpus_interval(statistics, _score_of(metric), LEVEL, groups)
+        return value, found if value is not None else None
     right_or_wrong = answers_of(scores) == 1 and bool(np.isin(values, (0, 1)).all())
     if metric.kind == "binary" and not groups and right_or_wrong:
         found = wilson_interval(int(values.sum()), len(values), LEVEL)
     else:
         found = _t_interval(mean_difference(values, groups))
     return math.fsum(values) / len(values), found
+
+
+def corpus_value(metric: Metric, sums: Sequence[float]) -> float | None:
+    """A score of the corpus from the sums [k] of its samples' statistics; None if there is none."""
+    value = float(_score_of(metric)(np.array(sums, dtype=np.float64)))
+    return value if math.isfinite(value) else None
 
 
 def estimated(delta: Delta, scored: Scored) -> Delta:

@@ -164,6 +164,14 @@ SELECT suite, metric, avg(value) FILTER (isfinite(value)), count(value) FILTER (
     count(*)
 FROM read_parquet($file) GROUP BY suite, metric
 """
+_SUMS = """
+SELECT suite, metric, place, fsum(stats[place])
+FROM (
+    SELECT suite, metric, stats, unnest(range(1, len(stats) + 1)) AS place
+    FROM read_parquet($file) WHERE isfinite(value)
+)
+GROUP BY ALL ORDER BY place
+"""
 _SLICES = """
 SELECT DISTINCT name FROM slice_names
 WHERE slices IN (SELECT slices FROM samples WHERE $suite = '' OR suite = $suite) ORDER BY name
@@ -181,16 +189,28 @@ class Mean(NamedTuple):
 
 def mean_scores(folder: Path) -> dict[tuple[str, str], Mean]:
     """The mean of every (suite, metric) of one run; StoreError where its scores are damaged."""
+    rows = _scores(folder, _MEANS)
+    return {(suite, metric): Mean(value, n, total - n) for suite, metric, value, n, total in rows}
+
+
+def score_sums(folder: Path) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Sums of the samples' statistics of every (suite, metric) that has some, else as above."""
+    found: dict[tuple[str, str], tuple[float, ...]] = {}
+    for suite, metric, _, total in _scores(folder, _SUMS):
+        found[suite, metric] = (*found.get((suite, metric), ()), total)
+    return found
+
+
+def _scores(folder: Path, statement: str) -> list[tuple[Any, ...]]:
     file = str(folder / "results.parquet")
     try:
         with duckdb.connect(config=_CONFIG) as database:
-            rows = database.execute(_MEANS, {"file": file}).fetchall()
+            return database.execute(statement, {"file": file}).fetchall()
     except (duckdb.Error, OSError) as error:
         raise StoreError(
             f"{file} cannot be read: {error}. Delete the folder and run the command that makes it "
             "again; stored completions are not computed anew."
         ) from error
-    return {(suite, metric): Mean(value, n, total - n) for suite, metric, value, n, total in rows}
 
 
 class PairedRuns:

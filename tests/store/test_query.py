@@ -18,7 +18,7 @@ import pytest
 from evalkit.compare import join
 from evalkit.errors import StoreError
 from evalkit.records import Metric, Pair, Run, SuiteInfo
-from evalkit.store.query import Filter, Mean, Order, PairedRuns, mean_scores
+from evalkit.store.query import Filter, Mean, Order, PairedRuns, mean_scores, score_sums
 from evalkit.store.runs import read_run, write_run
 from tests.reports.dashboard.runfolders import SUITES, manifest, results
 
@@ -159,6 +159,18 @@ def test_a_score_that_is_no_number_is_missing(tmp_path: Path) -> None:
     pairs = PairedRuns(tmp_path / "base", tmp_path / "tuned", SUITES)
     assert pairs.count(Filter(change="missing")) == 1
     assert mean_scores(tmp_path / "tuned")["knowledge/everyday-en", "accuracy"] == Mean(1.0, 2, 1)
+
+
+def test_statistics_are_added_up_over_the_samples_that_have_a_score(tmp_path: Path) -> None:
+    rows = [((0.1, 3.0), 1.0), ((0.2, 5.0), 1.0), ((9.0, 9.0), None), ((9.0, 9.0), math.nan)]
+    kept = [
+        replace(result, scores=(replace(result.scores[0], stats=stats, value=value),))
+        for result, (stats, value) in zip(results("tuned")[:4], rows, strict=True)
+    ]
+    write_run(tmp_path / "tuned", manifest("tuned", {}), [*kept, *results("tuned")[60:70]])
+    (key,) = sums = score_sums(tmp_path / "tuned")  # the other suite's scores have no statistics
+    assert key == ("knowledge/everyday-en", "accuracy")
+    assert sums[key] == pytest.approx((0.3, 8.0))
 
 
 def test_many_searches_are_remembered_and_forgotten(pairs: PairedRuns) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import streamlit as st
 
 from evalkit.errors import StoreError
+from evalkit.estimates import CORPUS, corpus_value
 from evalkit.records import Manifest
-from evalkit.store.query import Mean, mean_scores
+from evalkit.store.query import Mean, mean_scores, score_sums
 from evalkit.store.runs import to_json
 from reports.dashboard import markup, sources
 from reports.dashboard.markup import tag
@@ -110,15 +111,20 @@ def _manifest(folder: Path, manifest: Manifest) -> None:
 def _suites(folder: Path, manifest: Manifest) -> markup.Markup:
     """The gated metric of every suite, over the samples that have a score."""
     try:
-        means = mean_scores(folder)
+        means, sums = mean_scores(folder), score_sums(folder)
     except StoreError as error:
         return tag("div", "ek-note ek-failed", str(error))
     rows = []
     for info in manifest.suites:
-        mean = means.get((info.name, info.metric), Mean(None, 0, info.samples))
-        value = number(mean.value, decimals(mean.value))
-        rows.append((info.name, info.metric, value, f"{mean.n:,}", f"{mean.missing:,}"))
-    heads = ["Suite", "Metric", "Mean", "n", "No score"]
+        key = info.name, info.metric
+        metric = next(one for one in info.metrics if one.name == info.metric)
+        mean = means.get(key, Mean(None, 0, info.samples))
+        value = mean.value
+        if metric.kind in CORPUS and key in sums:
+            value = corpus_value(metric, sums[key])
+        shown = number(value, decimals(value))
+        rows.append((info.name, info.metric, shown, f"{mean.n:,}", f"{mean.missing:,}"))
+    heads = ["Suite", "Metric", "Score", "n", "No score"]
     return markup.table(heads, rows, numeric=(2, 3, 4))
 
 

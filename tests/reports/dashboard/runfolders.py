@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -266,6 +267,21 @@ def make_repeats(root: Path) -> None:
         mine = [_repeated(arm, info.name, index, rights) for index in range(12)]
         runs.append(write_run(root / told.run_id, told, mine))
     write_comparisons(root / "compare" / "repeats", [compare(*runs)])
+
+
+def make_perplexity(root: Path) -> None:
+    """A run of two texts, of 3 nats on 1 token and of 9 on 5."""
+    metric = Metric(name="perplexity", kind="perplexity", higher_is_better=False)
+    info = _info("perplexity/weighed", "Two texts", "perplexity", 2, metric)
+    made = []
+    for index, (nats, tokens) in enumerate(((3.0, 1.0), (9.0, 5.0))):
+        sample = Sample(id=f"p-{index}", suite=info.name, prompt="A text.")
+        done = _completion("base", sample, 0, logprobs=(-nats,))
+        result = _result(sample, (done,), perplexity=math.exp(nats / tokens))
+        score = replace(result.scores[0], stats=(nats, tokens))
+        made.append(replace(result, scores=(score,)))
+    told = replace(manifest("base", {}), suites=(info,))
+    write_run(root / told.run_id, told, made)
 
 
 def _repeated(arm: str, suite: str, index: int, rights: Sequence[int]) -> Result:

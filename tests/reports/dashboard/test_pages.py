@@ -15,7 +15,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import reports.dashboard
-from tests.reports.dashboard.runfolders import SUITES, make_repeats, make_runs, make_training
+from tests.reports.dashboard.runfolders import (
+    SUITES,
+    make_perplexity,
+    make_repeats,
+    make_runs,
+    make_training,
+)
 
 APP = Path(reports.dashboard.__file__).with_name("app.py")
 VERDICT, SIDE_BY_SIDE = "views/verdict.py", "views/side_by_side.py"
@@ -283,6 +289,15 @@ def test_the_history_is_newest_first(start: Start, runs: Path) -> None:
     assert list(table["name"])[-1] == "smollm2"
     assert list(table["tokens"])[-1] == 3336 + 9999
     assert list(table["time"])[-1] == "4 min 05 s"
+
+
+def test_the_history_shows_a_corpus_score_and_not_a_mean_of_samples(
+    start: Start, tmp_path: Path
+) -> None:
+    make_perplexity(tmp_path / "runs")
+    shown = _text(start(tmp_path / "runs", RUNS))
+    assert "perplexity/weighed" in shown
+    assert "7.389" in shown, "exp(12 nats / 6 tokens), where the samples' mean is 13.1"
 
 
 def test_the_comparison_asked_for_is_shown_first(start: Start, tmp_path: Path) -> None:
