@@ -140,9 +140,10 @@ class RecordedEngine:
         if arm not in self._unused:
             return ()
         recorded, asked = self._unused[arm]
+        scored = "the first was" if asked == 1 else f"the first {asked} were"
         told = (
             f"{arm}: {self._recordings[arm].path} has up to {recorded} texts for a sample; only "
-            f"the first {asked} of them counted, for so many says `decoding.repeats`"
+            f"{scored} scored, as `decoding.repeats` is {asked}"
         )
         return (Check(name="all recorded answers used", status="warning", message=told),)
 
