@@ -106,8 +106,11 @@ def tango_interval(gained: int, lost: int, n: int, level: float) -> Interval | N
     return Interval(low, high)
 
 
-def tango_statistic(delta: float, gained: int, lost: int, n: int) -> float:
-    """Tango's score statistic of H0: difference = delta (his eq. 4, with q21 from eq. 5)."""
+def tango_statistic(delta: float, gained: float, lost: float, n: float) -> float:
+    """Tango's score statistic of H0: difference = delta (his eq. 4, with q21 from eq. 5).
+
+    Expected counts, which are no whole numbers, may stand for counted ones.
+    """
     a = 2.0 * n
     b = -gained - lost + (2 * n - gained + lost) * delta
     c = -lost * delta * (1 - delta)

@@ -1,9 +1,10 @@
 """What a suite can show before it is run: sizes, detectable differences, decidable margins.
 
-Everything here uses the normal approximation for a one-sided test at `alpha` (a two-sided test at
-level 2·alpha has the same power in the direction that matters). A deviation is the standard
-deviation of the paired differences, in the metric's unit. Where it is zero, negative or NaN,
-nothing is known of the noise: the answer is then "no power" (None or False), never "safe".
+Tests are one-sided at `alpha` (a two-sided test at level 2·alpha has the same power in the
+direction that matters). What names no distribution uses the normal approximation; for what the gate
+does, `_mean` is Student's t and `_binary` Tango's score test. A deviation is the standard deviation
+of the paired differences, in the metric's unit. Where it is zero, negative or NaN, nothing is known
+of the noise: the answer is then "no power" (None, False or 0), never "safe".
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy import stats
+from scipy import optimize, stats
+
+from evalkit.stats.binary import tango_statistic
 
 
 def samples_needed(
@@ -60,6 +63,106 @@ def least_margin_binary(n: int, alpha: float) -> float | None:
         return None
     z2 = float(stats.norm.ppf(1 - alpha)) ** 2
     return z2 / (n + z2)
+
+
+def chance_mean(error: float, freedom: float, distance: float, alpha: float) -> float:
+    """The chance that a one-sided t test excludes a threshold that lies `distance` from the truth.
+
+    P(T > t_{1−α,ν}), T noncentral t with ν = `freedom` and noncentrality distance/error, error the
+    standard error of the mean (Johnson & Welch 1940). 0 where nothing is known.
+    """
+    if not (error > 0 and freedom > 0 and distance >= 0):
+        return 0.0
+    critical = stats.t.ppf(1 - alpha, freedom)
+    # Far beyond, the noncentral t is no longer computed well, and the chance is 1.
+    return float(stats.nct.sf(critical, freedom, min(distance / error, 2 * critical + 37)))
+
+
+def detectable_mean(error: float, freedom: float, alpha: float, power: float = 0.8) -> float | None:
+    """The least distance of a threshold from the truth that a one-sided t test tells with `power`.
+
+    The inverse of `chance_mean`. None where the error or the degrees of freedom are not positive.
+    """
+    if not (error > 0 and freedom > 0):
+        return None
+    most = float(stats.t.ppf(1 - alpha, freedom) + stats.t.ppf(power, freedom)) * 2
+
+    def lacking(distance: float) -> float:
+        return chance_mean(1.0, freedom, distance, alpha) - power
+
+    return error * float(optimize.brentq(lacking, 0.0, most))
+
+
+def samples_needed_mean(
+    deviation: float, distance: float, alpha: float, power: float = 0.8
+) -> int | None:
+    """Samples with which a one-sided t test tells a threshold `distance` from the truth.
+
+    The first n, from the normal approximation upwards, whose `chance_mean` is the power. None as
+    for `samples_needed`.
+    """
+    least = samples_needed(deviation, distance, alpha, power)
+    if least is None:
+        return None
+    n = max(2, least)
+    while chance_mean(deviation / math.sqrt(n), n - 1, distance, alpha) < power:
+        n += 1
+    return n
+
+
+def chance_binary(n: int, flips: float, margin: float, alpha: float) -> float:
+    """The chance that Tango's score test excludes ±margin where both arms are equally good.
+
+    `flips` is the share of samples that flip, as many up as down. Φ((margin·√n − z_{1−α}·σ₀)/σ₁):
+    σ₁² = flips is the variance of a difference, σ₀² what the score test takes for it at the margin
+    (Nam 1997). With few flips σ₀ is much the larger, and the plain normal approximation flatters.
+    0 where nothing is known.
+    """
+    if not (n > 0 and 0 < flips <= 1 and 0 < margin < 1):
+        return 0.0
+    beyond = margin * math.sqrt(n) - _z(1 - alpha) * _score_deviation(flips, margin)
+    return float(stats.norm.cdf(beyond / math.sqrt(flips)))
+
+
+def detectable_binary(n: int, flips: float, alpha: float, power: float = 0.8) -> float | None:
+    """The least margin that Tango's score test excludes with `power` where the arms are equal.
+
+    The inverse of `chance_binary`, for a power above one half. None where n or the flips are not
+    positive, and where not even a margin of 1 would do.
+    """
+    least = least_margin_binary(n, alpha)
+    edge = 1 - 1e-9
+    if least is None or chance_binary(n, flips, edge, alpha) < power:
+        return None
+
+    def lacking(margin: float) -> float:
+        return chance_binary(n, flips, margin, alpha) - power
+
+    return float(optimize.brentq(lacking, least, edge))
+
+
+def samples_needed_binary(
+    flips: float, margin: float, alpha: float, power: float = 0.8
+) -> int | None:
+    """Samples with which Tango's score test excludes ±margin where both arms are equally good.
+
+    n = ((z_{1−α}·σ₀ + z_power·σ₁)/margin)², σ₀ and σ₁ as in `chance_binary` (Nam 1997). None for
+    a margin or flips outside 0 to 1.
+    """
+    if not (0 < flips <= 1 and 0 < margin < 1):
+        return None
+    noise = _z(1 - alpha) * _score_deviation(flips, margin) + _z(power) * math.sqrt(flips)
+    return math.ceil((noise / margin) ** 2)
+
+
+def _score_deviation(flips: float, margin: float) -> float:
+    """What Tango's test takes for the deviation of a difference, at −margin and with these flips.
+
+    His statistic grows with √n where the shares stay, so that it may be read off at any n.
+    """
+    size = 1e6
+    statistic = tango_statistic(-margin, size * flips / 2, size * flips / 2, size)
+    return margin * math.sqrt(size) / statistic
 
 
 def flips_needed(alpha: float, *, two_sided: bool = True) -> int:
@@ -147,4 +250,8 @@ def effective_samples(sizes: Sequence[int], correlation: float) -> float:
 
 
 def _reach(alpha: float, power: float) -> float:
-    return float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
+    return _z(1 - alpha) + _z(power)
+
+
+def _z(share: float) -> float:
+    return float(stats.norm.ppf(share))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.power import NormalIndPower
+from statsmodels.stats.power import NormalIndPower, TTestPower
 
 from evalkit.stats import power
-from evalkit.stats.binary import mcnemar, tango_interval
+from evalkit.stats.binary import mcnemar, tango_interval, tango_statistic
 
 
 def test_the_published_sizes_are_found() -> None:
@@ -153,3 +153,88 @@ def test_the_promised_power_is_the_power_found() -> None:
     error = np.sqrt(((flips[:, 0] + flips[:, 1]) / n - mean**2) / (n - 1))
     found = float((mean / error > stats.t.ppf(0.95, n - 1)).mean())
     assert found == pytest.approx(0.8, abs=0.02 + 4 * math.sqrt(0.16 / runs))
+
+
+@pytest.mark.parametrize("n", [2, 5, 20, 200, 100_000])
+@pytest.mark.parametrize(("alpha", "wanted"), [(0.05, 0.8), (0.01, 0.95)])
+def test_the_power_of_a_mean_is_that_of_statsmodels(n: int, alpha: float, wanted: float) -> None:
+    deviation, oracle = 0.35, TTestPower()
+    error = deviation / math.sqrt(n)
+    smallest = power.detectable_mean(error, n - 1, alpha, wanted)
+    assert smallest is not None
+    assert power.chance_mean(error, n - 1, smallest, alpha) == pytest.approx(wanted)
+    found = oracle.power(smallest / deviation, n, alpha, alternative="larger")
+    assert found == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_sizes_for_a_mean_are_those_of_statsmodels() -> None:
+    for deviation, distance in [(0.25, 0.05), (0.25, 0.2), (0.4, 0.02), (0.1, 1.0)]:
+        found = power.samples_needed_mean(deviation, distance, 0.05)
+        assert found is not None
+        for n, enough in ((found, True), (found - 1, False)):
+            if n > 1:
+                reached = TTestPower().power(distance / deviation, n, 0.05, alternative="larger")
+                assert (reached >= 0.8) == enough
+
+
+def _exact_chance(n: int, flips: float, margin: float) -> float:
+    """P(Tango's one-sided 95 % bound is above −margin): every count of flips and of losses."""
+    z, found = stats.norm.ppf(0.95), 0.0
+    for flipped in range(n + 1):
+        weight = float(stats.binom.pmf(flipped, n, flips))
+        if weight < 1e-9:
+            continue
+        passing = [
+            lost
+            for lost in range(flipped + 1)
+            if tango_statistic(-margin, flipped - lost, lost, n) > z
+        ]
+        found += weight * float(np.sum(stats.binom.pmf(passing, flipped, 0.5)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flips", "margin"),
+    [(0.3, 0.10), (0.2, 0.05), (0.1, 0.05), (0.05, 0.05), (0.02, 0.05), (0.005, 0.05)],
+)
+def test_the_sizes_for_flips_keep_their_promise_when_every_table_is_counted(
+    flips: float, margin: float
+) -> None:
+    """Few flips come in whole numbers: then the size is cautious, and never falls short."""
+    n = power.samples_needed_binary(flips, margin, 0.05)
+    assert n is not None
+    exact = _exact_chance(n, flips, margin)
+    assert 0.795 <= exact <= (0.82 if flips * n > 20 else 0.86)
+    assert power.chance_binary(n, flips, margin, 0.05) >= 0.8
+    assert power.chance_binary(n - 1, flips, margin, 0.05) < 0.8
+    if flips <= margin:  # where the plain normal approximation would send a user astray
+        plain = power.samples_needed(math.sqrt(flips), margin, 0.05)
+        assert plain is not None
+        assert _exact_chance(plain, flips, margin) < 0.75
+
+
+def test_a_margin_that_is_detectable_is_one_that_is_needed() -> None:
+    for n, flips in [(20, 0.01), (160, 0.2), (5000, 0.3)]:
+        smallest = power.detectable_binary(n, flips, 0.05)
+        least = power.least_margin_binary(n, 0.05)
+        assert smallest is not None
+        assert least is not None
+        assert smallest >= least
+        assert power.samples_needed_binary(flips, smallest * (1 + 1e-9), 0.05) == n
+    # With many flips the score test and the normal approximation are the same.
+    plain = power.detectable(math.sqrt(0.3), 5000, 0.05)
+    assert power.detectable_binary(5000, 0.3, 0.05) == pytest.approx(plain, rel=5e-3)
+
+
+@pytest.mark.parametrize("unknown", [0.0, -1.0, math.nan])
+def test_nothing_known_of_the_noise_is_no_power_here_either(unknown: float) -> None:
+    assert power.detectable_mean(unknown, 10, 0.05) is None
+    assert power.samples_needed_mean(unknown, 0.1, 0.05) is None
+    assert power.chance_mean(unknown, 10, 0.1, 0.05) == 0
+    assert power.detectable_binary(100, unknown, 0.05) is None
+    assert power.samples_needed_binary(unknown, 0.1, 0.05) is None
+    assert power.chance_binary(100, unknown, 0.1, 0.05) == 0
+    assert power.chance_binary(100, 0.2, unknown, 0.05) == 0
+    assert power.detectable_binary(0, 0.2, 0.05) is None
+    assert power.detectable_binary(1, 0.9, 0.001, 0.99) is None
+    assert power.detectable_mean(0.1, 0, 0.05) is None
