@@ -13,6 +13,7 @@ from evalkit.errors import ExitCode, UsageError
 from evalkit.records import (
     Comparison,
     Delta,
+    Metric,
     Outcome,
     Policy,
     SuiteInfo,
@@ -88,6 +89,7 @@ def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
     for info in suites:
         own = gate.suites.get(info.name)
         mistakes += _metric_mistakes(info, (own and own.metric) or info.metric)
+        mistakes += _expectation_mistakes(info, own)
         if _asked(info, gate).policy == "absolute" and (own is None or own.policy != "absolute"):
             mistakes.append(
                 f"gate.suites: {info.name} is gated by policy absolute, which needs a floor or a "
@@ -108,6 +110,27 @@ def _metric_mistakes(info: SuiteInfo, name: str) -> Iterator[str]:
         yield (
             f"gate.suites: {name!r} of {info.name} only describes: more of it is neither better "
             "nor worse, so it cannot be gated."
+        )
+
+
+def _expectation_mistakes(info: SuiteInfo, own: SuiteGate | None) -> Iterator[str]:
+    """What is expected of a suite must fit its scores, or it would say nothing, unnoticed."""
+    name = (own and own.metric) or info.metric
+    metric = next((one for one in info.metrics if one.name == name), None)
+    if own is None or own.expect is None or metric is None:
+        return
+    if own.policy == "absolute":
+        yield (
+            f"gate.suites: {info.name} is gated by policy absolute, on the tuned score itself, and "
+            "expect is of differences. Leave it out."
+        )
+        return
+    binary = metric.kind == "binary"
+    wrong, right = ("deviation", "flips") if binary else ("flips", "deviation")
+    if getattr(own.expect, wrong) is not None:
+        yield (
+            f"gate.suites: expect.{wrong} of {info.name} says nothing of {name!r}, which is "
+            f"{'right or wrong' if binary else 'not right or wrong'}. Declare expect.{right}."
         )
 
 
@@ -147,6 +170,51 @@ def _asked(info: SuiteInfo, gate: GateConfig) -> _Asked:
         floor=own.floor,
         ceiling=own.ceiling,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the gate asks of a suite, or of one slice of it, before there is any answer.
+
+    `threshold` is what the benefit is held against; None where the tuned score itself is, against
+    `floor` and `ceiling`.
+    """
+
+    suite: str
+    slice: str = ""
+    metric: Metric
+    policy: Policy
+    margin: float
+    threshold: float | None
+    floor: float | None = None
+    ceiling: float | None = None
+
+
+def questions(info: SuiteInfo, gate: GateConfig) -> list[Question]:
+    """What is asked of a suite: of the whole, then of each slice that must not regress.
+
+    Of a gate that `check_gate` let pass.
+    """
+    asked, own = _asked(info, gate), gate.suites.get(info.name) or SuiteGate()
+    whole = Question(
+        suite=info.name,
+        metric=next(one for one in info.metrics if one.name == asked.metric),
+        policy=asked.policy,
+        margin=asked.margin,
+        threshold=asked.threshold,
+        floor=asked.floor,
+        ceiling=asked.ceiling,
+    )
+    margin = asked.margin if own.slice_margin is None else own.slice_margin
+    part = replace(
+        whole,
+        policy="non_inferiority",
+        margin=margin,
+        threshold=-margin,
+        floor=None,
+        ceiling=None,
+    )
+    return [whole, *(replace(part, slice=name) for name in own.must_not_regress)]
 
 
 def _decide_suite(comparison: Comparison, asked: _Asked, gate: GateConfig) -> SuiteVerdict:

@@ -11,10 +11,10 @@ from scipy import stats
 
 from evalkit.bounds import benefit_bounds, p_not_above, p_not_below, tuned_bounds
 from evalkit.compare import compare
-from evalkit.config import GateConfig, SuiteGate
+from evalkit.config import Expected, GateConfig, SuiteGate
 from evalkit.errors import ExitCode, UsageError
-from evalkit.gate import decide, meaning, worst
-from evalkit.records import Comparison, Outcome, Policy
+from evalkit.gate import check_gate, decide, meaning, questions, worst
+from evalkit.records import Comparison, MetricKind, Outcome, Policy
 from evalkit.stats.base import Reals
 from tests.builders import make_info, make_run
 
@@ -303,3 +303,39 @@ def test_the_p_of_a_threshold_and_its_bound_agree(alpha: float, higher_is_better
     assert bounds is not None
     assert p_not_below(delta, bounds.high - 1e-6) > alpha > p_not_below(delta, bounds.high + 1e-6)
     assert p_not_above(delta, bounds.low + 1e-6) > alpha > p_not_above(delta, bounds.low - 1e-6)
+
+
+def test_what_the_gate_will_ask_is_known_before_there_is_an_answer() -> None:
+    own = SuiteGate(policy="superiority", must_not_regress=("topic=history", "topic=art"))
+    gate = GateConfig(margin=0.1, suites={SUITE: own})
+    whole, history, art = questions(make_info(SUITE), gate)
+    assert (whole.slice, whole.policy, whole.threshold) == ("", "superiority", 0.1)
+    assert (history.slice, history.policy, history.threshold) == (
+        "topic=history", "non_inferiority", -0.1,
+    )  # fmt: skip
+    assert art.slice == "topic=art"
+    assert whole.threshold == decide(_binary(5, 5, 300), gate).suites[0].threshold
+    wide = own.model_copy(update={"slice_margin": 0.2})
+    assert questions(make_info(SUITE), GateConfig(suites={SUITE: wide}))[1].margin == 0.2
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "told"),
+    [
+        ("binary", {"expect": {"deviation": 0.2}}, "Declare expect.flips"),
+        ("continuous", {"expect": {"flips": 0.2}}, "Declare expect.deviation"),
+        (
+            "binary",
+            {"policy": "absolute", "floor": 0.5, "expect": {"flips": 0.2}},
+            "expect is of differences",
+        ),
+    ],
+)
+def test_an_expectation_that_would_have_no_effect_is_a_mistake(
+    kind: MetricKind, own: dict[str, object], told: str
+) -> None:
+    gate = GateConfig(suites={SUITE: SuiteGate.model_validate(own)})
+    with pytest.raises(UsageError, match=told):
+        check_gate([make_info(SUITE, kind=kind)], gate)
+    # What is expected of all suites is for those that it fits.
+    check_gate([make_info(SUITE, kind=kind)], GateConfig(expect=Expected(flips=0.1, deviation=0.1)))
