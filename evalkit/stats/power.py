@@ -73,23 +73,24 @@ def chance_mean(error: float, freedom: float, distance: float, alpha: float) -> 
     """
     if not (error > 0 and freedom > 0 and distance >= 0):
         return 0.0
-    critical = stats.t.ppf(1 - alpha, freedom)
-    # Far beyond, the noncentral t is no longer computed well, and the chance is 1.
-    return float(stats.nct.sf(critical, freedom, min(distance / error, 2 * critical + 37)))
+    return float(stats.nct.sf(stats.t.ppf(1 - alpha, freedom), freedom, distance / error))
 
 
 def detectable_mean(error: float, freedom: float, alpha: float, power: float = 0.8) -> float | None:
     """The least distance of a threshold from the truth that a one-sided t test tells with `power`.
 
-    The inverse of `chance_mean`. None where the error or the degrees of freedom are not positive.
+    The inverse of `chance_mean`, for a power above alpha. None where the error or the degrees of
+    freedom are not positive.
     """
     if not (error > 0 and freedom > 0):
         return None
-    most = float(stats.t.ppf(1 - alpha, freedom) + stats.t.ppf(power, freedom)) * 2
 
     def lacking(distance: float) -> float:
         return chance_mean(1.0, freedom, distance, alpha) - power
 
+    most = _reach(alpha, power)
+    while lacking(most) < 0:
+        most *= 2
     return error * float(optimize.brentq(lacking, 0.0, most))
 
 

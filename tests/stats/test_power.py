@@ -156,7 +156,7 @@ def test_the_promised_power_is_the_power_found() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 5, 20, 200, 100_000])
-@pytest.mark.parametrize(("alpha", "wanted"), [(0.05, 0.8), (0.01, 0.95)])
+@pytest.mark.parametrize(("alpha", "wanted"), [(0.05, 0.8), (0.01, 0.95), (0.001, 0.999)])
 def test_the_power_of_a_mean_is_that_of_statsmodels(n: int, alpha: float, wanted: float) -> None:
     deviation, oracle = 0.35, TTestPower()
     error = deviation / math.sqrt(n)
