@@ -41,13 +41,16 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.records import Comparison, Delta, Manifest, Run, SuiteVerdict, Verdict
 from reports.plan import add_up
+from reports.power import power_table
 from reports.profile import profile_rows
 from reports.steps import deciding, training_step
 from reports.summary import LEVEL, summarise
 
 if TYPE_CHECKING:
+    from evalkit.config import GateConfig
     from evalkit.evaluate import SuitePlan
     from evalkit.models.base import Outline
+    from evalkit.power import SuitePower
 
 SCHEMA_VERSION = 1
 
@@ -98,10 +101,21 @@ def run_json(run: Run, *, profiled: bool = False) -> str:
     return _dump({**head, "metrics": metrics, **extra})
 
 
-def plan_json(costs: Sequence[SuitePlan], outlines: Sequence[Outline]) -> str:
+def power_json(rows: Sequence[SuitePower], gate: GateConfig) -> str:
+    """What the gate can decide: {schema_version, alpha, power, suites}, see reports/power.py."""
+    return _dump(power_table(rows, gate))
+
+
+def plan_json(
+    costs: Sequence[SuitePlan],
+    outlines: Sequence[Outline],
+    power: Sequence[SuitePower] = (),
+    gate: GateConfig | None = None,
+) -> str:
     """A dry run: {schema_version, parts: [{arm, suite, samples, …}], engines: [Outline], totals}.
 
-    `parts` count all that is asked, `engines` and the totals' tokens what is not stored yet.
+    `parts` count all that is asked, `engines` and the totals' tokens what is not stored yet. Of a
+    comparison there is `gate` too: what it can decide, as from `power_json`.
     """
     parts = [asdict(one) for one in costs]
     sums = {
@@ -116,7 +130,8 @@ def plan_json(costs: Sequence[SuitePlan], outlines: Sequence[Outline]) -> str:
         "packets": work.packets,
         "seconds": work.seconds,
     }
-    return _dump({"parts": parts, "engines": [asdict(one) for one in outlines], "totals": totals})
+    document = {"parts": parts, "engines": [asdict(one) for one in outlines], "totals": totals}
+    return _dump(document | ({"gate": power_table(power, gate)} if power and gate else {}))
 
 
 def _arm(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:

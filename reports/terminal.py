@@ -20,6 +20,7 @@ from reports.listing import print_findings as print_findings
 from reports.listing import print_suite as print_suite
 from reports.listing import print_suites as print_suites
 from reports.plan import print_plan as print_plan
+from reports.power import print_power as print_power
 from reports.profile import print_profile as print_profile
 from reports.progress import RichProgress as RichProgress
 from reports.steps import Curve, caution, curves, deciding, speaking

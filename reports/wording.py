@@ -73,6 +73,11 @@ def _signed(text: str) -> str:
     return text.replace("-", "−")
 
 
+def percent(share: float) -> str:
+    """A share in per cent, with a digit after the point where it is not whole."""
+    return f"{share:.1%}".replace(".0%", "%").replace("%", " %")
+
+
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     """An interval of a difference, in brackets; a dash where it is unknown."""
     if low is None or high is None:

@@ -16,7 +16,7 @@ from typing import NoReturn
 import typer
 
 from evalkit import __version__
-from evalkit.cli import evaluating, suites, training, upkeep
+from evalkit.cli import evaluating, power, suites, training, upkeep
 from evalkit.errors import EvalkitError, ExitCode
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ def root(
 app.command(epilog=training.TRAIN_EXAMPLES)(training.train)
 app.command(epilog=evaluating.RUN_EXAMPLES)(evaluating.run)
 app.command(epilog=evaluating.COMPARE_EXAMPLES)(evaluating.compare)
+app.command(epilog=power.POWER_EXAMPLES)(power.power)
 app.command(epilog=evaluating.GATE_EXAMPLES)(evaluating.gate)
 app.command(epilog=evaluating.REPORT_EXAMPLES)(evaluating.report)
 app.command(epilog=upkeep.DASHBOARD_EXAMPLES)(upkeep.dashboard)

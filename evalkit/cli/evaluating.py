@@ -221,18 +221,31 @@ def _evaluate(configs: Sequence[RunConfig], results: Results, manner: Manner) ->
         finally:
             for engine in plan.engines:
                 engine.close()
-    _show_plan(plan, known, outlines, as_json=results.as_json)
+    _show_plan(plan, known, outlines, configs, as_json=results.as_json)
     return []
 
 
-def _show_plan(plan: Plan, known: set[str], outlines: Sequence[Outline], *, as_json: bool) -> None:
+def _show_plan(
+    plan: Plan,
+    known: set[str],
+    outlines: Sequence[Outline],
+    configs: Sequence[RunConfig],
+    *,
+    as_json: bool,
+) -> None:
+    """What would be asked and, of a comparison, what its gate could decide by it."""
+    from evalkit.power import power_of
     from reports.machine import plan_json
-    from reports.terminal import print_plan
+    from reports.terminal import print_plan, print_power
 
+    gate, completions = configs[0].gate, getattr(configs[0].decoding, "repeats", 1)
+    power = power_of(plan.suites, gate, completions=completions) if len(configs) > 1 else []
     if as_json:
-        typer.echo(plan_json(plan.costs(known), outlines))
-    else:
-        print_plan(plan.costs(known), outlines, plan.notes)
+        typer.echo(plan_json(plan.costs(known), outlines, power, gate))
+        return
+    print_plan(plan.costs(known), outlines, plan.notes)
+    if power:
+        print_power(power, gate)
 
 
 def _comparisons(paths: Sequence[Path]) -> tuple[Comparison, ...]:
