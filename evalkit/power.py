@@ -29,7 +29,7 @@ from evalkit.noise import (
     scale_of,
     usual,
 )
-from evalkit.records import Metric, Sample
+from evalkit.records import Metric
 from evalkit.stats.clusters import FEW_CLUSTERS
 from evalkit.stats.power import (
     chance_binary,
@@ -93,19 +93,24 @@ def _power(
     asked: Question, suite: Suite, gate: GateConfig, pilot: Pilot | None, completions: int
 ) -> SuitePower:
     samples = [one for one in suite.samples if in_slice(one.slices, asked.slice)]
-    sizes = _cluster_sizes(samples)
+    # A sample that is named a cluster of its own is still treated as clustered by the estimates.
+    clusters = grouped([one.cluster for one in samples])
+    sizes = sorted(Counter(clusters).values()) if clusters else [1] * len(samples)
     noise = _noise(asked, gate, pilot, completions)
     found = SuitePower(question=asked, samples=len(samples), clusters=len(sizes), noise=noise)
     paired_shares = asked.metric.kind == "binary" and asked.policy != "absolute"
-    by_score = paired_shares and completions == 1 and len(sizes) == len(samples)
+    by_score = paired_shares and completions == 1 and not clusters
     if by_score:
         found = replace(found, least_margin=least_margin_binary(len(samples), gate.alpha))
     if noise.deviation is None:
         return replace(found, note="its noise is not known")
-    alpha = gate.alpha if by_score else _kept_alpha(asked.metric, sizes, gate.alpha)
+    few = bool(clusters) and len(sizes) < FEW_CLUSTERS
+    alpha = _kept_alpha(asked.metric, gate.alpha, few_clusters=few)
     if alpha is None:
         return replace(found, decides=False, note=f"no bounds are kept at alpha {gate.alpha:g}")
-    design = _Design(sizes=tuple(sizes), noise=noise, by_score=by_score, alpha=alpha)
+    design = _Design(
+        sizes=tuple(sizes), noise=noise, by_score=by_score, few_clusters=few, alpha=alpha
+    )
     return _answered(found, design, gate)
 
 
@@ -141,11 +146,13 @@ class _Design:
     """Samples in clusters of these sizes, their noise, and the test that the gate will use.
 
     `by_score`: Tango's score test, on flips; else a mean and its error, with Student's t.
+    `few_clusters`: the wild bootstrap, whose reach is taken to be that of t.
     """
 
     sizes: tuple[int, ...]
     noise: Noise
     by_score: bool
+    few_clusters: bool
     alpha: float
 
     def detectable(self, power: float) -> float | None:
@@ -180,7 +187,7 @@ class _Design:
         if not self.sizes:
             return "it has no sample"
         if len(self.sizes) < self._least_clusters:
-            what = "clusters" if len(self.sizes) < sum(self.sizes) else "samples"
+            what = "clusters" if self.few_clusters else "samples"
             return f"fewer than {self._least_clusters} {what} give no interval"
         return ""
 
@@ -201,23 +208,14 @@ class _Design:
         """Of few clusters all signs are tried: 2^(G − 1) of them must reach below 2·alpha."""
         if self.by_score:
             return 1
-        if not self.sizes or len(self.sizes) == sum(self.sizes):
-            return 2
-        return max(2, 1 + math.ceil(-math.log2(2 * self.alpha)))
+        return max(2, 1 + math.ceil(-math.log2(2 * self.alpha))) if self.few_clusters else 2
 
 
-def _kept_alpha(metric: Metric, sizes: Sequence[int], alpha: float) -> float | None:
+def _kept_alpha(metric: Metric, alpha: float, *, few_clusters: bool) -> float | None:
     """The alpha at which bounds are kept, where they cannot be had at any: see `bounds`."""
-    few = len(sizes) < sum(sizes) and len(sizes) < FEW_CLUSTERS
-    if metric.kind in ("binary", "continuous") and not few:
+    if metric.kind in ("binary", "continuous") and not few_clusters:
         return alpha
     return max((one for one in ALPHAS if one <= alpha * (1 + 1e-9)), default=None)
-
-
-def _cluster_sizes(samples: Sequence[Sample]) -> list[int]:
-    """Samples in each cluster; all ones where none belong together."""
-    names = grouped([one.cluster for one in samples])
-    return sorted(Counter(names).values()) if names else [1] * len(samples)
 
 
 def _noise(asked: Question, gate: GateConfig, pilot: Pilot | None, completions: int) -> Noise:

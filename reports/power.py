@@ -38,7 +38,7 @@ _WHENCE: dict[Source, str] = {
     f"flip, others scatter by {percent(USUAL_SPREAD)} of their scale",
     "threshold": "the scatter of a share that lies at its floor or ceiling",
     "unknown": "a score without a scale, or of a corpus; give --pilot, or declare "
-    "gate.expect.deviation",
+    "gate.expect.deviation of its differences",
 }
 
 

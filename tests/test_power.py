@@ -220,6 +220,12 @@ def test_clustered_flips_are_not_held_to_a_test_of_single_ones() -> None:
     assert tied.detectable == pytest.approx(math.sqrt(0.2) * float(oracle), rel=1e-4)
 
 
+def test_samples_that_are_each_a_cluster_are_still_a_matter_of_clusters() -> None:
+    found = _only(_suite(60, clusters=[f"g{number}" for number in range(60)]), _gate(flips=0.2))
+    assert found.least_margin is None
+    assert found.detectable == _only(_suite(60, SHARE), _gate(deviation=0.2**0.5)).detectable
+
+
 @pytest.mark.parametrize(("count", "decides"), [(4, False), (5, True)])
 def test_too_few_clusters_decide_nothing(count: int, decides: bool) -> None:
     """A one-sided bound at .05 needs 2^(1 − G) at most .10 (see evalkit.stats.clusters)."""
