@@ -23,8 +23,8 @@ from evalkit.stats.repeats import variance_components
 Source: TypeAlias = Literal["pilot", "one_arm", "declared", "default", "threshold", "unknown"]
 
 USUAL_FLIPS = 0.20
-"""Share of right-or-wrong scores that flip. The two recipes of the demo flip 10 to 24 % in the
-suites they were not made for (docs/results/demo.md)."""
+"""Share of right-or-wrong scores that flip. The two recipes of the demo flip 10 to 24 % in
+knowledge, arithmetic and short answers (docs/results/demo.md)."""
 USUAL_SPREAD = 0.25
 """Deviation of the differences as a share of the scale: that of two scores that are spread evenly
 over it and correlate with 0.6 (√(2·(1 − 0.6)/12) = 0.26). The demo's style score has 0.17 to 0.20.

@@ -146,7 +146,8 @@ class _Design:
     """Samples in clusters of these sizes, their noise, and the test that the gate will use.
 
     `by_score`: Tango's score test, on flips; else a mean and its error, with Student's t.
-    `few_clusters`: the wild bootstrap, whose reach is taken to be that of t.
+    `few_clusters`: the wild bootstrap, whose reach is taken to be that of t: so it is from 6
+    clusters on (simulated power 76 to 79 % where 80 is told); the 5 it takes at least have 64 %.
     """
 
     sizes: tuple[int, ...]

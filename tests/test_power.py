@@ -20,6 +20,7 @@ from evalkit.noise import Pilot
 from evalkit.power import SuitePower, power_of
 from evalkit.records import Comparison, Delta, Metric, Policy, Sample
 from evalkit.stats import power as formulas
+from evalkit.stats.clusters import wild_bootstrap_test
 from tests.builders import make_info, make_run
 
 SUITE = "knowledge/tiny"
@@ -233,6 +234,21 @@ def test_too_few_clusters_decide_nothing(count: int, decides: bool) -> None:
     found = _only(_suite(100, SHARE, clusters=groups), _gate(0.9, deviation=0.01))
     assert found.decides is decides
     assert ("fewer than 5 clusters" in found.note) is not decides
+
+
+@pytest.mark.parametrize(("count", "power"), [(5, 0.64), (8, 0.79), (12, 0.79)])
+def test_few_clusters_have_about_the_power_of_as_many_samples(count: int, power: float) -> None:
+    """The wild bootstrap against what is told by t: five clusters, the fewest, fall short of it."""
+    names, rng, draws = [str(number) for number in range(count)], np.random.default_rng(15), 800
+    gate = _gate(0.9, deviation=1.0)
+    told = _only(_suite(count, ENDLESS, clusters=names), gate).detectable
+    assert told is not None
+    found = 0
+    for _ in range(draws):
+        values = rng.normal(size=count)
+        test = wild_bootstrap_test(values, names, null=-told)
+        found += test is not None and test.p <= 0.1 * (1 + 1e-9) and values.mean() > -told
+    assert found / draws == pytest.approx(power, abs=4 * math.sqrt(0.16 / draws))
 
 
 def test_too_few_samples_and_none_decide_nothing() -> None:
