@@ -238,7 +238,7 @@ def _show_plan(
     from reports.machine import plan_json
     from reports.terminal import print_plan, print_power
 
-    gate, completions = configs[0].gate, getattr(configs[0].decoding, "repeats", 1)
+    gate, completions = configs[0].gate, configs[0].decoding.repeats
     power = power_of(plan.suites, gate, completions=completions) if len(configs) > 1 else []
     if as_json:
         typer.echo(plan_json(plan.costs(known), outlines, power, gate))

@@ -43,7 +43,7 @@ def power(
     suites = open_suites(config)
     check_gate([suite.info for suite in suites], config.gate)
     known = read_pilot(pilot) if pilot else None
-    rows = power_of(suites, config.gate, known, completions=getattr(config.decoding, "repeats", 1))
+    rows = power_of(suites, config.gate, known, completions=config.decoding.repeats)
     if as_json:
         typer.echo(power_json(rows, config.gate))
     else:
