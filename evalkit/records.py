@@ -145,6 +145,18 @@ class Metric:
     least: float | None = None
     most: float | None = None
 
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """Between which values every sample's score lies; None where it has no bounds.
+
+        A ratio of sums is no mean of its samples' scores, so bounds of theirs say nothing of it.
+        """
+        if self.kind == "binary":
+            return (0.0, 1.0)
+        if self.kind != "continuous" or self.least is None or self.most is None:
+            return None
+        return (self.least, self.most)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:

@@ -15,7 +15,7 @@ _METRICS = (
     Metric(name="accuracy", kind="binary"),
     Metric(name="accuracy_char", kind="binary"),
     Metric(name="accuracy_byte", kind="binary"),
-    Metric(name="choice_probability"),
+    Metric(name="choice_probability", least=0.0, most=1.0),
 )
 
 LENGTHS: Mapping[str, Callable[[str], int]] = {

@@ -132,7 +132,7 @@ def constraints(context: ScorerContext) -> Scorer:
     """
     metrics = (
         Metric(name="followed_all", kind="binary"),
-        Metric(name="followed", unit="share"),
+        Metric(name="followed", unit="share", least=0.0, most=1.0),
     )
     parsed = {sample.id: parse(context.suite, sample) for sample in context.samples}
 

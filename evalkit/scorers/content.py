@@ -34,7 +34,9 @@ def content_kept(context: ScorerContext) -> Scorer:
         reason = f"missing: {', '.join(lost)}" if lost else ""
         return (Value(1 - len(lost) / len(facts), reason),)
 
-    return text_scorer("content_kept", (Metric(name="content_kept", unit="share"),), measure)
+    return text_scorer(
+        "content_kept", (Metric(name="content_kept", unit="share", least=0.0, most=1.0),), measure
+    )
 
 
 def groups(suite: str, sample: Sample, field: str) -> tuple[tuple[str, ...], ...]:
@@ -64,7 +66,7 @@ def memorisation(context: ScorerContext, *, training: str, optional: bool = Fals
     """
     metrics = (
         Metric(name="longest_overlap", higher_is_better=False, unit="tokens"),
-        Metric(name="memorised", higher_is_better=False, unit="share"),
+        Metric(name="memorised", higher_is_better=False, unit="share", least=0.0, most=1.0),
     )
     texts = _training_texts(context, training, optional=optional)
     index = OverlapIndex([_tokens(text) for text in texts]) if texts is not None else None

@@ -24,10 +24,10 @@ def diversity(_context: ScorerContext, *, repeated: Annotated[int, Field(ge=1)] 
     distinct-n is no merit by itself (it falls with length), so these two are described only.
     """
     metrics = (
-        Metric(name="repetition", higher_is_better=False, unit="share"),
-        Metric(name="loop", higher_is_better=False, unit="share"),
-        Metric(name="distinct_1", higher_is_better=None, unit="share"),
-        Metric(name="distinct_2", higher_is_better=None, unit="share"),
+        Metric(name="repetition", higher_is_better=False, unit="share", least=0.0, most=1.0),
+        Metric(name="loop", higher_is_better=False, unit="share", least=0.0, most=1.0),
+        Metric(name="distinct_1", higher_is_better=None, unit="share", least=0.0, most=1.0),
+        Metric(name="distinct_2", higher_is_better=None, unit="share", least=0.0, most=1.0),
     )
 
     def measure(_sample: Sample, text: str) -> list[Value]:

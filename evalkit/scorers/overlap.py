@@ -36,7 +36,9 @@ def chrf(_context: ScorerContext, *, word_order: Annotated[int, Field(ge=0, le=4
         return _both(sentence_value(metric, text, sample.targets))
 
     whole = Metric(name="corpus_chrf", kind="chrf", unit="0–100")
-    return text_scorer("chrf", (Metric(name="chrf", unit="0–100"), whole), measure)
+    return text_scorer(
+        "chrf", (Metric(name="chrf", unit="0–100", least=0.0, most=100.0), whole), measure
+    )
 
 
 def bleu(context: ScorerContext) -> Scorer:
@@ -56,7 +58,9 @@ def bleu(context: ScorerContext) -> Scorer:
         return _both(sentence_value(metrics[language], text, sample.targets))
 
     whole = Metric(name="corpus_bleu", kind="bleu", unit="0–100")
-    return text_scorer("bleu", (Metric(name="bleu", unit="0–100"), whole), measure)
+    return text_scorer(
+        "bleu", (Metric(name="bleu", unit="0–100", least=0.0, most=100.0), whole), measure
+    )
 
 
 def _both(found: Value) -> tuple[Value, Value]:
@@ -119,7 +123,7 @@ def rouge(
         found = [chosen.score(target, text) for target in sample.targets]
         return [Value(max(float(score[kind].fmeasure) for score in found)) for kind in kinds]
 
-    metrics = tuple(Metric(name=kind, unit="0–1") for kind in kinds)
+    metrics = tuple(Metric(name=kind, unit="0–1", least=0.0, most=1.0) for kind in kinds)
     return text_scorer("rouge", metrics, measure)
 
 

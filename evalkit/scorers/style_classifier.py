@@ -37,10 +37,18 @@ _FOLDS = 5
 _OPENINGS = (2, 8, 24)  # characters
 _QUOTES = str.maketrans("’“”", '\'""')
 
-_STYLE_METRICS: tuple[Metric, ...] = (Metric(name="style_classifier", unit="probability"),)
+_STYLE_METRICS: tuple[Metric, ...] = (
+    Metric(name="style_classifier", unit="probability", least=0.0, most=1.0),
+)
 _LEAK_METRICS: tuple[Metric, ...] = (
     Metric(name="style_leak", higher_is_better=False, kind="binary"),
-    Metric(name="style_leak_probability", higher_is_better=False, unit="probability"),
+    Metric(
+        name="style_leak_probability",
+        higher_is_better=False,
+        unit="probability",
+        least=0.0,
+        most=1.0,
+    ),
 )
 
 

@@ -58,7 +58,9 @@ def style_distance(context: ScorerContext, *, references: str | None = None) -> 
     known = bands(notes)
     features = tuple(feature for feature in FEATURES if feature.name in known)
     names = ("style_distance", *(f"style_distance.{feature.name}" for feature in features))
-    metrics = tuple(Metric(name=name, higher_is_better=False, unit="0–1") for name in names)
+    metrics = tuple(
+        Metric(name=name, higher_is_better=False, unit="0–1", least=0.0, most=1.0) for name in names
+    )
 
     def measure(sample: Sample, text: str) -> list[Value]:
         if not text.strip():

@@ -28,7 +28,7 @@ def trick(context: ScorerContext) -> Scorer:
     likeness = CHRF()
     metrics = (
         Metric(name="spotted", kind="binary"),
-        Metric(name="wit_overlap", higher_is_better=None, unit="chrF"),
+        Metric(name="wit_overlap", higher_is_better=None, unit="chrF", least=0.0, most=100.0),
     )
     for sample in context.samples:
         groups(context.suite, sample, "spot")
