@@ -7,10 +7,11 @@ is enough: nothing is resampled here.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from scipy import stats
 
-from evalkit.records import Delta
+from evalkit.records import Delta, Tail
 from evalkit.stats.base import Interval
 from evalkit.stats.binary import tango_interval, tango_statistic, wilson_interval
 from evalkit.stats.means import MeanEstimate
@@ -40,13 +41,17 @@ def _difference_bounds(delta: Delta, alpha: float) -> Interval | None:
             return tango_interval(delta.gained, delta.lost, delta.n, 1 - 2 * alpha)
         case "t":
             return mean_bounds(_estimate(delta), alpha)
-        case "wild" | "bootstrap":
-            # The nearest alpha that was kept and asks no less.
-            kept = [tail for tail in delta.tails if tail.alpha <= alpha * (1 + 1e-9)]
-            tail = max(kept, key=lambda one: one.alpha, default=None)
-            return Interval(tail.low, tail.high) if tail else None
+        case "wild" | "bootstrap" | "sequence":
+            return _kept(delta.tails, alpha)
         case _:
             return None
+
+
+def _kept(tails: Sequence[Tail], alpha: float) -> Interval | None:
+    """The bounds of the nearest alpha that was kept and asks no less."""
+    enough = [tail for tail in tails if tail.alpha <= alpha * (1 + 1e-9)]
+    tail = max(enough, key=lambda one: one.alpha, default=None)
+    return Interval(tail.low, tail.high) if tail else None
 
 
 def p_not_below(delta: Delta, threshold: float) -> float:
@@ -68,7 +73,7 @@ def p_not_below(delta: Delta, threshold: float) -> float:
             return p_at_most(_estimate(delta), -threshold)
         case "t":
             return p_at_least(_estimate(delta), threshold)
-        case "wild" | "bootstrap":
+        case "wild" | "bootstrap" | "sequence":
             tails = [(tail.alpha, benefit_bounds(delta, tail.alpha)) for tail in delta.tails]
             return min((a for a, one in tails if one and one.high < threshold), default=1.0)
         case _:
@@ -84,7 +89,7 @@ def p_not_above(delta: Delta, threshold: float) -> float:
             return p_at_least(_estimate(delta), -threshold)
         case "t":
             return p_at_most(_estimate(delta), threshold)
-        case "wild" | "bootstrap":
+        case "wild" | "bootstrap" | "sequence":
             tails = [(tail.alpha, benefit_bounds(delta, tail.alpha)) for tail in delta.tails]
             return min((a for a, one in tails if one and one.low > threshold), default=1.0)
         case _:
@@ -94,11 +99,13 @@ def p_not_above(delta: Delta, threshold: float) -> float:
 def tuned_bounds(delta: Delta, alpha: float) -> Interval | None:
     """Each one-sided 1 − alpha bound of the tuned arm's own score, in the metric's unit.
 
-    Wilson's for a share, t corrected for skewness otherwise; None for a score that is no mean of
-    samples.
+    Wilson's for a share, t corrected for skewness otherwise, those that were kept where the suite
+    was looked at early; None for a score that is no mean of samples.
     """
     if delta.tuned is None:
         return None
+    if delta.planned:
+        return _kept(delta.tuned_tails, alpha)
     if delta.interval == "tango":
         return wilson_interval(round(delta.tuned * delta.n), delta.n, 1 - 2 * alpha)
     if not delta.tuned_error or not math.isfinite(delta.tuned_error):

@@ -14,7 +14,9 @@ from evalkit.estimates import LEVEL, Scored, estimated, grouped
 from evalkit.records import (
     Comparison,
     Delta,
+    EarlyStop,
     Flip,
+    Manifest,
     Metric,
     Pair,
     Result,
@@ -22,6 +24,7 @@ from evalkit.records import (
     Score,
     SuiteInfo,
 )
+from evalkit.sequences import followed, in_order, of_slice
 from evalkit.stats.multiple import benjamini_hochberg
 from evalkit.store.runs import SCHEMA_VERSION
 
@@ -36,12 +39,13 @@ def compare(base: Run, tuned: Run) -> Comparison:
     """
     common = _common_suites(base, tuned)
     pairs, unpaired = join(base, tuned, [info.name for info in common])
+    early = {info.name: early_of(base.manifest, tuned.manifest, info.name) for info in common}
     checks = check_arms(base, tuned, pairs)
     deltas: list[Delta] = []
     flips: list[Flip] = []
     for info in common:
         mine = [pair for pair in pairs if pair.base.sample.suite == info.name]
-        deltas += suite_deltas(info, mine)
+        deltas += suite_deltas(info, mine, early[info.name], base.manifest.seed)
         flips += _largest_flips(info, mine)
     return Comparison(
         schema_version=SCHEMA_VERSION,
@@ -51,7 +55,7 @@ def compare(base: Run, tuned: Run) -> Comparison:
         tuned_path=tuned.path,
         deltas=_among_slices(deltas),
         checks=checks,
-        unpaired=unpaired,
+        unpaired=_asked_only(unpaired, base, tuned),
         flips=tuple(flips),
     )
 
@@ -77,22 +81,45 @@ def join(
     return pairs, {suite: tuple(sorted(ids)) for suite, ids in lonely.items()}
 
 
-def suite_deltas(info: SuiteInfo, pairs: Sequence[Pair]) -> list[Delta]:
-    """A delta for each metric of a suite and, of the gated metric, one for each slice."""
-    deltas = [metric_delta(info.name, metric, pairs) for metric in info.metrics]
+def suite_deltas(
+    info: SuiteInfo, pairs: Sequence[Pair], early: EarlyStop | None = None, seed: int = 0
+) -> list[Delta]:
+    """A delta for each metric of a suite and, of the gated metric, one for each slice.
+
+    Where the suite was looked at `early`, they have bounds that allow for it; those depend on the
+    order in which the samples were asked, which the seed gives again.
+    """
+    if early is not None:
+        places = in_order([pair.base.sample for pair in pairs], seed)
+        pairs = [pairs[place] for block in places for place in block]
+    deltas = [metric_delta(info.name, metric, pairs, early) for metric in info.metrics]
     gated = next(metric for metric in info.metrics if metric.name == info.metric)
     slices: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         for key, value in sorted(pair.base.sample.slices.items()):
             slices[f"{key}={value}"].append(pair)
     deltas.extend(
-        replace(metric_delta(info.name, gated, slices[name]), slice=name) for name in sorted(slices)
+        replace(
+            metric_delta(info.name, gated, slices[name], early and of_slice(early, name)),
+            slice=name,
+        )
+        for name in sorted(slices)
     )
     return deltas
 
 
-def metric_delta(suite: str, metric: Metric, pairs: Sequence[Pair]) -> Delta:
+def metric_delta(
+    suite: str, metric: Metric, pairs: Sequence[Pair], early: EarlyStop | None = None
+) -> Delta:
     """Estimate one difference; pairs with a missing score are counted, never filled in."""
+    delta, scores = scored_pairs(suite, metric, pairs)
+    if scores is None:
+        return replace(delta, planned=early.planned) if early else delta
+    return followed(delta, scores, early) if early else estimated(delta, scores)
+
+
+def scored_pairs(suite: str, metric: Metric, pairs: Sequence[Pair]) -> tuple[Delta, Scored | None]:
+    """A delta that counts the pairs but estimates nothing yet, and the scores it has to go by."""
     scored = [(_score(pair.base, metric), _score(pair.tuned, metric), pair) for pair in pairs]
     missing_base = sum(base is None for base, _, _ in scored)
     missing_tuned = sum(tuned is None for _, tuned, _ in scored)
@@ -112,12 +139,14 @@ def metric_delta(suite: str, metric: Metric, pairs: Sequence[Pair]) -> Delta:
         note="no sample has a score in both arms",
     )
     if not both:
-        return empty
+        return empty, None
     clusters = grouped([pair.base.sample.cluster for _, _, pair in both])
     scores = Scored([base for base, _, _ in both], [tuned for _, tuned, _ in both], clusters)
-    found = estimated(replace(empty, n=len(both), note=""), scores)
     moved = choice_flips(metric, [pair for _, _, pair in both])
-    return replace(found, changed=moved.changed, divergence=moved.divergence) if moved else found
+    counted = replace(empty, n=len(both), note="")
+    if moved:
+        counted = replace(counted, changed=moved.changed, divergence=moved.divergence)
+    return counted, scores
 
 
 def _among_slices(deltas: Sequence[Delta]) -> tuple[Delta, ...]:
@@ -132,6 +161,41 @@ def _among_slices(deltas: Sequence[Delta]) -> tuple[Delta, ...]:
     for (index, _), p in zip(known, adjusted, strict=True):
         found[index] = replace(found[index], adjusted_p=float(p))
     return tuple(found)
+
+
+def early_of(base: Manifest, tuned: Manifest, suite: str) -> EarlyStop | None:
+    """How a suite was stopped, in either run; UsageError where its samples cannot be put in order.
+
+    A prefix of one random order is a random part of the suite. What two different orders have in
+    common is none.
+    """
+    found = base.early.get(suite) or tuned.early.get(suite)
+    if found is not None and base.seed != tuned.seed:
+        raise UsageError(
+            f"{suite} was evaluated by --sequential in an order that the seed gives, and the runs "
+            f"{base.name!r} and {tuned.name!r} have different seeds: {base.seed} and {tuned.seed}. "
+            "Evaluate both with the same seed."
+        )
+    return found
+
+
+def _asked_only(
+    unpaired: Mapping[str, tuple[str, ...]], base: Run, tuned: Run
+) -> dict[str, tuple[str, ...]]:
+    """Without the samples that one arm was never asked, for its verdict was settled before.
+
+    They are not missing. Only where both arms were to answer the same: with another --limit, what
+    one of them lacks is not known to be such a sample.
+    """
+    kept = {}
+    for suite, ids in unpaired.items():
+        sizes = {i.samples for r in (base, tuned) for i in r.manifest.suites if i.name == suite}
+        stopped = [run for run in (base, tuned) if suite in run.manifest.early and len(sizes) == 1]
+        held = [{r.sample.id for r in run.results if r.sample.suite == suite} for run in stopped]
+        left = tuple(one for one in ids if all(one in asked for asked in held))
+        if left:
+            kept[suite] = left
+    return kept
 
 
 def _common_suites(base: Run, tuned: Run) -> list[SuiteInfo]:

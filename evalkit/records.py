@@ -203,8 +203,34 @@ class SuiteInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyStop:
+    """How far a run went with a suite that was looked at after every block of samples.
+
+    `planned` samples were to be asked, and as many of them by slice as `slices` says; they count
+    as `draws` clusters (one without a cluster is its own), the largest of which has `largest`
+    samples. `asked` were, and are the run's results: the first in the order of the run's seed.
+    `settled`: they were enough for the verdict; else the suite was asked to its end. `alphas` are
+    the one-sided levels at which it was looked at. `requests` were made of `planned_requests`.
+    """
+
+    planned: int
+    draws: int
+    largest: int
+    slices: Mapping[str, int] = field(default_factory=dict)
+    alphas: tuple[float, ...] = ()
+    asked: int = 0
+    settled: bool = False
+    planned_requests: int = 0
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Who, what, when of a run; written last, so its existence means the run is complete."""
+    """Who, what, when of a run; written last, so its existence means the run is complete.
+
+    `early` holds the suites that could be stopped before their end, by name: no interval for a
+    fixed number of samples is right for them.
+    """
 
     schema_version: int
     run_id: str
@@ -221,6 +247,7 @@ class Manifest:
     measures: Mapping[str, float] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
+    early: Mapping[str, EarlyStop] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +286,8 @@ class Delta:
     which a binary metric rose and fell: where lower is better, `lost` ones improved.
     `missing` pairs lack a score in at least one arm. `interval` names the kind of the bounds;
     `tails` keeps one-sided ones where the numbers here do not give them again. `tuned_error` is
-    the standard error of the tuned arm's own mean.
+    the standard error of the tuned arm's own mean, `tuned_tails` its bounds, kept for the same
+    reason.
 
     `skewness` is that of the differences (of their clusters' sums), `tuned_skewness` that of the
     tuned arm's own scores. `adjusted_p` is a slice's p
@@ -289,6 +317,7 @@ class Delta:
     method: str = ""
     tails: tuple[Tail, ...] = ()
     tuned_error: float | None = None
+    tuned_tails: tuple[Tail, ...] = ()
     n: int = 0
     clusters: int = 0
     missing: int = 0

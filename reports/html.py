@@ -100,6 +100,7 @@ def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) 
     arms = [arm_view(c, v) for c, v in zip(comparisons, verdicts, strict=True)]
     _, last = deciding(comparisons, verdicts)
     script = _asset("report.js")
+    looked = any(map(wording.needs_sequence_note, verdicts))
     contradicts = any(wording.needs_bound_note(one) for v in verdicts for one in v.suites)
     return _template().render(
         arms=arms,
@@ -122,6 +123,8 @@ def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) 
         manifests=[comparisons[0].base, *(one.tuned for one in comparisons)],
         identity=[identity(one) for one in (comparisons[0].base, *(c.tuned for c in comparisons))],
         bound_note=wording.BOUND_NOTE if contradicts else "",
+        saved=wording.saved_text(comparisons),
+        sequence_note=wording.SEQUENCE_NOTE if looked else "",
         version=evalkit.__version__,
     )
 
@@ -280,6 +283,7 @@ def _filters() -> Mapping[str, Any]:
         "signed": wording.signed,
         "interval": wording.interval,
         "metric": wording.metric_label,
+        "count": wording.sample_count,
         "margin": wording.margin_text,
         "reason": wording.reason,
         "tally": wording.tally,

@@ -23,6 +23,7 @@ from reports.wording import (
     number,
     one_line,
     reason,
+    sample_count,
     signed,
 )
 
@@ -91,7 +92,7 @@ def _numbers(one: SuiteVerdict) -> str:
     return (
         f"{metric_label(delta.metric)}: base {number(delta.base, digits)}, "
         f"tuned {number(delta.tuned, digits)}, difference {signed(delta.difference, digits)} "
-        f"{interval(delta.low, delta.high, digits)}, n {delta.n}"
+        f"{interval(delta.low, delta.high, digits)}, n {sample_count(delta)}"
     )
 
 

@@ -10,12 +10,16 @@ from evalkit.records import Comparison, Flip, Outcome, SuiteVerdict, Verdict
 from reports.steps import caution, curves, deciding, speaking
 from reports.wording import (
     HEADLINE,
+    SEQUENCE_NOTE,
     SYMBOL,
     decimals,
     interval,
     metric_label,
+    needs_sequence_note,
     number,
     one_line,
+    sample_count,
+    saved_text,
     signed,
     tally,
 )
@@ -43,6 +47,7 @@ def report_markdown(comparisons: Sequence[Comparison], verdicts: Sequence[Verdic
         f"Exit code {int(last.exit_code)}: {meaning(last).partition(': ')[2]}.",
         "",
         *_table(comparisons, verdicts),
+        *_early(comparisons, verdicts),
         *_checks(comparisons, verdicts),
         *_regressions(comparisons, verdicts),
     ]
@@ -100,7 +105,7 @@ def _single_row(name: str, one: SuiteVerdict | None) -> str:
     change = f"{signed(delta.difference, digits)} {interval(delta.low, delta.high, digits)}"
     return (
         f"| {_named(name, one)} | {number(delta.base, digits)} | {number(delta.tuned, digits)} "
-        f"| {change} | {delta.n:,} | {word} |"
+        f"| {change} | {sample_count(delta)} | {word} |"
     )
 
 
@@ -132,7 +137,16 @@ def _cell(one: SuiteVerdict | None) -> str:
     numbers = (
         f"{signed(one.delta.difference, digits)} {interval(one.delta.low, one.delta.high, digits)}"
     )
-    return f"{word} {numbers} n={one.delta.n:,}"
+    return f"{word} {numbers} n={sample_count(one.delta)}"
+
+
+def _early(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:
+    """What was saved by stopping early, and what that makes of the intervals."""
+    text = saved_text(comparisons)
+    if not text:
+        return []
+    note = f" {SEQUENCE_NOTE}" if any(map(needs_sequence_note, verdicts)) else ""
+    return ["", f"Saved {text}.{note}"]
 
 
 def _checks(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:

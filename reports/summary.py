@@ -43,6 +43,8 @@ def summarise(run: Run) -> list[MetricSummary]:
             key = (info.name, metric.name)
             mine = scores.get(key, [])
             value, interval = alone(metric, mine, clusters.get(key, []))
+            if info.name in run.manifest.early:
+                interval = None  # it would be one for a number of samples fixed beforehand
             rows.append(
                 MetricSummary(
                     suite=info.name,

@@ -27,17 +27,22 @@ from reports.steps import Curve, caution, curves, deciding, speaking
 from reports.summary import MetricSummary, summarise
 from reports.wording import (
     BOUND_NOTE,
+    SEQUENCE_NOTE,
     SYMBOL,
     UNKNOWN,
     decimals,
     direction,
+    early_text,
     interval,
     metric_label,
     missing_text,
     needs_bound_note,
+    needs_sequence_note,
     number,
     one_line,
     reason,
+    sample_count,
+    saved_text,
     signed,
     some_ids,
     span,
@@ -176,7 +181,7 @@ def _numbers(one: SuiteVerdict) -> list[Text]:
         Text(number(delta.tuned, digits)),
         Text(signed(delta.difference, digits), style="bold"),
         Text(interval(delta.low, delta.high, digits), style="dim"),
-        Text(f"{delta.n:,}"),
+        Text(sample_count(delta)),
     ]
 
 
@@ -192,6 +197,8 @@ def _explanations(comparison: Comparison, verdict: Verdict) -> RenderableType:
         if one.outcome != "pass":
             mark = Text(SYMBOL[one.outcome], style=STYLE[one.outcome])
             lines.append(item(mark, f"{one_line(one.suite)}: {reason(one, comparison)}"))
+        elif one.delta and one.delta.planned:
+            lines.append(item(Text("·"), f"{one_line(one.suite)}: {early_text(one.delta)}"))
         alone = comparison.unpaired.get(one.suite, ())
         names = one_line(comparison.base.name), one_line(comparison.tuned.name)
         missing = missing_text(one.delta, alone, *names) if one.delta else ""
@@ -209,6 +216,8 @@ def _explanations(comparison: Comparison, verdict: Verdict) -> RenderableType:
         lines.append(item(Text("↓", style="dim"), "lower is better"))
     if any(needs_bound_note(one) for one in verdict.suites):
         lines.append(item(Text("·", style="dim"), BOUND_NOTE))
+    if needs_sequence_note(verdict):
+        lines.append(item(Text("·", style="dim"), SEQUENCE_NOTE))
     return Group(*lines, "")
 
 
@@ -230,6 +239,7 @@ def _ending(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> R
     lines += [
         head,
         labelled("Exit code", f"{int(last.exit_code)}, {told.partition(': ')[2] or told}"),
+        *([labelled("Saved", text)] if (text := saved_text(comparisons)) else []),
         *(
             labelled("What to do", one_line(verdict.advice))
             for _, verdict in speaking(comparisons, verdicts)

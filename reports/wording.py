@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteInfo, SuiteVerdict, Verdict
 
@@ -130,6 +131,7 @@ def margin_text(one: SuiteVerdict) -> str:
 def reason(one: SuiteVerdict, comparison: Comparison) -> str:
     """Why a suite got its outcome, with the number of samples that would settle an open one."""
     text = re.sub(r"(?<![\w.])-(?=\d)", "−", one_line(one.reason))
+    text += f"; {early_text(one.delta)}" if one.delta and one.delta.planned else ""
     if not one.samples_needed:
         return text
     text += f"; about {one.samples_needed:,} samples would settle it"
@@ -139,6 +141,67 @@ def reason(one: SuiteVerdict, comparison: Comparison) -> str:
     if info and whole and one.samples_needed > info.samples:
         text += f", more than the {info.samples:,} it has"
     return text
+
+
+class Saved(NamedTuple):
+    """What was not asked because it was settled before, of what was planned."""
+
+    samples: int
+    planned_samples: int
+    requests: int
+    planned_requests: int
+
+
+def saved(comparisons: Sequence[Comparison]) -> Saved | None:
+    """Over all suites that could be stopped early; None where none could. Requests are all arms',
+    samples are counted once."""
+    base = comparisons[0].base
+    manifests = [base, *(one.tuned for one in comparisons)]
+    if not any(one.early for one in manifests):
+        return None
+    samples = max(manifests, key=lambda one: len(one.early)).early.values()
+    every = [one for manifest in manifests for one in manifest.early.values()]
+    return Saved(
+        samples=sum(one.planned - one.asked for one in samples),
+        planned_samples=sum(one.planned for one in samples),
+        requests=sum(one.planned_requests - one.requests for one in every),
+        planned_requests=sum(one.planned_requests for one in every),
+    )
+
+
+def saved_text(comparisons: Sequence[Comparison]) -> str:
+    """The same in words; empty where nothing could be stopped early."""
+    found = saved(comparisons)
+    if found is None:
+        return ""
+    return (
+        f"{found.samples:,} of {found.planned_samples:,} samples and {found.requests:,} of "
+        f"{found.planned_requests:,} requests: a suite was left once it was settled"
+    )
+
+
+def early_text(delta: Delta) -> str:
+    """How far a suite that could be stopped was asked."""
+    asked = delta.n + delta.missing
+    if asked >= delta.planned:
+        return f"all {delta.planned:,} samples were asked"
+    return f"left after {asked:,} of {delta.planned:,} samples: {delta.planned - asked:,} saved"
+
+
+def sample_count(delta: Delta) -> str:
+    """The samples with a score in both arms, and of how many where a suite could be stopped."""
+    return f"{delta.n:,} of {delta.planned:,}" if delta.planned else f"{delta.n:,}"
+
+
+SEQUENCE_NOTE = (
+    "Suites were looked at after every block of samples. The intervals shown hold at all looks at "
+    "once; one for a fixed number of samples would be too narrow here."
+)
+
+
+def needs_sequence_note(verdict: Verdict) -> bool:
+    """Whether an interval is shown that holds at every look."""
+    return any(one.delta is not None and one.delta.interval == "sequence" for one in verdict.suites)
 
 
 def needs_bound_note(one: SuiteVerdict) -> bool:

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+from scipy import optimize, stats
 
 from evalkit.stats.base import Interval, Reals
 
@@ -149,6 +149,24 @@ def first_settled(
         return Stop("undecided", len(unit))
     used, outcome = min(ends)
     return Stop(outcome, used)
+
+
+def values_needed(
+    deviation: float, distance: float, alpha: float, power: float = 0.8
+) -> int | None:
+    """Values with which the one-sided bound settles a mean `distance` away from the threshold.
+
+    n = ((z + √(z² + 2·log(1/α))) · σ / distance)², z = z_power. A bet of distance/σ² makes the log
+    of the capital grow by distance²/(2σ²) a value, with a deviation of distance/σ: the best there
+    is for small distances (Kelly 1956; Waudby-Smith & Ramdas 2024, section 4.3), and it has to
+    reach log(1/α). About twice what `power.samples_needed` says of a fixed n at α = .05. None
+    where the distance or the deviation is not positive.
+    """
+    if not (deviation > 0 and distance > 0):
+        return None
+    z = float(stats.norm.ppf(power))
+    reach = z + math.sqrt(z * z - 2 * math.log(alpha))
+    return math.ceil((reach * deviation / distance) ** 2)
 
 
 def blocks(

@@ -26,6 +26,7 @@ from reports.wording import (
     missing_text,
     number,
     reason,
+    sample_count,
     signed,
     some_ids,
     suite_info,
@@ -167,7 +168,7 @@ def _delta_cells(delta: Delta) -> tuple[str, str, Markup, str]:
     change = Markup(
         f"{tag('b', '', signed(delta.difference, digits))} {tag('span', 'ek-muted', bounds)}"
     )
-    return number(delta.base, digits), number(delta.tuned, digits), change, f"{delta.n:,}"
+    return number(delta.base, digits), number(delta.tuned, digits), change, sample_count(delta)
 
 
 def _links(comparison: Comparison, verdict: Verdict, address: dict[str, str]) -> None:
