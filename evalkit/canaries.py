@@ -67,7 +67,7 @@ def _answers_differ(base: Run, tuned: Run, pairs: Sequence[Pair]) -> Check:
             f"{base.manifest.name!r} and {tuned.manifest.name!r} have no sample in common. "
             "Evaluate both with the same suites, --limit and seed."
         )
-    different = sum(_said(p.base.completions) != _said(p.tuned.completions) for p in pairs)
+    different = answers_that_differ(pairs)
     if not different:
         raise CanaryError(
             f"{tuned.manifest.name!r} answers all {len(pairs)} samples exactly as "
@@ -79,6 +79,11 @@ def _answers_differ(base: Run, tuned: Run, pairs: Sequence[Pair]) -> Check:
         status="ok",
         message=f"{different} of {len(pairs)} samples are answered differently",
     )
+
+
+def answers_that_differ(pairs: Sequence[Pair]) -> int:
+    """The number of samples that the arms answer differently, be it in the last digit."""
+    return sum(_said(p.base.completions) != _said(p.tuned.completions) for p in pairs)
 
 
 def _said(completions: Sequence[Completion]) -> list[tuple[str, tuple[float, ...]]]:

@@ -8,12 +8,12 @@ import platform
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import evalkit
 from evalkit.errors import ModelError
@@ -31,7 +31,7 @@ from evalkit.planning import (
     uncollected,
 )
 from evalkit.progress import Progress, Silent
-from evalkit.records import Completion, Manifest, Result, Run, Sample, Score
+from evalkit.records import Completion, EarlyStop, Manifest, Result, Run, Sample, Score
 from evalkit.scorers.repeats import score_each
 from evalkit.store.completions import CompletionStore
 from evalkit.store.runs import SCHEMA_VERSION, write_run
@@ -66,24 +66,83 @@ def evaluate(
 
     `profile` also measures what the machine could do, for the manifests.
     """
-    progress = progress or Silent()
-    started, clock = _now(), time.perf_counter()
-    failed: dict[str, Completion] = {}
-    costs: dict[str, dict[str, float]] = {}
-    for engine in plan.engines:
-        answered = _answer(engine, plan, store, fresh, progress)
-        if len(plan.engines) > 1:
-            engine.close()  # one after the other: two models need not fit beside each other
-        failed |= answered.failed
-        extra = dict(engine.profile()) if profile else {}
-        costs |= {arm: {**answered.measures, **extra} for arm in engine.arms}
-    runs = []
-    for arm in plan.arms:
-        results = _results(arm, plan.suites, store, failed, progress)
-        spent = {**costs[arm.config.name], "seconds": time.perf_counter() - clock}
-        manifest = _manifest(arm, plan, results, started, spent)
-        runs.append(write_run(output / manifest.run_id, manifest, results))
-    return runs
+    work = Evaluation(plan, store, fresh=fresh, profile=profile, progress=progress)
+    # One engine after the other: two models need not fit beside each other.
+    work.ask(plan, close=len(plan.engines) > 1)
+    return work.write(output)
+
+
+class Evaluation:
+    """A plan on its way to runs: part after part of it is asked and scored, then all is written."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: CompletionStore,
+        *,
+        fresh: bool = False,
+        profile: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        """`fresh`: what is stored is asked again; `profile`: the machine is measured, too."""
+        self._plan = plan
+        self._store = store
+        self._fresh = fresh
+        self._profile = profile
+        self._progress = progress or Silent()
+        self._started, self._clock = _now(), time.perf_counter()
+        self._costs: dict[str, dict[str, float]] = {one.config.name: {} for one in plan.arms}
+        self._results: dict[str, dict[tuple[str, str], Result]] = {name: {} for name in self._costs}
+
+    def ask(self, part: Plan, *, close: bool = False) -> None:
+        """Answer a part of the plan and score it; `close` each engine that has done its own.
+
+        Raises ModelError where not one request was answered so far.
+        """
+        failed: dict[str, Completion] = {}
+        for engine in part.engines:
+            answered = _answer(engine, part, self._store, self._fresh, self._progress)
+            failed |= answered.failed
+            if close:
+                engine.close()
+            for name in engine.arms:
+                spent = self._costs[name]
+                for what, cost in answered.measures.items():
+                    spent[what] = spent.get(what, 0.0) + cost
+        for arm in part.arms:
+            mine = self._results[arm.config.name]
+            for result in _results(arm, part.suites, self._store, failed, self._progress):
+                mine[result.sample.suite, result.sample.id] = result
+            _refuse_silence(arm, mine.values())
+
+    def results(self, arm: str, suite: str) -> dict[str, Result]:
+        """An arm's results of a suite so far, by sample."""
+        return {one: found for (name, one), found in self._results[arm].items() if name == suite}
+
+    def write(self, output: Path, early: Mapping[str, EarlyStop] | None = None) -> list[Run]:
+        """Write the runs; `early` says how far each suite went that could be stopped.
+
+        The results are in the order of the suites, whatever was asked first.
+        """
+        machine = {  # measured once for each engine
+            name: dict(engine.profile()) if self._profile else {}
+            for engine in self._plan.engines
+            for name in engine.arms[:1]
+        }
+        runs = []
+        for arm in self._plan.arms:
+            mine = self._results[arm.config.name]
+            keys = ((s.info.name, one.id) for s in self._plan.suites for one in s.samples)
+            results = [mine[key] for key in keys if key in mine]
+            spent = {
+                **self._costs[arm.config.name],
+                "tokenise_seconds": self._plan.tokenise_seconds,
+                **machine[arm.engine.arms[0]],
+                "seconds": time.perf_counter() - self._clock,
+            }
+            manifest = _manifest(arm, self._plan, results, self._started, spent, early or {})
+            runs.append(write_run(output / manifest.run_id, manifest, results))
+        return runs
 
 
 class _Answered(NamedTuple):
@@ -106,7 +165,6 @@ def _answer(
         parts = _begin(engine, plan, known, progress)
         batches = missing_of(engine.batches(list(work.values())), known) if parts else []
         measures = _outlined(engine.outline(batches)) if batches else {}
-    measures["tokenise_seconds"] = plan.tokenise_seconds
     measures["plan_seconds"] = time.perf_counter() - started
     with _Shelf(store) as shelf:
         for batch in batches:
@@ -220,10 +278,13 @@ def _results(
             scores = _scores(suite, sample, completions)
             results.append(Result(sample=sample, completions=completions, scores=scores))
             progress.advance(part)
-    if results and all(one.error for result in results for one in result.completions):
-        first = results[0].completions[0].error
-        raise ModelError(f"{arm.config.name}: not one request could be answered. {first}")
     return results
+
+
+def _refuse_silence(arm: ArmPlan, results: Collection[Result]) -> None:
+    if results and all(one.error for result in results for one in result.completions):
+        first = next(one.error for result in results for one in result.completions)
+        raise ModelError(f"{arm.config.name}: not one request could be answered. {first}")
 
 
 def _scores(suite: Suite, sample: Sample, completions: Sequence[Completion]) -> tuple[Score, ...]:
@@ -257,20 +318,15 @@ def _manifest(
     results: Sequence[Result],
     started: str,
     spent: Mapping[str, float],
+    early: Mapping[str, EarlyStop],
 ) -> Manifest:
     config = arm.config.model_dump(mode="json")
     fingerprints = dict(arm.engine.fingerprints(arm.config.name))
     infos = tuple(suite.info for suite in plan.suites)
-    identity = json.dumps(
-        [config, fingerprints, [info.fingerprint for info in infos], evalkit.__version__],
-        sort_keys=True,
-        default=str,
-    )
-    run_id = f"{arm.config.name}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
     completions = [one for result in results for one in result.completions]
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        run_id=run_id,
+        run_id=_run_id(arm, plan, together=bool(early)),
         name=arm.config.name,
         config=config,
         fingerprints=fingerprints,
@@ -294,7 +350,27 @@ def _manifest(
             *plan.notes,
             *(f"{s.info.name}: {note}" for s in plan.suites for k in s.scorers for note in k.notes),
         ),
+        early=dict(early),
     )
+
+
+def _run_id(arm: ArmPlan, plan: Plan, *, together: bool) -> str:
+    """A folder's name, another for other answers.
+
+    How many samples a suite was stopped after depends on all arms `together`: a run that could be
+    stopped is that of one comparison, and never takes the folder of a whole one.
+    """
+
+    def told(one: ArmPlan) -> list[Any]:
+        fingerprints = dict(one.engine.fingerprints(one.config.name))
+        return [one.config.model_dump(mode="json"), fingerprints]
+
+    suites = [suite.info.fingerprint for suite in plan.suites]
+    parts = [*told(arm), suites, evalkit.__version__]
+    if together:
+        parts.append([told(one) for one in plan.arms])
+    identity = json.dumps(parts, sort_keys=True, default=str)
+    return f"{arm.config.name}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
 
 
 def _versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evalkit.bounds import benefit_bounds, benefit_of, p_not_above, p_not_below, tuned_bounds
@@ -23,6 +23,7 @@ from evalkit.records import (
 from evalkit.stats.base import Interval
 from evalkit.stats.multiple import holm
 from evalkit.stats.power import samples_needed
+from evalkit.stats.sequential import values_needed
 
 _EXIT: dict[Outcome, ExitCode] = {
     "pass": ExitCode.PASS,
@@ -132,6 +133,56 @@ def _expectation_mistakes(info: SuiteInfo, own: SuiteGate | None) -> Iterator[st
             f"gate.suites: expect.{wrong} of {info.name} says nothing of {name!r}, which is "
             f"{'right or wrong' if binary else 'not right or wrong'}. Declare expect.{right}."
         )
+
+
+def claims(suites: Sequence[SuiteInfo], gate: GateConfig) -> int:
+    """The most fails that may have to stand among each other (see `_corrected`)."""
+    return len(suites) + sum(len(one.must_not_regress) for one in gate.suites.values())
+
+
+def settles(info: SuiteInfo, deltas: Mapping[str, Delta], gate: GateConfig, among: int) -> bool:
+    """Whether the suite's verdict stands, whatever the others': for a look before its end.
+
+    `deltas` are those of its gated metric, by slice ("" for the whole suite). A fail has to stand
+    at alpha divided by the number of claims it is `among`: then it stands by Holm's rule, too.
+    """
+    asked = _asked(info, gate)
+    return all(_stands(delta, one, gate, among) for delta, one in _decisive(deltas, asked, gate))
+
+
+def policy_of(info: SuiteInfo, gate: GateConfig) -> Policy:
+    """The policy by which a suite is gated."""
+    return _asked(info, gate).policy
+
+
+def _decisive(
+    deltas: Mapping[str, Delta], asked: _Asked, gate: GateConfig
+) -> Iterator[tuple[Delta, _Asked]]:
+    """The deltas that decide on a suite, each with what is asked of it."""
+    yield deltas[""], asked
+    own = gate.suites.get(asked.info.name) or SuiteGate()
+    margin = asked.margin if own.slice_margin is None else own.slice_margin
+    for name in own.must_not_regress:
+        if name in deltas:
+            yield deltas[name], replace(asked, policy="non_inferiority", margin=margin)
+
+
+def _stands(delta: Delta, asked: _Asked, gate: GateConfig, among: int) -> bool:
+    gone = delta.missing / (delta.n + delta.missing) if delta.missing else 0.0
+    if gone > gate.max_missing:
+        return False
+    outcome = _placed(delta, asked, gate.alpha)[0]
+    if outcome == "fail":
+        outcome = _placed(delta, asked, alone_among(gate.alpha, among))[0]
+    return outcome != "inconclusive"
+
+
+def alone_among(alpha: float, claims: int) -> float:
+    """The level at which one of several claims stands by itself (Bonferroni 1936).
+
+    A hair below alpha/m: m times it must not exceed alpha by rounding.
+    """
+    return alpha / claims * (1 - 1e-9)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -359,7 +410,8 @@ def _needed(delta: Delta, asked: _Asked, alpha: float) -> int | None:
     if distance < 1e-9:
         return None
     deviation = delta.standard_error * math.sqrt(delta.n)
-    needed = samples_needed(deviation, distance, alpha)
+    rule = values_needed if delta.interval == "sequence" else samples_needed
+    needed = rule(deviation, distance, alpha)
     return None if needed is None else max(delta.n + 1, needed)
 
 

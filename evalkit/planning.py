@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -72,6 +72,26 @@ class Plan:
                 engine.outline(missing_of(engine.batches(list(self.work(engine).values())), known))
                 for engine in self.engines
             ]
+
+    def part(self, wanted: Mapping[str, Collection[str]]) -> Plan:
+        """What is asked of some samples alone, by suite; engines, arms and notes stay."""
+        suites = tuple(
+            replace(suite, samples=tuple(s for s in suite.samples if s.id in ids))
+            for suite in self.suites
+            if (ids := wanted.get(suite.info.name))
+        )
+        arms = tuple(
+            replace(
+                arm,
+                prepared=tuple(
+                    one
+                    for one in arm.prepared
+                    if one.request.sample_id in wanted.get(one.request.suite, ())
+                ),
+            )
+            for arm in self.arms
+        )
+        return replace(self, arms=arms, suites=suites)
 
     def keys(self) -> set[str]:
         """The key of every answer that is needed."""

@@ -16,16 +16,21 @@ comparison_json (`evalkit compare --json`, report.json):
         deltas      every metric and slice of every suite:
             suite, metric, slice ("" = the whole suite), unit, higher_is_better (null: described
             only), kind, base, tuned, difference (tuned − base), low, high, level, boot_low,
-            boot_high, standard_error, p_value, interval (tango | t | wild | bootstrap | none),
+            boot_high, standard_error, p_value, interval (tango | t | wild | bootstrap |
+            sequence: it holds at every look | none),
             tails (one-sided bounds that cannot be had again from the rest: {alpha, low, high}),
-            method, tuned_error (standard error of the tuned score), skewness, tuned_skewness (of
-            the differences and of the tuned scores), adjusted_p (of a slice among all slices,
-            Benjamini–Hochberg), changed (choices: wrong in both arms, but differently),
-            divergence (choices: mean KL divergence of base from tuned, nats), n, clusters,
+            method, tuned_error (standard error of the tuned score), tuned_tails (its bounds, kept
+            with a sequence), skewness, tuned_skewness (of the differences and of the tuned
+            scores), adjusted_p (of a slice among all slices, Benjamini–Hochberg), changed (choices:
+            wrong in both arms, but differently), divergence (choices: mean KL divergence of base
+            from tuned, nats), n, planned (samples there would have been; 0 without --sequential),
+            clusters,
             missing (pairs without a score in at least one arm), missing_base, missing_tuned,
             gained, lost, completions (answers averaged for each sample), between, within_base,
             within_tuned (their variances: of the differences between samples, of one answer), note
         unpaired    by suite, the ids that only one of the two runs holds
+    saved           with --sequential: {samples, planned_samples, requests, planned_requests},
+                    how many were not asked for, and how many were planned; else null
     profile         with --profile alone: one for each engine, see reports/profile.py
 
 A suite's `delta` is null where the tuned model was not evaluated on it.
@@ -45,12 +50,14 @@ from reports.power import power_table
 from reports.profile import profile_rows
 from reports.steps import deciding, training_step
 from reports.summary import LEVEL, summarise
+from reports.wording import saved
 
 if TYPE_CHECKING:
     from evalkit.config import GateConfig
     from evalkit.evaluate import SuitePlan
     from evalkit.models.base import Outline
     from evalkit.power import SuitePower
+    from evalkit.sequential import Schedule
 
 SCHEMA_VERSION = 1
 
@@ -69,6 +76,7 @@ def comparison_json(
             "deciding_arm": arm.tuned.name,
             "base": _run(base.base, base.base_path),
             "arms": [_arm(c, v) for c, v in zip(comparisons, verdicts, strict=True)],
+            "saved": found._asdict() if (found := saved(comparisons)) else None,
             **({"profile": profile_rows(manifests)} if profiled else {}),
         }
     )
@@ -111,11 +119,14 @@ def plan_json(
     outlines: Sequence[Outline],
     power: Sequence[SuitePower] = (),
     gate: GateConfig | None = None,
+    schedules: Sequence[Schedule] = (),
 ) -> str:
     """A dry run: {schema_version, parts: [{arm, suite, samples, …}], engines: [Outline], totals}.
 
     `parts` count all that is asked, `engines` and the totals' tokens what is not stored yet. Of a
-    comparison there is `gate` too: what it can decide, as from `power_json`.
+    comparison there is `gate` too: what it can decide, as from `power_json`. With
+    --sequential all that is the most it can be, and `sequential` has {suite, blocks: [samples in
+    each], whole: why it is one, else ""}.
     """
     parts = [asdict(one) for one in costs]
     sums = {
@@ -131,7 +142,11 @@ def plan_json(
         "seconds": work.seconds,
     }
     document = {"parts": parts, "engines": [asdict(one) for one in outlines], "totals": totals}
-    return _dump(document | ({"gate": power_table(power, gate)} if power and gate else {}))
+    blocks = [
+        {"suite": one.info.name, "blocks": list(one.sizes), "whole": one.whole} for one in schedules
+    ]
+    told = {"gate": power_table(power, gate)} if power and gate else {}
+    return _dump({**document, **told, **({"sequential": blocks} if blocks else {})})
 
 
 def _arm(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -17,6 +18,7 @@ from reports.wording import duration, one_line
 if TYPE_CHECKING:
     from evalkit.evaluate import SuitePlan
     from evalkit.models.base import Outline
+    from evalkit.sequential import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +50,28 @@ def print_plan(
     outlines: Sequence[Outline],
     notes: Sequence[str] = (),
     console: Console | None = None,
+    schedules: Sequence[Schedule] = (),
 ) -> None:
-    """Every suite and arm with what it asks, then what has to be computed for it."""
+    """Every suite and arm with what it asks, then what has to be computed for it.
+
+    With `schedules` that is the most it can be, and the looks at each suite are told.
+    """
     console = console or open_console()
     console.print(_table(costs))
     console.print(_facts(costs, outlines))
+    for one in schedules:
+        console.print(item(Text("·", style="dim"), looks(one)))
     for note in notes:
         console.print(item(Text("!"), one_line(note)))
+
+
+def looks(one: Schedule) -> str:
+    """After how many samples a suite is looked at, or why it is asked as a whole."""
+    name = one_line(one.info.name)
+    if one.whole:
+        return f"{name}: asked as a whole, {one_line(one.whole)}"
+    ends = [f"{count:,}" for count in accumulate(one.sizes)]
+    return f"{name}: looked at after {', '.join(ends)} samples, and left once it is settled"
 
 
 _COLUMNS = (

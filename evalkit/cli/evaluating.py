@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from evalkit.evaluate import Plan
     from evalkit.models.base import Outline
     from evalkit.records import Comparison, Run, Verdict
+    from evalkit.sequential import Schedule
 
 RUN_EXAMPLES = examples("evalkit run base.yaml --suites knowledge/everyday-en --limit 50")
 COMPARE_EXAMPLES = examples(
     "evalkit compare base.yaml tuned.yaml",
     "evalkit compare base.yaml a.yaml b.yaml --suites style/rednote-en,style/plain-en",
     "evalkit compare base.yaml tuned.yaml --dry-run",
+    "evalkit compare base.yaml tuned.yaml --sequential",
     "evalkit compare base.yaml --checkpoints runs/train/rednote",
 )
 GATE_EXAMPLES = examples(
@@ -80,6 +82,14 @@ def compare(
             "of them decides."
         ),
     ] = None,
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential",
+            help="Ask the samples in growing blocks, and leave a suite once its verdict is "
+            "settled.",
+        ),
+    ] = False,
     asked: Questions,
     formats: Formats = "html",
     results: Results,
@@ -99,7 +109,7 @@ def compare(
 
         configs += checkpoint_arms(configs[0], files[0], checkpoints, asked, manner)
         _check_names(configs)
-    raise typer.Exit(compare_arms(configs, results, manner, wanted))
+    raise typer.Exit(compare_arms(configs, results, manner, wanted, sequential=sequential))
 
 
 def _check_names(configs: Sequence[RunConfig]) -> None:
@@ -115,13 +125,15 @@ def compare_arms(
     results: Results,
     manner: Manner,
     formats: Sequence[str] = ("html",),
+    *,
+    sequential: bool = False,
 ) -> ExitCode:
     """Evaluate all arms, compare each with the first, decide, write the reports, print them."""
     from evalkit.compare import compare as compare_runs
     from evalkit.store.runs import write_comparisons
     from reports.write import write_reports
 
-    runs = _evaluate(configs, results, manner)
+    runs = _evaluate(configs, results, manner, sequential=sequential)
     if not runs:
         return ExitCode.PASS
     comparisons = [compare_runs(runs[0], tuned) for tuned in runs[1:]]
@@ -192,11 +204,14 @@ def _gate(comparison: Comparison, file: Path | None, sets: Sequence[str] | None)
     return apply_overrides(declared, sets or ())
 
 
-def _evaluate(configs: Sequence[RunConfig], results: Results, manner: Manner) -> list[Run]:
+def _evaluate(
+    configs: Sequence[RunConfig], results: Results, manner: Manner, *, sequential: bool = False
+) -> list[Run]:
     """Plan and run; nothing comes back from a dry run, which only shows the plan."""
     from evalkit.evaluate import evaluate, open_plan, open_suites
     from evalkit.gate import check_gate
     from evalkit.home import home
+    from evalkit.sequential import check_sequential, evaluate_early, make_schedules, most_work
     from evalkit.store.completions import CompletionStore
     from evalkit.store.runs import check_writable
 
@@ -207,8 +222,10 @@ def _evaluate(configs: Sequence[RunConfig], results: Results, manner: Manner) ->
             check_writable(results.output)
         plan = open_plan(configs, suites, offline=manner.offline, progress=progress)
         try:
+            if sequential:
+                check_sequential(plan)
             if not results.dry_run:
-                return evaluate(
+                return (evaluate_early if sequential else evaluate)(
                     plan,
                     store,
                     results.output,
@@ -217,11 +234,12 @@ def _evaluate(configs: Sequence[RunConfig], results: Results, manner: Manner) ->
                     progress=progress,
                 )
             known = set() if results.fresh else store.known(plan.keys())
-            outlines = plan.outlines(known)
+            outlines = most_work(plan, known) if sequential else plan.outlines(known)
         finally:
             for engine in plan.engines:
                 engine.close()
-    _show_plan(plan, known, outlines, configs, as_json=results.as_json)
+    schedules = make_schedules(plan) if sequential else ()
+    _show_plan(plan, known, outlines, configs, schedules, as_json=results.as_json)
     return []
 
 
@@ -230,6 +248,7 @@ def _show_plan(
     known: set[str],
     outlines: Sequence[Outline],
     configs: Sequence[RunConfig],
+    schedules: Sequence[Schedule],
     *,
     as_json: bool,
 ) -> None:
@@ -241,9 +260,9 @@ def _show_plan(
     gate, completions = configs[0].gate, configs[0].decoding.repeats
     power = power_of(plan.suites, gate, completions=completions) if len(configs) > 1 else []
     if as_json:
-        typer.echo(plan_json(plan.costs(known), outlines, power, gate))
+        typer.echo(plan_json(plan.costs(known), outlines, power, gate, schedules))
         return
-    print_plan(plan.costs(known), outlines, plan.notes)
+    print_plan(plan.costs(known), outlines, plan.notes, schedules=schedules)
     if power:
         print_power(power, gate)
 
