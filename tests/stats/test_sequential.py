@@ -11,12 +11,14 @@ from scipy import stats
 
 from evalkit.stats import simulate
 from evalkit.stats.base import Interval, Reals
+from evalkit.stats.power import samples_needed
 from evalkit.stats.sequential import (
     ConfidenceSequence,
     blocks,
     by_cluster,
     first_settled,
     settled,
+    values_needed,
 )
 
 ALPHA = 0.05
@@ -347,3 +349,18 @@ def test_100000_values_in_blocks_take_less_than_five_seconds() -> None:
         growing.add(data[block])
         assert growing.one_sided is not None
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("distance", [0.06, 0.12])
+def test_the_values_needed_settle_it_with_about_that_power(distance: float) -> None:
+    deviation = math.sqrt(0.3 - distance**2)
+    needed = values_needed(deviation, distance, ALPHA)
+    assert needed is not None
+    batch = flips(distance, 300, needed, discordance=0.3)
+    share = np.mean(
+        [first_settled(row, 0.0, -1, 1, ALPHA, needed).outcome == "pass" for row in batch]
+    )
+    assert 0.65 < share < 0.95
+    assert 1.5 * (samples_needed(deviation, distance, ALPHA) or 0) < needed
+    assert values_needed(deviation, 0.0, ALPHA) is None
+    assert values_needed(0.0, distance, ALPHA) is None
