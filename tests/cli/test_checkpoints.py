@@ -14,7 +14,7 @@ from evalkit.cli.options import Manner, Questions, load_configs
 from evalkit.config import HFModel, RunConfig
 from evalkit.errors import AdapterError, UsageError
 from evalkit.models.weights import weights_hash
-from tests.cli.conftest import SUITE, Bench, Said
+from tests.cli.conftest import SUITE, Bench, Said, write_suite
 from tests.models.hf.tiny_models import make_adapter, make_model
 
 FOLDER = "runs/train/notes"
@@ -274,3 +274,16 @@ def test_the_checkpoints_of_a_real_training_are_compared(bench: Bench, models: P
     assert bench.run("train", "recipe.yaml").code == 0
     said = bench.run("compare", "base.yaml", "--checkpoints", FOLDER, "--json")
     assert [arm["step"] for arm in _compared(said)["arms"]] == [2, 4, 6]
+
+
+def test_checkpoints_are_asked_together_until_all_are_settled(trained: Bench) -> None:
+    write_suite(trained, f"suites/{SUITE}", rows=60)
+    wide = ("--set", "gate.margin=0.9")
+    said = trained.run(
+        "compare", "base.yaml", "--checkpoints", FOLDER, "--sequential", "--json", *wide
+    )
+    document = _compared(said)
+    deltas = [arm["suites"][0]["delta"] for arm in document["arms"]]
+    assert [delta["interval"] for delta in deltas] == ["sequence", "sequence"]
+    assert {delta["n"] for delta in deltas} == {32}  # of 60
+    assert document["saved"]["planned_requests"] == 3 * 60 * 6
