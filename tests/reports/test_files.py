@@ -115,7 +115,7 @@ def test_the_json_holds_verdict_arms_and_deltas() -> None:
         "interval", "tails", "method", "tuned_error", "n", "clusters", "missing", "missing_base",
         "missing_tuned", "gained", "lost", "note", "skewness", "tuned_skewness", "adjusted_p",
         "changed", "divergence", "least", "most", "completions", "between", "within_base",
-        "within_tuned", "planned",
+        "within_tuned", "planned", "tuned_tails",
     }  # fmt: skip
 
 
