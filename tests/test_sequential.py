@@ -59,7 +59,7 @@ def make_two(
     for arm, right in (("base", base), ("tuned", tuned)):
         rows = {
             (suite.info.name, sample.id): Row(
-                place=arm, text="yes" if hit else f"no, {arm}", choices=None
+                place=arm, texts=("yes" if hit else f"no, {arm}",), choices=None
             )
             for suite, hits in zip(suites, right, strict=True)
             for sample, hit in zip(suite.samples, hits, strict=True)
