@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def compare(base: Run, tuned: Run) -> Comparison:
         tuned=tuned.manifest,
         base_path=base.path,
         tuned_path=tuned.path,
-        deltas=_among_slices(deltas),
+        deltas=_among_slices(_with_unpaired(deltas, unpaired, base, tuned)),
         checks=checks,
         unpaired=unpaired,
         flips=tuple(flips),
@@ -83,12 +83,26 @@ def suite_deltas(info: SuiteInfo, pairs: Sequence[Pair]) -> list[Delta]:
     gated = next(metric for metric in info.metrics if metric.name == info.metric)
     slices: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        for key, value in sorted(pair.base.sample.slices.items()):
-            slices[f"{key}={value}"].append(pair)
+        for name in pair.base.sample.slice_names:
+            slices[name].append(pair)
     deltas.extend(
         replace(metric_delta(info.name, gated, slices[name]), slice=name) for name in sorted(slices)
     )
     return deltas
+
+
+def _with_unpaired(
+    deltas: Iterable[Delta], unpaired: Mapping[str, tuple[str, ...]], *runs: Run
+) -> list[Delta]:
+    """The deltas, each with the number of its samples that only one of the runs has."""
+    counts: Counter[tuple[str, str]] = Counter()
+    lonely = {suite: set(ids) for suite, ids in unpaired.items()}
+    for run in runs:
+        for result in run.results:
+            sample = result.sample
+            if sample.id in lonely.get(sample.suite, ()):
+                counts.update((sample.suite, name) for name in ("", *sample.slice_names))
+    return [replace(one, unpaired=counts[one.suite, one.slice]) for one in deltas]
 
 
 def metric_delta(suite: str, metric: Metric, pairs: Sequence[Pair]) -> Delta:
