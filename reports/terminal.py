@@ -151,14 +151,14 @@ def _table_of(suites: Sequence[SuiteVerdict], *, wide: bool) -> Table:
 def _wide_row(one: SuiteVerdict) -> list[Text]:
     base, tuned, change, bounds, n = _numbers(one)
     return [
-        Text(one_line(one.suite)), _metric(one), base, tuned, change, bounds, n, outcome_text(one),
+        Text(one_line(one.label)), _metric(one), base, tuned, change, bounds, n, outcome_text(one),
     ]  # fmt: skip
 
 
 def _narrow_row(one: SuiteVerdict) -> list[Text]:
     """Two lines: the metric below its suite, the interval below its difference."""
     base, tuned, change, bounds, n = _numbers(one)
-    suite = Text.assemble(one_line(one.suite), "\n", _metric(one))
+    suite = Text.assemble(one_line(one.label), "\n", _metric(one))
     return [suite, base, tuned, Text.assemble(change, "\n", bounds), n, outcome_text(one)]
 
 
@@ -191,13 +191,15 @@ def _explanations(comparison: Comparison, verdict: Verdict) -> RenderableType:
     for one in verdict.suites:
         if one.outcome != "pass":
             mark = Text(SYMBOL[one.outcome], style=STYLE[one.outcome])
-            lines.append(item(mark, f"{one_line(one.suite)}: {reason(one, comparison)}"))
+            lines.append(item(mark, f"{one_line(one.label)}: {reason(one, comparison)}"))
+        if one.slice:
+            continue  # what its suite is missing is told of the suite
         alone = comparison.unpaired.get(one.suite, ())
         names = one_line(comparison.base.name), one_line(comparison.tuned.name)
         missing = missing_text(one.delta, alone, *names) if one.delta else ""
         if missing:
             ids = f": {some_ids(alone)}" if alone else ""
-            lines.append(item(Text("!"), f"{one_line(one.suite)}: {missing}{ids}"))
+            lines.append(item(Text("!"), f"{one_line(one.label)}: {missing}{ids}"))
     for check in verdict.checks:
         if check.status != "ok":
             style = "bold red" if check.status == "failed" else "yellow"

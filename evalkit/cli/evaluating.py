@@ -159,6 +159,12 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; default: the comparison's.")
     ] = None,
+    report_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="Where report.html will be read: what the markdown links into."
+        ),
+    ] = "",
     gate_file: GateFile = None,
     sets: Sets = None,
 ) -> None:
@@ -169,7 +175,7 @@ def report(
     comparisons = _comparisons([path])
     verdicts = _decide(comparisons, _gate(comparisons[0], gate_file, sets))
     folder = output or (path if path.is_dir() else path.parent)
-    for file in write_reports(folder, comparisons, verdicts, wanted):
+    for file in write_reports(folder, comparisons, verdicts, wanted, report_url):
         typer.echo(str(file))
 
 
