@@ -194,10 +194,16 @@ def _regression(comparison: Comparison, flip: Flip, report: str) -> str:
         anchor = sample_anchor(comparison.tuned.run_id, flip.suite, flip.sample_id)
         suite = f"[{suite}](<{report}#{anchor}>)"
     return (
-        f"- {suite}: {escape(flip.prompt, _EXCERPT)}<br>"
+        f"- {suite}: {escape(_ending(flip.prompt))}<br>"
         f"{escape(comparison.base.name)}: {escape(flip.base_text, _EXCERPT) or '(empty)'}<br>"
         f"{escape(comparison.tuned.name)}: {escape(flip.tuned_text, _EXCERPT) or '(empty)'}"
     )
+
+
+def _ending(prompt: str) -> str:
+    """The last of a prompt: worked examples stand before the question."""
+    flat = one_line(prompt)
+    return flat if len(flat) <= _EXCERPT else f"…{flat[1 - _EXCERPT :]}"
 
 
 def _address(report: str) -> str:
