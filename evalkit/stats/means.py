@@ -83,8 +83,9 @@ def cluster_sums(values: Reals, clusters: Sequence[str]) -> tuple[Reals, Codes]:
     names, codes = number(clusters)
     # Adding up in the order of the values makes the last digits independent of the samples'.
     order = np.argsort(values, kind="stable")
-    sums = np.zeros(len(names))
-    np.add.at(sums, codes[order], values[order])
+    sums: Reals = np.bincount(codes[order], weights=values[order], minlength=len(names)).astype(
+        np.float64  # without samples the weights are forgotten
+    )
     return sums, np.bincount(codes, minlength=len(names))
 
 
