@@ -42,6 +42,7 @@ COMPARE_EXAMPLES = examples(
 GATE_EXAMPLES = examples(
     "evalkit gate runs/compare/base-vs-tuned-1a2b3c --set margin=0.05",
     "evalkit gate runs/base-1a2b3c runs/tuned-4d5e6f --gate gate.yaml",
+    "evalkit gate calibrate --quick",
 )
 REPORT_EXAMPLES = examples(
     "evalkit report runs/compare/base-vs-tuned-1a2b3c --format markdown,junit"
@@ -85,7 +86,7 @@ def compare(
     results: Results,
     manner: Manner,
 ) -> None:
-    """Compare tuned models with their base; exits with the verdict."""
+    """Compare tuned models with their base, and decide."""
     if len(files) < 2 and checkpoints is None:
         raise UsageError(
             "compare needs at least two files, the base's first: evalkit compare base.yaml "
@@ -147,7 +148,10 @@ def gate(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Decide again, with another gate; no model is loaded."""
+    """Decide again, with another gate; no model is loaded.
+
+    `evalkit gate calibrate` is another command: it measures how often a gate is wrong.
+    """
     comparisons = _comparisons(paths)
     verdicts = _decide(comparisons, _gate(comparisons[0], gate_file, sets))
     raise typer.Exit(_tell(comparisons, verdicts, as_json=as_json))
