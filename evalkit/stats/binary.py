@@ -106,7 +106,7 @@ def tango_interval(gained: int, lost: int, n: int, level: float) -> Interval | N
 
 
 def tango_statistic(delta: float, gained: float, lost: float, n: float) -> float:
-    """Tango's score statistic of H0: difference = delta (his eq. 4, with q21 from eq. 5).
+    """Tango's score statistic of H0: difference = delta (q21 estimated under it).
 
     Expected counts, which are no whole numbers, may stand for counted ones.
     """

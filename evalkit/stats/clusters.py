@@ -2,13 +2,13 @@
 
 The cluster-robust standard error is itself estimated from the clusters, and with fewer than
 about 40 of them (fewer still when their sizes differ) it is too small and too variable: tests at
-5 % reject 10 % and more of true nulls (Cameron, Gelbach & Miller 2008, table 2). The wild
+5 % reject 10 % and more of true nulls (Cameron, Gelbach & Miller 2008). The wild
 bootstrap turns the residuals of whole clusters round, keeps who belongs with whom, and compares
 the t statistic with its own distribution instead of Student's.
 
 Weights are ±1. For a mean with the null imposed that is the sign-flip test of whole clusters, so
 its size is exact where the clusters' errors are symmetric, however few and unequal they are
-(Canay, Romano & Shaikh 2017, theorem 2.1). Webb's six points (2014) give an answer for 4 clusters,
+(Canay, Romano & Shaikh 2017). Webb's six points (2014) give an answer for 4 clusters,
 where 2^G signs are too few for one, but lose that: at 5 clusters they reject 11 to 12 % of true
 nulls at 10 % (6,000 simulations). No answer is the better one for a gate.
 """
@@ -46,7 +46,7 @@ def wild_bootstrap_test(
     """Two-sided p of "the mean is `null`" by the wild cluster bootstrap-t, null imposed.
 
     d*_gi = μ0 + w_g(d_gi − μ0) with one sign w_g per cluster, t* = (d̄* − μ0)/SE*(CR1), p the
-    share of |t*| ≥ |t| (Cameron, Gelbach & Miller 2008, section III.B). All signs are enumerated
+    share of |t*| ≥ |t| (Cameron, Gelbach & Miller 2008). All signs are enumerated
     up to 15 clusters, else 9,999 are drawn (fixed seed) and p = (1 + hits)/(1 + draws).
 
     None below 2 clusters and where every cluster has the same mean, hence no standard error.
