@@ -186,7 +186,7 @@ class _Answers:
 def _answers(run: Run, info: SuiteInfo) -> _Answers | None:
     """None where fewer than two samples have two answers, or the metric is no mean of samples."""
     metric = _gated(info)
-    if metric.kind in ("ratio", "perplexity"):
+    if metric.kind not in ("binary", "continuous"):
         return None
     mine = sorted(
         (result for result in run.results if result.sample.suite == info.name),
