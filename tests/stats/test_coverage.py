@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from evalkit.stats import binary, clusters, corpus, means, perplexity, preferences, ranking, repeats
-from evalkit.stats.base import Interval, Reals
+from evalkit.stats.base import Interval, NamedInterval, Reals
 
 LEVEL = 0.95
 Rng = np.random.Generator
 
 
-def _holds(interval: Interval | means.NamedInterval | None, truth: float) -> bool:
+def _holds(interval: Interval | NamedInterval | None, truth: float) -> bool:
     return interval is not None and interval.low <= truth <= interval.high
 
 
