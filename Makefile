@@ -48,10 +48,11 @@ format: setup ## Format and mend what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Time the demo, the engine and its growth, and write docs/results (hours on 2 cores)
+bench: setup ## Time the demo, the engine, its growth and the statistics, and write docs/results (hours on 2 cores)
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.statistics
 
 dashboard: setup ## Open the dashboard on the runs of this folder
 	$(BIN)/evalkit dashboard runs

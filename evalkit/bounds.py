@@ -108,10 +108,47 @@ def tuned_bounds(delta: Delta, alpha: float) -> Interval | None:
         return _kept(delta.tuned_tails, alpha)
     if delta.interval == "tango":
         return wilson_interval(round(delta.tuned * delta.n), delta.n, 1 - 2 * alpha)
-    if not delta.tuned_error or not math.isfinite(delta.tuned_error):
+    found = _tuned_estimate(delta)
+    return None if found is None else mean_bounds(found, alpha)
+
+
+def p_tuned_not_below(delta: Delta, floor: float) -> float:
+    """One-sided p of "the tuned arm's own score is at least `floor`"; 1 where it cannot be told.
+
+    The test whose inversion is `tuned_bounds`: the score test of a share, the corrected t, or the
+    smallest kept alpha of a suite that was looked at early.
+    """
+    if delta.planned:
+        return min((one.alpha for one in delta.tuned_tails if one.high < floor), default=1.0)
+    if delta.interval == "tango":
+        return _p_of_share(delta, floor, 1.0)
+    found = _tuned_estimate(delta)
+    return 1.0 if found is None else p_at_least(found, floor)
+
+
+def p_tuned_not_above(delta: Delta, ceiling: float) -> float:
+    """One-sided p of "the tuned arm's own score is at most `ceiling`"; 1 where it is unknown."""
+    if delta.planned:
+        return min((one.alpha for one in delta.tuned_tails if one.low > ceiling), default=1.0)
+    if delta.interval == "tango":
+        return _p_of_share(delta, ceiling, -1.0)
+    found = _tuned_estimate(delta)
+    return 1.0 if found is None else p_at_most(found, ceiling)
+
+
+def _p_of_share(delta: Delta, bound: float, sign: float) -> float:
+    if delta.tuned is None:
+        return 1.0
+    far = sign * (delta.tuned - bound)
+    if not 0 < bound < 1:  # no share lies beyond it, and a share at it has no spread
+        return 0.0 if far < 0 else 1.0
+    return float(stats.norm.cdf(far / math.sqrt(bound * (1 - bound) / delta.n)))
+
+
+def _tuned_estimate(delta: Delta) -> MeanEstimate | None:
+    if delta.tuned is None or not delta.tuned_error or not math.isfinite(delta.tuned_error):
         return None
-    found = _mean(delta.tuned, delta.tuned_error, delta.tuned_skewness, delta.clusters)
-    return mean_bounds(found, alpha)
+    return _mean(delta.tuned, delta.tuned_error, delta.tuned_skewness, delta.clusters)
 
 
 def _estimate(delta: Delta) -> MeanEstimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -38,7 +38,8 @@ def compare(base: Run, tuned: Run) -> Comparison:
     apart or never saw the same questions.
     """
     common = _common_suites(base, tuned)
-    pairs, unpaired = join(base, tuned, [info.name for info in common])
+    pairs, alone = join(base, tuned, [info.name for info in common])
+    unpaired = _asked_only(alone, base, tuned)
     early = {info.name: early_of(base.manifest, tuned.manifest, info.name) for info in common}
     checks = check_arms(base, tuned, pairs)
     deltas: list[Delta] = []
@@ -53,9 +54,9 @@ def compare(base: Run, tuned: Run) -> Comparison:
         tuned=tuned.manifest,
         base_path=base.path,
         tuned_path=tuned.path,
-        deltas=_among_slices(deltas),
+        deltas=_among_slices(_with_unpaired(deltas, unpaired, base, tuned)),
         checks=checks,
-        unpaired=_asked_only(unpaired, base, tuned),
+        unpaired=unpaired,
         flips=tuple(flips),
     )
 
@@ -96,8 +97,8 @@ def suite_deltas(
     gated = next(metric for metric in info.metrics if metric.name == info.metric)
     slices: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        for key, value in sorted(pair.base.sample.slices.items()):
-            slices[f"{key}={value}"].append(pair)
+        for name in pair.base.sample.slice_names:
+            slices[name].append(pair)
     deltas.extend(
         replace(
             metric_delta(info.name, gated, slices[name], early and of_slice(early, name)),
@@ -106,6 +107,20 @@ def suite_deltas(
         for name in sorted(slices)
     )
     return deltas
+
+
+def _with_unpaired(
+    deltas: Iterable[Delta], unpaired: Mapping[str, tuple[str, ...]], *runs: Run
+) -> list[Delta]:
+    """The deltas, each with the number of its samples that only one of the runs has."""
+    counts: Counter[tuple[str, str]] = Counter()
+    lonely = {suite: set(ids) for suite, ids in unpaired.items()}
+    for run in runs:
+        for result in run.results:
+            sample = result.sample
+            if sample.id in lonely.get(sample.suite, ()):
+                counts.update((sample.suite, name) for name in ("", *sample.slice_names))
+    return [replace(one, unpaired=counts[one.suite, one.slice]) for one in deltas]
 
 
 def metric_delta(

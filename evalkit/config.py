@@ -140,6 +140,25 @@ class SuiteGate(Strict):
     floor: float | None = Field(default=None, description="absolute: the tuned score's least")
     ceiling: float | None = Field(default=None, description="absolute: the tuned score's most")
 
+    @field_validator("must_not_regress")
+    @classmethod
+    def slices_are_named_once(cls, slices: tuple[str, ...]) -> tuple[str, ...]:
+        """A slice is a field and its value; one that counts twice would be gated twice."""
+        for name in slices:
+            if not all(part.strip() for part in name.partition("=")):
+                raise ValueError(f"{name!r} is no slice; write FIELD=VALUE, as in topic=history")
+        twice = [name for name in dict.fromkeys(slices) if slices.count(name) > 1]
+        if twice:
+            raise ValueError(f"{', '.join(map(repr, twice))} is named twice")
+        return slices
+
+    @model_validator(mode="after")
+    def slice_margin_has_slices(self) -> Self:
+        """A margin for slices that are not declared would have no effect."""
+        if self.slice_margin is not None and not self.must_not_regress:
+            raise ValueError("slice_margin is of the slices of must_not_regress, and there is none")
+        return self
+
     @model_validator(mode="after")
     def absolute_has_a_bound(self) -> Self:
         """A floor or a ceiling is what `absolute` holds against, and means nothing elsewhere."""

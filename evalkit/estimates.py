@@ -23,7 +23,7 @@ from evalkit.components import answers_of, with_components
 from evalkit.records import Delta, IntervalKind, Metric, MetricKind, Score, Tail
 from evalkit.stats.base import Interval, Reals
 from evalkit.stats.binary import mcnemar, tango_interval, wilson_interval
-from evalkit.stats.clusters import FEW_CLUSTERS, wild_bootstrap_interval, wild_bootstrap_test
+from evalkit.stats.clusters import FEW_CLUSTERS, wild_bootstrap_intervals, wild_bootstrap_test
 from evalkit.stats.corpus import (
     CorpusEstimate,
     ScoreFunction,
@@ -125,8 +125,12 @@ def corpus_value(metric: Metric, sums: Sequence[float]) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def estimated(delta: Delta, scored: Scored) -> Delta:
-    """The delta with its difference, bounds, test and counts; `note` says why one is lacking."""
+def estimated(delta: Delta, scored: Scored, *, whole: bool = True) -> Delta:
+    """The delta with its difference, bounds, test and counts; `note` says why one is lacking.
+
+    Not `whole`: without what no gate decides on and takes most of the time, the BCa bootstrap and
+    the sign-flip test of scores on a scale.
+    """
     statistics = scored.statistics() if delta.metric.kind in CORPUS else None
     if statistics is not None:
         delta = replace(delta, completions=answers_of((*scored.base, *scored.tuned)))
@@ -135,12 +139,12 @@ def estimated(delta: Delta, scored: Scored) -> Delta:
     differences = _differences(bases, tuneds)
     delta = with_components(delta, scored.base, scored.tuned)
     mean = mean_difference(differences, scored.clusters)
-    boot = None if scored.clusters else bootstrap_interval(differences, LEVEL)
+    boot = bootstrap_interval(differences, LEVEL) if whole and not scored.clusters else None
     # The mean of several right or wrong answers is a share, even where all are 0 or 1 by chance.
     single = delta.metric.kind == "binary" and delta.completions == 1
     binary = single and bool(np.isin(differences, (-1, 0, 1)).all())
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    found = _found(differences, mean, scored.clusters, binary=binary)
+    found = _found(differences, mean, scored.clusters, binary=binary, tested=whole)
     own = mean_difference(tuneds, scored.clusters)
     return replace(
         _bounded(delta, found),
@@ -184,7 +188,12 @@ def _powerless(found: _Found, flips: int, n: int) -> str:
 
 
 def _found(
-    differences: Reals, mean: MeanEstimate, clusters: Sequence[str], *, binary: bool
+    differences: Reals,
+    mean: MeanEstimate,
+    clusters: Sequence[str],
+    *,
+    binary: bool,
+    tested: bool,
 ) -> _Found:
     if binary and not clusters:
         gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
@@ -200,7 +209,7 @@ def _found(
     method = "paired t" if math.isnan(mean.skewness) else "paired t, corrected for skewness"
     if clusters:
         return _Found("t", interval, mean_test(mean), f"{method}, clustered by sample group")
-    test = sign_flip_test(differences) if interval else None
+    test = sign_flip_test(differences) if interval and tested else None
     method = f"{method}; {test.method}" if test else method
     return _Found("t", interval, test.p if test else None, method)
 
@@ -212,13 +221,11 @@ def _t_interval(mean: MeanEstimate) -> Interval | None:
 def _of_few_clusters(differences: Reals, clusters: Sequence[str]) -> _Found:
     """Below 40 clusters the robust standard error is too small, and Student's t with it."""
     test = wild_bootstrap_test(differences, clusters)
-    tails = []
-    for alpha in ALPHAS:
-        bounds = wild_bootstrap_interval(differences, clusters, 1 - 2 * alpha) if test else None
-        if bounds is None:
-            break  # a smaller alpha has none either
-        tails.append(Tail(alpha, bounds.low, bounds.high))
-    interval = wild_bootstrap_interval(differences, clusters, LEVEL) if test else None
+    levels = [LEVEL, *(1 - 2 * alpha for alpha in ALPHAS)]
+    interval, *bounds = wild_bootstrap_intervals(differences, clusters, levels)
+    # A small alpha may have none.
+    kept = zip(ALPHAS, bounds, strict=True)
+    tails = [Tail(alpha, one.low, one.high) for alpha, one in kept if one is not None]
     return _Found(
         "wild",
         interval,

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from evalkit.bounds import benefit_bounds, benefit_of, p_not_above, p_not_below, tuned_bounds
-from evalkit.config import GateConfig, SuiteGate
-from evalkit.errors import ExitCode, UsageError
+from evalkit.asked import Asked, asked_of, nearest
+from evalkit.asked import Question as Question
+from evalkit.asked import check_gate as check_gate
+from evalkit.asked import questions as questions
+from evalkit.bounds import (
+    benefit_bounds,
+    benefit_of,
+    p_not_above,
+    p_not_below,
+    p_tuned_not_above,
+    p_tuned_not_below,
+    tuned_bounds,
+)
+from evalkit.config import GateConfig
+from evalkit.errors import ExitCode
 from evalkit.records import (
     Comparison,
     Delta,
-    Metric,
+    Ground,
     Outcome,
     Policy,
     SuiteInfo,
     SuiteVerdict,
     Verdict,
 )
+from evalkit.settling import available, prospect
 from evalkit.stats.base import Interval
 from evalkit.stats.multiple import holm
-from evalkit.stats.power import samples_needed
-from evalkit.stats.sequential import values_needed
 
 _EXIT: dict[Outcome, ExitCode] = {
     "pass": ExitCode.PASS,
@@ -41,11 +51,18 @@ MEANING: dict[ExitCode, str] = {
 
 
 def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
-    """The verdict on one tuned arm. All suites must pass; missing data fails closed."""
+    """The verdict on one tuned arm: all suites and declared slices must pass.
+
+    Missing data fails closed. Raises UsageError where the gate asks what the suites do not have.
+    """
     check_gate(comparison.base.suites, gate)
-    asked = [_asked(info, gate) for info in comparison.base.suites]
-    alone = [_decide_suite(comparison, one, gate) for one in asked]
-    suites = _corrected(alone, gate.alpha)
+    asked = [one for info in comparison.base.suites for one in asked_of(info, gate)]
+    alone = [_decide_one(comparison, one, gate) for one in asked]
+    among = _corrected(alone, gate.alpha)
+    suites = tuple(
+        _with_prospect(comparison, one, each, gate, len(alone) if one is not first else 1)
+        for one, first, each in zip(among, alone, asked, strict=True)
+    )
     broken = [check for check in comparison.checks if check.status == "failed"]
     outcomes = [one.outcome for one in suites]
     outcome: Outcome = "pass"
@@ -77,67 +94,9 @@ def _exit_code(outcome: Outcome, gate: GateConfig) -> ExitCode:
     return asked[gate.on_inconclusive]
 
 
-def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
-    """UsageError with all that these suites cannot answer; to be asked before the work."""
-    infos = {info.name: info for info in suites}
-    strangers = [name for name in gate.suites if name not in infos]
-    mistakes = []
-    if strangers:
-        names, are = ", ".join(map(repr, strangers)), "is" if len(strangers) == 1 else "are"
-        mistakes.append(
-            f"gate.suites names {names}, which {are} not among the suites: {', '.join(infos)}."
-        )
-    for info in suites:
-        own = gate.suites.get(info.name)
-        mistakes += _metric_mistakes(info, (own and own.metric) or info.metric)
-        mistakes += _expectation_mistakes(info, own)
-        if _asked(info, gate).policy == "absolute" and (own is None or own.policy != "absolute"):
-            mistakes.append(
-                f"gate.suites: {info.name} is gated by policy absolute, which needs a floor or a "
-                "ceiling of its own."
-            )
-    if mistakes:
-        raise UsageError("\n".join(mistakes))
-
-
-def _metric_mistakes(info: SuiteInfo, name: str) -> Iterator[str]:
-    found = next((metric for metric in info.metrics if metric.name == name), None)
-    if found is None:
-        known = [one.name for one in info.metrics if one.higher_is_better is not None]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else f" It has: {', '.join(known)}."
-        yield f"gate.suites: {info.name} has no metric {name!r} to gate.{hint}"
-    elif found.higher_is_better is None:
-        yield (
-            f"gate.suites: {name!r} of {info.name} only describes: more of it is neither better "
-            "nor worse, so it cannot be gated."
-        )
-
-
-def _expectation_mistakes(info: SuiteInfo, own: SuiteGate | None) -> Iterator[str]:
-    """What is expected of a suite must fit its scores, or it would say nothing, unnoticed."""
-    name = (own and own.metric) or info.metric
-    metric = next((one for one in info.metrics if one.name == name), None)
-    if own is None or own.expect is None or metric is None:
-        return
-    if own.policy == "absolute":
-        yield (
-            f"gate.suites: {info.name} is gated by policy absolute, on the tuned score itself, and "
-            "expect is of differences. Leave it out."
-        )
-        return
-    binary = metric.kind == "binary"
-    wrong, right = ("deviation", "flips") if binary else ("flips", "deviation")
-    if getattr(own.expect, wrong) is not None:
-        yield (
-            f"gate.suites: expect.{wrong} of {info.name} says nothing of {name!r}, which is "
-            f"{'right or wrong' if binary else 'not right or wrong'}. Declare expect.{right}."
-        )
-
-
 def claims(suites: Sequence[SuiteInfo], gate: GateConfig) -> int:
     """The most fails that may have to stand among each other (see `_corrected`)."""
-    return len(suites) + sum(len(one.must_not_regress) for one in gate.suites.values())
+    return sum(len(asked_of(info, gate)) for info in suites)
 
 
 def settles(info: SuiteInfo, deltas: Mapping[str, Delta], gate: GateConfig, among: int) -> bool:
@@ -146,28 +105,19 @@ def settles(info: SuiteInfo, deltas: Mapping[str, Delta], gate: GateConfig, amon
     `deltas` are those of its gated metric, by slice ("" for the whole suite). A fail has to stand
     at alpha divided by the number of claims it is `among`: then it stands by Holm's rule, too.
     """
-    asked = _asked(info, gate)
-    return all(_stands(delta, one, gate, among) for delta, one in _decisive(deltas, asked, gate))
+    return all(
+        _stands(deltas[asked.slice], asked, gate, among)
+        for asked in asked_of(info, gate)
+        if asked.slice in deltas
+    )
 
 
 def policy_of(info: SuiteInfo, gate: GateConfig) -> Policy:
     """The policy by which a suite is gated."""
-    return _asked(info, gate).policy
+    return asked_of(info, gate)[0].policy
 
 
-def _decisive(
-    deltas: Mapping[str, Delta], asked: _Asked, gate: GateConfig
-) -> Iterator[tuple[Delta, _Asked]]:
-    """The deltas that decide on a suite, each with what is asked of it."""
-    yield deltas[""], asked
-    own = gate.suites.get(asked.info.name) or SuiteGate()
-    margin = asked.margin if own.slice_margin is None else own.slice_margin
-    for name in own.must_not_regress:
-        if name in deltas:
-            yield deltas[name], replace(asked, policy="non_inferiority", margin=margin)
-
-
-def _stands(delta: Delta, asked: _Asked, gate: GateConfig, among: int) -> bool:
+def _stands(delta: Delta, asked: Asked, gate: GateConfig, among: int) -> bool:
     gone = delta.missing / (delta.n + delta.missing) if delta.missing else 0.0
     if gone > gate.max_missing:
         return False
@@ -191,120 +141,78 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=lambda verdict: order.index(verdict.outcome))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What is asked of one suite: what its own gate says, then the default, then the suite."""
+def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> SuiteVerdict:
+    delta = _measured(comparison, asked)
 
-    info: SuiteInfo
-    metric: str
-    policy: Policy
-    margin: float
-    floor: float | None = None
-    ceiling: float | None = None
-
-    @property
-    def threshold(self) -> float | None:
-        """What the benefit is held against."""
-        if self.policy == "absolute":
-            return None
-        return self.margin if self.policy == "superiority" else -self.margin
-
-
-def _asked(info: SuiteInfo, gate: GateConfig) -> _Asked:
-    own = gate.suites.get(info.name) or SuiteGate()
-    margins = (own.margin, gate.margin, info.margin)
-    return _Asked(
-        info=info,
-        metric=own.metric or info.metric,
-        policy=own.policy or gate.policy or info.policy,
-        margin=next(value for value in margins if value is not None),
-        floor=own.floor,
-        ceiling=own.ceiling,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What the gate asks of a suite, or of one slice of it, before there is any answer.
-
-    `threshold` is what the benefit is held against; None where the tuned score itself is, against
-    `floor` and `ceiling`.
-    """
-
-    suite: str
-    slice: str = ""
-    metric: Metric
-    policy: Policy
-    margin: float
-    threshold: float | None
-    floor: float | None = None
-    ceiling: float | None = None
-
-
-def questions(info: SuiteInfo, gate: GateConfig) -> list[Question]:
-    """What is asked of a suite: of the whole, then of each slice that must not regress.
-
-    Of a gate that `check_gate` let pass.
-    """
-    asked, own = _asked(info, gate), gate.suites.get(info.name) or SuiteGate()
-    whole = Question(
-        suite=info.name,
-        metric=next(one for one in info.metrics if one.name == asked.metric),
-        policy=asked.policy,
-        margin=asked.margin,
-        threshold=asked.threshold,
-        floor=asked.floor,
-        ceiling=asked.ceiling,
-    )
-    margin = asked.margin if own.slice_margin is None else own.slice_margin
-    part = replace(
-        whole,
-        policy="non_inferiority",
-        margin=margin,
-        threshold=-margin,
-        floor=None,
-        ceiling=None,
-    )
-    return [whole, *(replace(part, slice=name) for name in own.must_not_regress)]
-
-
-def _decide_suite(comparison: Comparison, asked: _Asked, gate: GateConfig) -> SuiteVerdict:
-    info = asked.info
-    evaluated = any(info.name == theirs.name for theirs in comparison.tuned.suites)
-    wanted = (info.name, asked.metric, "")
-    deltas = {(one.suite, one.metric.name, one.slice): one for one in comparison.deltas}
-    delta = deltas.get(wanted) if evaluated else None
-
-    def verdict(outcome: Outcome, reason: str, needed: int | None = None) -> SuiteVerdict:
+    def verdict(outcome: Outcome, reason: str, ground: Ground) -> SuiteVerdict:
         return SuiteVerdict(
-            suite=info.name,
+            suite=asked.info.name,
+            slice=asked.slice,
             outcome=outcome,
             policy=asked.policy,
             margin=asked.margin,
             threshold=asked.threshold,
+            floor=asked.floor,
+            ceiling=asked.ceiling,
             delta=delta,
             reason=reason,
-            samples_needed=needed,
+            ground=ground,
         )
 
     if delta is None:
-        return verdict("fail", f"{comparison.tuned.name} was not evaluated on it")
-    missing = _missing_share(comparison, info, delta)
-    if missing > gate.max_missing:
-        return verdict("fail", f"{missing:.1%} of the samples are missing a score in one arm")
-    outcome, reason = _placed(delta, asked, gate.alpha)
-    needed = _needed(delta, asked, gate.alpha) if outcome == "inconclusive" else None
-    return verdict(outcome, reason, needed)
+        return verdict("fail", _absence(comparison, asked), "absent")
+    missing = _missing_share(comparison, delta)
+    if missing > gate.max_missing or not delta.n:
+        reason = f"{missing:.1%} of the samples are missing a score in one arm"
+        return verdict("fail", reason, "missing")
+    return verdict(*_placed(delta, asked, gate.alpha))
 
 
-def _placed(delta: Delta, asked: _Asked, alpha: float) -> tuple[Outcome, str]:
+def _measured(comparison: Comparison, asked: Asked) -> Delta | None:
+    """The delta that is asked for; None where the tuned arm has none."""
+    if not any(asked.info.name == theirs.name for theirs in comparison.tuned.suites):
+        return None
+    wanted = (asked.info.name, asked.metric, asked.slice)
+    deltas = {(one.suite, one.metric.name, one.slice): one for one in comparison.deltas}
+    return deltas.get(wanted)
+
+
+def _absence(comparison: Comparison, asked: Asked) -> str:
+    name = asked.info.name
+    if not asked.slice or all(name != theirs.name for theirs in comparison.tuned.suites):
+        return f"{comparison.tuned.name} was not evaluated on it"
+    told = "no sample of this slice is in both runs"
+    if asked.info.slices is not None:  # then it is a slice of the suite, for all were checked
+        return told
+    known = {one.slice for one in comparison.deltas if one.suite == name and one.slice}
+    hint = nearest(asked.slice, known)
+    return f"{told}.{hint}" if hint else told
+
+
+def _with_prospect(
+    comparison: Comparison, one: SuiteVerdict, asked: Asked, gate: GateConfig, tests: int
+) -> SuiteVerdict:
+    """An open verdict with the samples that would settle it; `tests` are those that a fail, which
+    the correction took back, has to stand among."""
+    if one.outcome != "inconclusive" or one.delta is None:
+        return one
+    held = available(comparison.base, one.suite, one.slice)
+    found = prospect(one.delta, asked, held, alpha=gate.alpha / tests, power=gate.power)
+    return replace(one, samples_needed=found.needed, reachable=found.reachable)
+
+
+def _placed(delta: Delta, asked: Asked, alpha: float) -> tuple[Outcome, str, Ground]:
     """Where the bounds lie; `point` alone has none."""
     if asked.policy == "point":
-        return _naive(delta, asked.margin)
+        return *_naive(delta, asked.margin), "value"
     absolute = asked.policy == "absolute"
     bounds = tuned_bounds(delta, alpha) if absolute else benefit_bounds(delta, alpha)
     if bounds is None:
-        return "inconclusive", delta.note or "no interval can be given"
+        return "inconclusive", delta.note or "no interval can be given", "absent"
+    return *_within_asked(bounds, asked), "bounds"
+
+
+def _within_asked(bounds: Interval, asked: Asked) -> tuple[Outcome, str]:
     match asked.policy:
         case "absolute":
             return _within(bounds, asked.floor, asked.ceiling)
@@ -369,7 +277,7 @@ def _naive(delta: Delta, margin: float) -> tuple[Outcome, str]:
 
 
 def _corrected(suites: Sequence[SuiteVerdict], alpha: float) -> tuple[SuiteVerdict, ...]:
-    """Fails that still stand among all suites (Holm 1979); the others are inconclusive.
+    """Fails that still stand among all that was asked (Holm 1979); the others are inconclusive.
 
     A pass needs no correction: all suites must pass, so the chance of a wrong one is alpha at
     most (intersection–union, Berger 1982). A fail needs it: one wrong one is enough.
@@ -378,45 +286,36 @@ def _corrected(suites: Sequence[SuiteVerdict], alpha: float) -> tuple[SuiteVerdi
     tested = [index for index, p in enumerate(chances) if p is not None]
     adjusted = dict(zip(tested, holm([p for p in chances if p is not None]), strict=True))
     found = list(suites)
+    among = f"{len(tested)} {'suites and slices' if any(one.slice for one in suites) else 'suites'}"
     for index, p in adjusted.items():
         if suites[index].outcome == "fail" and p > alpha:
             found[index] = replace(
                 suites[index],
                 outcome="inconclusive",
-                reason=f"{suites[index].reason} alone, but not among {len(tested)} suites (Holm)",
+                reason=f"{suites[index].reason} alone, but not among {among} (Holm)",
             )
     return tuple(found)
 
 
 def _p_of_fail(one: SuiteVerdict) -> float | None:
     """p of what a fail claims; None where none is claimed from samples."""
-    by_bounds = one.policy in ("non_inferiority", "superiority", "equivalence")
-    if one.delta is None or one.threshold is None or not by_bounds or "missing" in one.reason:
+    delta = one.delta
+    if delta is None or one.ground != "bounds":
         return None
-    below = p_not_below(one.delta, one.threshold)
+    if one.threshold is None:
+        below = 1.0 if one.floor is None else p_tuned_not_below(delta, one.floor)
+        above = 1.0 if one.ceiling is None else p_tuned_not_above(delta, one.ceiling)
+        return min(below, above)
+    below = p_not_below(delta, one.threshold)
     if one.policy == "equivalence":
-        return min(below, p_not_above(one.delta, one.margin))
+        return min(below, p_not_above(delta, one.margin))
     return below
 
 
-def _needed(delta: Delta, asked: _Asked, alpha: float) -> int | None:
-    """Samples that would settle it if the truth is what was seen; None where none would."""
-    benefit = benefit_of(delta)
-    if benefit is None or asked.threshold is None or not delta.standard_error:
-        return None
-    distance = abs(benefit - asked.threshold)
-    if asked.policy == "equivalence":
-        distance = abs(asked.margin - abs(benefit))
-    if distance < 1e-9:
-        return None
-    deviation = delta.standard_error * math.sqrt(delta.n)
-    rule = values_needed if delta.interval == "sequence" else samples_needed
-    needed = rule(deviation, distance, alpha)
-    return None if needed is None else max(delta.n + 1, needed)
-
-
-def _missing_share(comparison: Comparison, info: SuiteInfo, delta: Delta) -> float:
-    alone = len(comparison.unpaired.get(info.name, ()))
+def _missing_share(comparison: Comparison, delta: Delta) -> float:
+    # Where it is not known which slice they are of, any of them may be of this one.
+    of_suite = len(comparison.unpaired.get(delta.suite, ()))
+    alone = of_suite if not delta.slice or delta.unpaired is None else delta.unpaired
     gone = delta.missing + alone
     total = delta.n + gone
     return gone / total if total else 1.0
@@ -426,7 +325,7 @@ def _advice(comparison: Comparison, suites: Sequence[SuiteVerdict], broken: list
     name = comparison.tuned.name
     if broken:
         return f"Do not trust this comparison: {', '.join(broken)} failed. Mend that and run again."
-    failed = [one.suite for one in suites if one.outcome == "fail"]
+    failed = [one.label for one in suites if one.outcome == "fail"]
     if failed:
         return (
             f"Do not ship {name}: {', '.join(failed)} failed. "
@@ -434,11 +333,25 @@ def _advice(comparison: Comparison, suites: Sequence[SuiteVerdict], broken: list
         )
     open_ones = [one for one in suites if one.outcome == "inconclusive"]
     if open_ones:
-        asks = [
-            f"{one.suite} (about {one.samples_needed:,} samples)"
-            if one.samples_needed
-            else one.suite
-            for one in open_ones
-        ]
-        return f"Do not ship {name} yet: {', '.join(asks)} would need more samples to be settled."
-    return f"Ship {name}: every suite passed its gate."
+        return f"Do not ship {name} yet: {_wishes(open_ones)}"
+    every = "suite and slice" if any(one.slice for one in suites) else "suite"
+    return f"Ship {name}: every {every} passed its gate."
+
+
+def _wishes(suites: Sequence[SuiteVerdict]) -> str:
+    """What open suites would need to be settled."""
+    hopeless = [one.label for one in suites if one.reachable is False and not one.samples_needed]
+    asks = [_wish(one) for one in suites if one.label not in hopeless]
+    told = []
+    if asks:
+        told.append(f"{', '.join(asks)} would need more samples to be settled.")
+    if hopeless:
+        told.append(f"{', '.join(hopeless)} came out at the margin, which no samples settle.")
+    return " ".join(told)
+
+
+def _wish(one: SuiteVerdict) -> str:
+    if not one.samples_needed:
+        return one.label
+    beyond = ", more than there are" if one.reachable is False else ""
+    return f"{one.label} (about {one.samples_needed:,} samples{beyond})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -106,7 +106,7 @@ def open_suites(config: RunConfig) -> list[Suite]:
     suites, mistakes = [], []
     for name in config.suites:
         try:
-            suite = limited(open_suite(name, config), config.limit, config.seed)
+            suite = limited(_counted(open_suite(name, config)), config.limit, config.seed)
         except SuiteError as error:
             mistakes.append(str(error))
         else:
@@ -114,6 +114,13 @@ def open_suites(config: RunConfig) -> list[Suite]:
     if mistakes:
         raise SuiteError("\n".join(dict.fromkeys(mistakes)))
     return suites
+
+
+def _counted(suite: Suite) -> Suite:
+    """The suite, remembering how many samples all of it and each slice have."""
+    slices = Counter(name for sample in suite.samples for name in sample.slice_names)
+    info = replace(suite.info, available=len(suite.samples), slices=dict(sorted(slices.items())))
+    return replace(suite, info=info)
 
 
 def _gated(suite: Suite, gate: SuiteGate | None) -> Suite:

@@ -61,6 +61,11 @@ class Sample:
     slices: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def slice_names(self) -> tuple[str, ...]:
+        """The slices it is in, as they are written: "topic=history"."""
+        return tuple(f"{key}={value}" for key, value in sorted(self.slices.items()))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -183,6 +188,8 @@ class SuiteInfo:
     """What a run remembers of a suite it was measured on; `metric` is the one that is gated.
 
     `references` holds the mean of a metric over the suite's reference texts, where one is known.
+    `samples` were asked, of the `available` ones of the whole suite; `slices` counts the latter by
+    slice ("topic=history"). Both are None where a run does not tell.
     """
 
     name: str
@@ -200,6 +207,8 @@ class SuiteInfo:
     source: str = ""
     description: str = ""
     references: Mapping[str, float] = field(default_factory=dict)
+    available: int | None = None
+    slices: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +306,8 @@ class Delta:
     `completions` answers were averaged for each sample: `between` is the variance between samples
     of the difference, `within_base` and `within_tuned` that of one answer within a sample.
     `planned` is the number of samples there would have been, had it not been settled early; 0
-    where nothing was to be stopped.
+    where nothing was to be stopped. `unpaired` samples are in one run only; None where that is
+    not known of a slice.
     """
 
     suite: str
@@ -335,6 +345,7 @@ class Delta:
     within_base: float | None = None
     within_tuned: float | None = None
     planned: int = 0
+    unpaired: int | None = None
     note: str = ""
 
 
@@ -383,8 +394,9 @@ class SuiteVerdict:
     `threshold` is what the benefit (the difference, turned so that more is better) was held
     against; None where the tuned arm's own score was, against a floor or a ceiling. `slice` is
     empty for the whole suite. `ground` is what decided: bounds, a bare value, missing samples, or
-    that there was nothing to decide on. `reachable`: whether the suite holds `samples_needed`;
-    None where that is not known.
+    that there was nothing to decide on. `floor`, `ceiling` are what the absolute policy asks of
+    the tuned arm's own score. `reachable`: whether the suite holds `samples_needed`, False also
+    where no number of samples would do; None where that is not known.
     """
 
     suite: str
@@ -396,8 +408,15 @@ class SuiteVerdict:
     delta: Delta | None
     reason: str
     ground: Ground = "bounds"
+    floor: float | None = None
+    ceiling: float | None = None
     samples_needed: int | None = None
     reachable: bool | None = None
+
+    @property
+    def label(self) -> str:
+        """The suite, and in brackets the slice of it: what a report calls it."""
+        return f"{self.suite}[{self.slice}]" if self.slice else self.suite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

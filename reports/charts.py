@@ -94,11 +94,11 @@ def forest(
 
 
 def _forest_rows(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> Rows:
-    names = [one.suite for verdict in verdicts for one in verdict.suites]
+    names = [one.label for verdict in verdicts for one in verdict.suites]
     rows = []
     for suite in dict.fromkeys(names):
         for comparison, verdict in zip(comparisons, verdicts, strict=True):
-            one = next((one for one in verdict.suites if one.suite == suite), None)
+            one = next((one for one in verdict.suites if one.label == suite), None)
             if one is not None and one.delta is not None and one.delta.difference is not None:
                 rows.append(difference_row(one, one.delta, one_line(comparison.tuned.name)))
     return rows
@@ -115,7 +115,7 @@ def difference_row(one: SuiteVerdict, delta: Delta, arm: str) -> dict[str, Any]:
     )
     digits = decimals(delta.base, delta.tuned)
     return {
-        "suite": one_line(one.suite),
+        "suite": one_line(one.label),
         "arm": arm,
         "axis": axis_title(delta.metric),
         "benefit": sign * delta.difference,

@@ -60,7 +60,10 @@ def slices_text(slices: Sequence[Delta]) -> str:
     """How many slices stand out, and what that means."""
     tested = [one for one in slices if one.adjusted_p is not None]
     found = sum(stands_out(one) for one in slices)
-    start = "Slices are for looking, not for deciding: with many of them some differ by chance."
+    start = (
+        "Slices decide only where the gate declares them (must_not_regress), and are for looking "
+        "else: with many of them some differ by chance."
+    )
     if not tested:
         return start
     share = f"{1 - tested[0].level:.0%}".replace("%", " %")

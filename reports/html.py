@@ -31,11 +31,13 @@ from evalkit.records import (
     Verdict,
 )
 from reports import charts, wording
+from reports.anchors import sample_anchor, suite_anchor
 from reports.diff import Difference, difference
 from reports.flips import better_and_worse, moved, nats, p_text, slices_text, stands_out
 from reports.repeats import answers_text
 from reports.stepcharts import over_steps
 from reports.steps import caution, curves, deciding, speaking
+from reports.wording import ORDER, outcomes_of
 
 if TYPE_CHECKING:
     import jinja2
@@ -46,7 +48,6 @@ _CHART = 540  # pixels a chart's plot is wide, labels aside
 _WIDE = 800  # pixels for several panels side by side
 _UNPAIRED = 200  # ids listed of the samples that only one arm has
 _SEVERITY: list[CheckStatus] = ["failed", "warning", "ok"]
-_ORDER: list[Outcome] = ["fail", "inconclusive", "pass"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) 
         verdict=last,
         headline=_headline(arms, last),
         meaning=meaning(last).partition(": ")[2],
-        suites=list(dict.fromkeys(one.suite for v in verdicts for one in v.suites)),
+        suites=list(dict.fromkeys(one.label for v in verdicts for one in v.suites)),
         style=_asset("report.css") + _dark_charts(),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -146,6 +147,8 @@ def arm_view(comparison: Comparison, verdict: Verdict) -> ArmView:
     names = wording.one_line(comparison.base.name), wording.one_line(comparison.tuned.name)
     missing = []
     for one in verdict.suites:
+        if one.slice:
+            continue  # what its suite is missing is told of the suite
         alone = comparison.unpaired.get(one.suite, ())
         text = wording.missing_text(one.delta, alone, *names) if one.delta else ""
         if text:
@@ -172,11 +175,11 @@ def _suite_flips(comparison: Comparison, verdict: Verdict) -> tuple[SuiteFlips, 
     """By suite, those first that keep the model from being shipped."""
     metrics = {(info.name, m.name): m for info in comparison.base.suites for m in info.metrics}
     groups = []
-    for one in sorted(verdict.suites, key=lambda one: _ORDER.index(one.outcome)):
-        mine = [flip for flip in comparison.flips if flip.suite == one.suite]
+    for suite, outcome in sorted(outcomes_of(verdict).items(), key=lambda row: ORDER.index(row[1])):
+        mine = [flip for flip in comparison.flips if flip.suite == suite]
         views = tuple(_flip_view(flip, metrics[flip.suite, flip.metric]) for flip in mine)
         if views:
-            groups.append(SuiteFlips(suite=one.suite, outcome=one.outcome, flips=views))
+            groups.append(SuiteFlips(suite=suite, outcome=outcome, flips=views))
     return tuple(groups)
 
 
@@ -272,7 +275,12 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= _filters()
-    environment.globals |= {"symbol": wording.SYMBOL, "facts": _keys}
+    environment.globals |= {
+        "symbol": wording.SYMBOL,
+        "facts": _keys,
+        "suite_anchor": suite_anchor,
+        "sample_anchor": sample_anchor,
+    }
     return environment.get_template("report.html.j2")
 
 
@@ -304,8 +312,8 @@ def _digits(delta: Delta) -> int:
     return wording.decimals(delta.base, delta.tuned)
 
 
-def _find(verdict: Verdict, suite: str) -> SuiteVerdict | None:
-    return next((one for one in verdict.suites if one.suite == suite), None)
+def _find(verdict: Verdict, label: str) -> SuiteVerdict | None:
+    return next((one for one in verdict.suites if one.label == label), None)
 
 
 def _tone(delta: Delta) -> str:
@@ -320,7 +328,7 @@ def _breakable(name: str) -> Any:
     """A suite's name, escaped, that may be broken after its separators and nowhere else."""
     from markupsafe import Markup, escape
 
-    parts = re.split(r"(?<=[/:_])", wording.one_line(name))
+    parts = re.split(r"(?<=[/:_])|(?=\[)", wording.one_line(name))
     return Markup("<wbr>").join(escape(part) for part in parts)
 
 

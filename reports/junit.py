@@ -1,11 +1,11 @@
 """JUnit XML, for CI systems that list tests.
 
-One <testsuite> per tuned arm and one <testcase> per suite. Fail and inconclusive are both a
-<failure>, told apart by its type: a pipeline that reads only this file must not let through what
-the exit code holds back, and <skipped> is green in most of them. For the same reason the
-checkpoints that are not the best of their training run are <skipped> where they do not pass: the
-exit code does not hold them back. A canary that failed is an <error>; one that warns is written to
-<system-out>.
+One <testsuite> per tuned arm and one <testcase> per suite and gated slice. Fail and inconclusive
+are both a <failure>, told apart by its type: a pipeline that reads only this file must not let
+through what the exit code holds back, and <skipped> is green in most of them. For the same reason
+the checkpoints that are not the best of their training run are <skipped> where they do not pass:
+the exit code does not hold them back. A canary that failed is an <error>; one that warns is written
+to <system-out>.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _PASSED_OVER = "not the best checkpoint"
 def _add_suite(
     arm: ET.Element, name: str, one: SuiteVerdict, comparison: Comparison, *, counts: bool
 ) -> None:
-    case = ET.SubElement(arm, "testcase", classname=name, name=one_line(one.suite))
+    case = ET.SubElement(arm, "testcase", classname=name, name=one_line(one.label))
     if one.outcome == "pass":
         ET.SubElement(case, "system-out").text = _numbers(one)
         return

@@ -171,11 +171,16 @@ def _run(manifest: Manifest, path: str) -> dict[str, Any]:
 def _suite(one: SuiteVerdict) -> dict[str, Any]:
     return {
         "suite": one.suite,
+        "slice": one.slice,
         "verdict": one.outcome,
         "reason": one.reason,
+        "ground": one.ground,
         "policy": one.policy,
         "margin": one.margin,
+        "floor": one.floor,
+        "ceiling": one.ceiling,
         "samples_needed": one.samples_needed,
+        "reachable": one.reachable,
         "delta": _delta(one.delta) if one.delta else None,
     }
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from evalkit.gate import meaning
 from evalkit.records import Comparison, Flip, Outcome, SuiteVerdict, Verdict
+from reports.anchors import sample_anchor
 from reports.steps import caution, curves, deciding, speaking
 from reports.wording import (
     HEADLINE,
+    ORDER,
     SEQUENCE_NOTE,
     SYMBOL,
     decimals,
@@ -18,6 +21,7 @@ from reports.wording import (
     needs_sequence_note,
     number,
     one_line,
+    outcomes_of,
     sample_count,
     saved_text,
     signed,
@@ -25,16 +29,21 @@ from reports.wording import (
 )
 
 _EMOJI: dict[Outcome, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
-_ROWS = 24  # suites shown; those that do not pass come first when there are more
+_ROWS = 24  # suites and slices shown; those that do not pass come first when there are more
 _WORST = 3
 _EXCERPT = 160  # characters of a prompt or answer
 _MARKUP = re.compile(r"([\\`*_\[\]|~<>&$]|:(?=//))")
 _LEADING = re.compile(r"^(?=[-+#=]|\d+[.)])")
-_ORDER: list[Outcome] = ["fail", "inconclusive", "pass"]
 
 
-def report_markdown(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
-    """Verdict, one line per suite, the three worst answers, what to do."""
+def report_markdown(
+    comparisons: Sequence[Comparison], verdicts: Sequence[Verdict], report: str = "report.html"
+) -> str:
+    """Verdict, one line per suite and gated slice, the three worst answers, what to do.
+
+    `report` is where report.html is: a path or a URL; empty where nothing is to be linked.
+    """
+    report = _address(report)
     _, last = deciding(comparisons, verdicts)
     chosen = [caution(one) for one in curves(comparisons, verdicts) if len(one.steps) > 1]
     arms = ", ".join(escape(one.tuned.name) for one in comparisons)
@@ -49,7 +58,7 @@ def report_markdown(comparisons: Sequence[Comparison], verdicts: Sequence[Verdic
         *_table(comparisons, verdicts),
         *_early(comparisons, verdicts),
         *_checks(comparisons, verdicts),
-        *_regressions(comparisons, verdicts),
+        *_regressions(comparisons, verdicts, report),
     ]
     return "\n".join(lines) + "\n"
 
@@ -67,10 +76,10 @@ def _table(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> li
     found: dict[str, list[SuiteVerdict | None]] = {}
     for index, verdict in enumerate(verdicts):
         for one in verdict.suites:
-            found.setdefault(one.suite, [None] * len(verdicts))[index] = one
+            found.setdefault(one.label, [None] * len(verdicts))[index] = one
     names = list(found)
     if len(names) > _ROWS:
-        names.sort(key=lambda name: all(one and one.outcome == "pass" for one in found[name]))
+        names.sort(key=lambda name: min(ORDER.index(one.outcome) for one in found[name] if one))
     if len(verdicts) == 1:
         lines = [*_HEAD, *(_single_row(name, found[name][0]) for name in names[:_ROWS])]
     else:
@@ -78,7 +87,9 @@ def _table(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> li
         lines = [f"| suite | {titles} |", f"|---|{'---|' * len(verdicts)}"]
         lines += [_row(name, found[name]) for name in names[:_ROWS]]
     if len(names) > _ROWS:
-        lines.append(f"| and {len(names) - _ROWS} more |")
+        rest = [one for name in names[_ROWS:] for one in found[name] if one]
+        passed = all(one.outcome == "pass" for one in rest)
+        lines.append(f"| and {len(names) - _ROWS} more{', which passed' if passed else ''} |")
     return [*lines, "", f"{_sums(comparisons, verdicts)}. {_LEGEND}"]
 
 
@@ -160,7 +171,9 @@ def _checks(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> l
     return ["", *lines] if lines else []
 
 
-def _regressions(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:
+def _regressions(
+    comparisons: Sequence[Comparison], verdicts: Sequence[Verdict], report: str
+) -> list[str]:
     """The answers that lost most: of failed suites first, and of each suite one before a second."""
     ranked: list[tuple[int, int, int, Comparison, Flip]] = []
     for comparison, verdict in zip(comparisons, verdicts, strict=True):
@@ -169,17 +182,17 @@ def _regressions(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict])
             for info in comparison.base.suites
             for metric in info.metrics
         }
-        severity = {one.suite: _ORDER.index(one.outcome) for one in verdict.suites}
+        outcomes = outcomes_of(verdict)
         seen: dict[str, int] = {}
         for flip in comparison.flips:
             if _worse(flip, lower_is_better=directions[flip.suite, flip.metric]):
                 seen[flip.suite] = seen.get(flip.suite, 0) + 1
-                rank = (severity[flip.suite], seen[flip.suite], len(ranked))
+                rank = (ORDER.index(outcomes[flip.suite]), seen[flip.suite], len(ranked))
                 ranked.append((*rank, comparison, flip))
     ranked.sort(key=lambda row: row[:3])
     if not ranked:
         return []
-    lines = [_regression(comparison, flip) for *_, comparison, flip in ranked[:_WORST]]
+    lines = [_regression(comparison, flip, report) for *_, comparison, flip in ranked[:_WORST]]
     return ["", "**Answers that got worse**", "", *lines]
 
 
@@ -189,9 +202,24 @@ def _worse(flip: Flip, *, lower_is_better: bool) -> bool:
     return (flip.tuned_score > flip.base_score) is lower_is_better
 
 
-def _regression(comparison: Comparison, flip: Flip) -> str:
+def _regression(comparison: Comparison, flip: Flip, report: str) -> str:
+    suite = escape(flip.suite)
+    if report:
+        anchor = sample_anchor(comparison.tuned.run_id, flip.suite, flip.sample_id)
+        suite = f"[{suite}](<{report}#{anchor}>)"
     return (
-        f"- {escape(flip.suite)}: {escape(flip.prompt, _EXCERPT)}<br>"
+        f"- {suite}: {escape(_ending(flip.prompt))}<br>"
         f"{escape(comparison.base.name)}: {escape(flip.base_text, _EXCERPT) or '(empty)'}<br>"
         f"{escape(comparison.tuned.name)}: {escape(flip.tuned_text, _EXCERPT) or '(empty)'}"
     )
+
+
+def _ending(prompt: str) -> str:
+    """The last of a prompt: worked examples stand before the question."""
+    flat = one_line(prompt)
+    return flat if len(flat) <= _EXCERPT else f"…{flat[1 - _EXCERPT :]}"
+
+
+def _address(report: str) -> str:
+    """The link's target, where it can be written between angle brackets; without a fragment."""
+    return re.sub(r"[<>\\\s]", lambda found: quote(found[0]), report.partition("#")[0])

@@ -44,13 +44,13 @@ class Curve:
 
     @property
     def suites(self) -> list[str]:
-        """Every suite that was decided on, once."""
-        return list(dict.fromkeys(one.suite for each in self.verdicts for one in each.suites))
+        """Every suite and gated slice that was decided on, once."""
+        return list(dict.fromkeys(one.label for each in self.verdicts for one in each.suites))
 
     def of_suite(self, name: str) -> list[SuiteVerdict | None]:
         """The gate's word on one suite, step by step."""
         return [
-            next((one for one in each.suites if one.suite == name), None) for each in self.verdicts
+            next((one for one in each.suites if one.label == name), None) for each in self.verdicts
         ]
 
 

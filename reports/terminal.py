@@ -5,7 +5,7 @@ All that is printed can be had from here, whichever file it lies in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -156,14 +156,14 @@ def _table_of(suites: Sequence[SuiteVerdict], *, wide: bool) -> Table:
 def _wide_row(one: SuiteVerdict) -> list[Text]:
     base, tuned, change, bounds, n = _numbers(one)
     return [
-        Text(one_line(one.suite)), _metric(one), base, tuned, change, bounds, n, outcome_text(one),
+        Text(one_line(one.label)), _metric(one), base, tuned, change, bounds, n, outcome_text(one),
     ]  # fmt: skip
 
 
 def _narrow_row(one: SuiteVerdict) -> list[Text]:
     """Two lines: the metric below its suite, the interval below its difference."""
     base, tuned, change, bounds, n = _numbers(one)
-    suite = Text.assemble(one_line(one.suite), "\n", _metric(one))
+    suite = Text.assemble(one_line(one.label), "\n", _metric(one))
     return [suite, base, tuned, Text.assemble(change, "\n", bounds), n, outcome_text(one)]
 
 
@@ -192,19 +192,7 @@ def outcome_text(one: SuiteVerdict | Verdict) -> Text:
 
 def _explanations(comparison: Comparison, verdict: Verdict) -> RenderableType:
     """Why a suite did not pass, what is missing, and which canaries are not well."""
-    lines: list[RenderableType] = []
-    for one in verdict.suites:
-        if one.outcome != "pass":
-            mark = Text(SYMBOL[one.outcome], style=STYLE[one.outcome])
-            lines.append(item(mark, f"{one_line(one.suite)}: {reason(one, comparison)}"))
-        elif one.delta and one.delta.planned:
-            lines.append(item(Text("·"), f"{one_line(one.suite)}: {early_text(one.delta)}"))
-        alone = comparison.unpaired.get(one.suite, ())
-        names = one_line(comparison.base.name), one_line(comparison.tuned.name)
-        missing = missing_text(one.delta, alone, *names) if one.delta else ""
-        if missing:
-            ids = f": {some_ids(alone)}" if alone else ""
-            lines.append(item(Text("!"), f"{one_line(one.suite)}: {missing}{ids}"))
+    lines = [line for one in verdict.suites for line in _of_suite(comparison, one)]
     for check in verdict.checks:
         if check.status != "ok":
             style = "bold red" if check.status == "failed" else "yellow"
@@ -219,6 +207,22 @@ def _explanations(comparison: Comparison, verdict: Verdict) -> RenderableType:
     if needs_sequence_note(verdict):
         lines.append(item(Text("·", style="dim"), SEQUENCE_NOTE))
     return Group(*lines, "")
+
+
+def _of_suite(comparison: Comparison, one: SuiteVerdict) -> Iterator[RenderableType]:
+    if one.outcome != "pass":
+        mark = Text(SYMBOL[one.outcome], style=STYLE[one.outcome])
+        yield item(mark, f"{one_line(one.label)}: {reason(one, comparison)}")
+    elif one.delta and one.delta.planned:
+        yield item(Text("·"), f"{one_line(one.label)}: {early_text(one.delta)}")
+    if one.slice:
+        return  # what its suite is missing is told of the suite
+    alone = comparison.unpaired.get(one.suite, ())
+    names = one_line(comparison.base.name), one_line(comparison.tuned.name)
+    missing = missing_text(one.delta, alone, *names) if one.delta else ""
+    if missing:
+        ids = f": {some_ids(alone)}" if alone else ""
+        yield item(Text("!"), f"{one_line(one.label)}: {missing}{ids}")
 
 
 def _ending(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> RenderableType:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteInfo, SuiteVerdict, Verdict
+from evalkit.settling import available
 
 SYMBOL: dict[Outcome, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 HEADLINE: dict[Outcome, str] = {
@@ -14,6 +15,8 @@ HEADLINE: dict[Outcome, str] = {
     "fail": "Do not ship",
     "inconclusive": "Not settled yet",
 }
+ORDER: list[Outcome] = ["fail", "inconclusive", "pass"]
+"""What a reader has to see first."""
 UNKNOWN = "–"
 
 # Characters that change how the text around them is shown: bidirectional embeddings, overrides
@@ -121,26 +124,39 @@ def margin_text(one: SuiteVerdict) -> str:
         case "equivalence":
             return f"at most {number(one.margin)} better or worse"
         case "absolute":
-            return "a score of its own"
+            return _own_score(one.floor, one.ceiling)
         case "point":
             return f"at most {number(one.margin)} worse, whatever the noise"
         case _:
             return f"at most {number(one.margin)} worse"
 
 
+def _own_score(floor: float | None, ceiling: float | None) -> str:
+    digits = decimals(floor, ceiling)
+    words = [("at least", floor), ("at most", ceiling)]
+    asked = [f"{word} {number(value, digits)}" for word, value in words if value is not None]
+    return " and ".join(asked) or "a score of its own"  # a verdict of an earlier version
+
+
 def reason(one: SuiteVerdict, comparison: Comparison) -> str:
     """Why a suite got its outcome, with the number of samples that would settle an open one."""
     text = re.sub(r"(?<![\w.])-(?=\d)", "−", one_line(one.reason))
-    text += f"; {early_text(one.delta)}" if one.delta and one.delta.planned else ""
+    early = early_text(one.delta) if one.delta and one.delta.planned else ""
+    return "; ".join(filter(None, [text, early, outlook(one, comparison)]))
+
+
+def outlook(one: SuiteVerdict, comparison: Comparison) -> str:
+    """What would settle an open suite or slice, and whether it can; empty where nobody knows."""
     if not one.samples_needed:
+        return "no number of samples would settle it" if one.reachable is False else ""
+    text = f"about {one.samples_needed:,} samples would settle it"
+    held = available(comparison.base, one.suite, one.slice)
+    what = "slice" if one.slice else "suite"
+    if one.reachable is None or held is None:
         return text
-    text += f"; about {one.samples_needed:,} samples would settle it"
-    info = suite_info(comparison, one.suite)
-    # A run with a limit does not tell how many samples the suite has.
-    whole = comparison.base.config.get("limit") is None
-    if info and whole and one.samples_needed > info.samples:
-        text += f", more than the {info.samples:,} it has"
-    return text
+    if one.reachable:
+        return f"{text}: the {what} has {held:,}"
+    return f"{text}: not reachable with this {what}, which has {held:,}"
 
 
 class Saved(NamedTuple):
@@ -209,10 +225,8 @@ def needs_bound_note(one: SuiteVerdict) -> bool:
     delta = one.delta
     if one.outcome == "inconclusive" or delta is None or delta.low is None or delta.high is None:
         return False
-    if one.outcome == "fail" and "missing" in one.reason:  # no bound decided this
-        return False
     threshold = one.threshold
-    if threshold is None or one.policy == "point":
+    if threshold is None or one.ground != "bounds":
         return False
     if delta.metric.higher_is_better is False:
         threshold = -threshold
@@ -249,15 +263,25 @@ def suite_info(comparison: Comparison, name: str) -> SuiteInfo | None:
 
 
 def tally(verdict: Verdict) -> str:
-    """How many suites passed, failed and are open."""
+    """How many suites, and slices that are gated, passed, failed and are open."""
     counts = {
         outcome: sum(one.outcome == outcome for one in verdict.suites)
         for outcome in ("pass", "fail", "inconclusive")
     }
     words = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive"}
     parts = [f"{count} {words[outcome]}" for outcome, count in counts.items() if count]
-    total = len(verdict.suites)
-    return f"{total} {'suite' if total == 1 else 'suites'}: {', '.join(parts)}"
+    slices = sum(bool(one.slice) for one in verdict.suites)
+    asked = [(len(verdict.suites) - slices, "suite"), (slices, "slice")]
+    named = [f"{count} {word}{'' if count == 1 else 's'}" for count, word in asked if count]
+    return f"{' and '.join(named)}: {', '.join(parts)}"
+
+
+def outcomes_of(verdict: Verdict) -> dict[str, Outcome]:
+    """Each suite's outcome, or that of the worst of its gated slices."""
+    found: dict[str, Outcome] = {}
+    for one in verdict.suites:
+        found[one.suite] = min(found.get(one.suite, "pass"), one.outcome, key=ORDER.index)
+    return found
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from evalkit.errors import StoreError, UsageError
@@ -26,13 +27,18 @@ def write_reports(
     comparisons: Sequence[Comparison],
     verdicts: Sequence[Verdict],
     formats: Sequence[str],
+    report_url: str = "",
 ) -> list[Path]:
     """Write the named formats of one comparison; gives the files in the order asked for.
+
+    The Markdown links into the HTML report: that beside it, or where `report_url` says.
 
     Raises UsageError for a format that does not exist, StoreError where nothing can be written.
     """
     check_formats(formats)
-    texts = {name: _writer(name)(comparisons, verdicts) for name in dict.fromkeys(formats)}
+    beside = "html" in formats or (folder / FILES["html"]).is_file()
+    report = report_url or (FILES["html"] if beside else "")
+    texts = {name: _writer(name, report)(comparisons, verdicts) for name in dict.fromkeys(formats)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -56,7 +62,7 @@ def check_formats(formats: Sequence[str]) -> None:
         )
 
 
-def _writer(name: str) -> Writer:
+def _writer(name: str, report: str) -> Writer:
     match name:
         case "html":
             from reports.html import report_html
@@ -65,7 +71,7 @@ def _writer(name: str) -> Writer:
         case "markdown":
             from reports.markdown import report_markdown
 
-            return report_markdown
+            return partial(report_markdown, report=report)
         case "json":
             from reports.machine import comparison_json
 

@@ -16,11 +16,12 @@ from typing import NoReturn
 import typer
 
 from evalkit import __version__
-from evalkit.cli import evaluating, power, suites, training, upkeep
+from evalkit.cli import calibrating, evaluating, power, suites, training, upkeep
 from evalkit.errors import EvalkitError, ExitCode
 
 app = typer.Typer(
     name="evalkit",
+    cls=calibrating.TwoWords,
     help="Is the fine-tuned model really better than its base? Compare, read, decide.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -51,6 +52,7 @@ app.command(epilog=evaluating.RUN_EXAMPLES)(evaluating.run)
 app.command(epilog=evaluating.COMPARE_EXAMPLES)(evaluating.compare)
 app.command(epilog=power.POWER_EXAMPLES)(power.power)
 app.command(epilog=evaluating.GATE_EXAMPLES)(evaluating.gate)
+app.command(calibrating.CALIBRATE, epilog=calibrating.CALIBRATE_EXAMPLES)(calibrating.calibrate)
 app.command(epilog=evaluating.REPORT_EXAMPLES)(evaluating.report)
 app.command(epilog=upkeep.DASHBOARD_EXAMPLES)(upkeep.dashboard)
 app.add_typer(suites.app, name="suites")

@@ -44,6 +44,7 @@ COMPARE_EXAMPLES = examples(
 GATE_EXAMPLES = examples(
     "evalkit gate runs/compare/base-vs-tuned-1a2b3c --set margin=0.05",
     "evalkit gate runs/base-1a2b3c runs/tuned-4d5e6f --gate gate.yaml",
+    "evalkit gate calibrate --quick",
 )
 REPORT_EXAMPLES = examples(
     "evalkit report runs/compare/base-vs-tuned-1a2b3c --format markdown,junit"
@@ -95,7 +96,7 @@ def compare(
     results: Results,
     manner: Manner,
 ) -> None:
-    """Compare tuned models with their base; exits with the verdict."""
+    """Compare tuned models with their base, and decide."""
     if len(files) < 2 and checkpoints is None:
         raise UsageError(
             "compare needs at least two files, the base's first: evalkit compare base.yaml "
@@ -159,7 +160,10 @@ def gate(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Decide again, with another gate; no model is loaded."""
+    """Decide again, with another gate; no model is loaded.
+
+    `evalkit gate calibrate` is another command: it measures how often a gate is wrong.
+    """
     comparisons = _comparisons(paths)
     verdicts = _decide(comparisons, _gate(comparisons[0], gate_file, sets))
     raise typer.Exit(_tell(comparisons, verdicts, as_json=as_json))
@@ -171,6 +175,12 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; default: the comparison's.")
     ] = None,
+    report_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="Where report.html will be read: what the markdown links into."
+        ),
+    ] = "",
     gate_file: GateFile = None,
     sets: Sets = None,
 ) -> None:
@@ -181,7 +191,7 @@ def report(
     comparisons = _comparisons([path])
     verdicts = _decide(comparisons, _gate(comparisons[0], gate_file, sets))
     folder = output or (path if path.is_dir() else path.parent)
-    for file in write_reports(folder, comparisons, verdicts, wanted):
+    for file in write_reports(folder, comparisons, verdicts, wanted, report_url):
         typer.echo(str(file))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from evalkit.stats.base import Interval
 
@@ -74,11 +74,10 @@ def _newcombe_correlation(both: int, gained: int, lost: int, neither: int) -> fl
 def mcnemar(gained: int, lost: int) -> float:
     """Exact two-sided McNemar p: of the samples that flipped, did as many get better as worse?
 
-    A binomial test of gained in gained + lost with probability ½ (McNemar 1947); 1 when none
-    flipped.
+    A binomial test of gained in gained + lost with probability ½ (McNemar 1947): twice the smaller
+    tail; 1 when none flipped.
     """
-    flips = gained + lost
-    return float(stats.binomtest(gained, flips, 0.5).pvalue) if flips else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
 def tango_interval(gained: int, lost: int, n: int, level: float) -> Interval | None:
@@ -107,7 +106,7 @@ def tango_interval(gained: int, lost: int, n: int, level: float) -> Interval | N
 
 
 def tango_statistic(delta: float, gained: float, lost: float, n: float) -> float:
-    """Tango's score statistic of H0: difference = delta (his eq. 4, with q21 from eq. 5).
+    """Tango's score statistic of H0: difference = delta (q21 estimated under it).
 
     Expected counts, which are no whole numbers, may stand for counted ones.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -30,6 +30,7 @@ Truth = Literal["no difference", "at the margin"]
 # From differences [n] and their clusters [n] (empty where there are none) to what the gate says.
 Rule = Callable[[Reals, Sequence[str]], Outcome]
 
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TRUTHS: tuple[Truth, ...] = get_args(Truth)
 SIZES = (20, 50, 200, 1000, 5000)
@@ -89,6 +90,14 @@ class ErrorRates(NamedTuple):
     case: Case
     wrong_pass: Rate | None
     wrong_fail: Rate
+    inconclusive: Rate
+
+
+class SplitRates(NamedTuple):
+    """How often a rule said what of a model compared with itself."""
+
+    passed: Rate
+    failed: Rate
     inconclusive: Rate
 
 
@@ -155,13 +164,40 @@ def draw(case: Case, rng: np.random.Generator, simulations: int) -> simulate.Bat
             )
 
 
+def split_rates(
+    rule: Rule, scores: Reals, clusters: Sequence[str], simulations: int, seed: int
+) -> SplitRates:
+    """What the rule says of a model against itself: scores [n, K] of its own completions, split.
+
+    Both arms are the same model, so the true difference is 0; see `simulate.split`. The draws go by
+    the place of a sample, not of a completion. ValueError below two completions of each sample.
+    """
+    # The order of the completions of a sample must not matter either.
+    ordered = np.sort(scores, axis=1)
+    rng = np.random.default_rng([seed, *scores.shape])
+    counts = _no_counts()
+    for drawn in _steps(simulations, scores.size):
+        for differences in simulate.split(ordered, rng=rng, simulations=drawn).differences:
+            counts[rule(differences, clusters)] += 1
+    return SplitRates(*(Rate(counts[one], simulations) for one in OUTCOMES))
+
+
+def _no_counts() -> dict[Outcome, int]:
+    return dict.fromkeys(OUTCOMES, 0)
+
+
+def _steps(simulations: int, values: int) -> Iterator[int]:
+    """How many simulations to draw at once, of so many values each."""
+    step = max(1, _BATCH // values)
+    return (min(step, simulations - start) for start in range(0, simulations, step))
+
+
 def _error_rates(rule: Rule, case: Case, simulations: int, seed: int) -> ErrorRates:
     name = f"{case.kind}/{case.n}/{case.truth}/{case.margin!r}"
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    counts: dict[Outcome, int] = {"pass": 0, "fail": 0, "inconclusive": 0}
-    step = max(1, _BATCH // case.n)
-    for start in range(0, simulations, step):
-        batch = draw(case, rng, min(step, simulations - start))
+    counts = _no_counts()
+    for drawn in _steps(simulations, case.n):
+        batch = draw(case, rng, drawn)
         for differences in batch.differences:
             counts[rule(differences, batch.clusters)] += 1
     tolerated = case.difference > -case.margin

@@ -136,7 +136,7 @@ def _share_beyond(sizes: Reals, difference: float) -> float:
 def bleu_score(statistics: Reals, *, effective_order: bool = True) -> Reals:
     """BLEU, 0 to 100, of summed statistics [..., 2 + 2N]: two lengths, N matches, N totals.
 
-    Papineni et al. (2002), eq. 3, with exponential smoothing of orders without a match:
+    Papineni et al. (2002), with exponential smoothing of orders without a match:
     sacrebleu's `smooth_method="exp"`. With its `effective_order` over the orders that occur at all;
     without, as is usual for a corpus, one that does not occur (texts too short) makes it 0.
     """

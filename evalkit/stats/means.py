@@ -43,7 +43,7 @@ def mean_difference(differences: Reals, clusters: Sequence[str] = ()) -> MeanEst
     """Mean of the differences; its standard error allows for samples that belong together.
 
     Without clusters SE = s/√n. With G clusters, SE² = G/(G−1) · Σ_g (Σ_{i∈g} (d_i − d̄))² / n²
-    (the CR1 sandwich for a mean; Cameron & Miller 2015, eq. 11), G − 1 degrees of freedom.
+    (the CR1 sandwich for a mean; Cameron & Miller 2015), G − 1 degrees of freedom.
     SE is NaN where there are fewer than two samples or clusters, and 0 where all differences (all
     clusters' means) are equal up to rounding.
     """
@@ -83,8 +83,9 @@ def cluster_sums(values: Reals, clusters: Sequence[str]) -> tuple[Reals, Codes]:
     names, codes = number(clusters)
     # Adding up in the order of the values makes the last digits independent of the samples'.
     order = np.argsort(values, kind="stable")
-    sums = np.zeros(len(names))
-    np.add.at(sums, codes[order], values[order])
+    sums: Reals = np.bincount(codes[order], weights=values[order], minlength=len(names)).astype(
+        np.float64  # without samples the weights are forgotten
+    )
     return sums, np.bincount(codes, minlength=len(names))
 
 
@@ -114,9 +115,9 @@ def bootstrap_interval(differences: Reals, level: float) -> NamedInterval | None
     With z0 the bias and a the acceleration (jackknife, in closed form for a mean:
     Σ(d − d̄)³ / 6(Σ(d − d̄)²)^{3/2}), the ends are the bootstrap quantiles at
     Φ(z0 + (z0 ± z)/(1 − a(z0 ± z))). z is widened to √(n/(n − 1)) · t_{n−1}, for the bootstrap
-    of a mean is otherwise too narrow in small samples (Hesterberg 2015, section 5.3). Above 5,000
+    of a mean is otherwise too narrow in small samples (Hesterberg 2015). Above 5,000
     samples with many distinct values the quantiles and z0 come from the Cornish–Fisher expansion
-    (Hall 1992, section 3.10), and the method says so.
+    (Hall 1992), and the method says so.
 
     None below 10 samples, where resampling cannot show the tails, for constant differences,
     and above 5,000 samples where so few of them decide the skewness that the expansion fails.
@@ -178,7 +179,7 @@ def sign_flip_test(differences: Reals) -> PValue | None:
     p is the share of sign assignments whose |Σ ±|d|| reaches |Σ d| (Fisher 1935, section 21);
     it needs differences that are symmetric about 0 when the arms are equal, not normal ones.
     Exact while at most 2^17 sums are possible (any 16 samples, or many samples of few distinct
-    values); else 9,999 seeded draws, (1 + hits)/(1 + draws) (Davison & Hinkley 1997, eq. 4.11).
+    values); else 9,999 seeded draws, (1 + hits)/(1 + draws) (Davison & Hinkley 1997).
     Of more than 256 distinct |d| the 256 that weigh most are drawn; the others together are
     normal but for a fourth cumulant below 1/500. None for n = 0; p = 1 where all are 0.
     """

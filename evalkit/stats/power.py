@@ -22,7 +22,7 @@ def samples_needed(
 ) -> int | None:
     """Samples with which a one-sided test settles an effect `distance` away from the margin.
 
-    n = ((z_{1−α} + z_power) · σ_d / distance)² (Lachin 1981, eq. 1; Miller 2024, section 5). None
+    n = ((z_{1−α} + z_power) · σ_d / distance)² (Lachin 1981; Miller 2024). None
     where the distance is not positive (no number of samples settles it) or the deviation is not.
     """
     if not (deviation > 0 and distance > 0):
@@ -33,7 +33,7 @@ def samples_needed(
 def detectable(deviation: float, n: int, alpha: float, power: float = 0.8) -> float | None:
     """The smallest true difference that a one-sided test on n samples finds with this power.
 
-    δ = (z_{1−α} + z_power) · σ_d / √n (Miller 2024, section 5). None where n or the deviation is
+    δ = (z_{1−α} + z_power) · σ_d / √n (Miller 2024). None where n or the deviation is
     not positive.
     """
     if not (deviation > 0 and n > 0):
@@ -230,7 +230,7 @@ def resampled_deviation(
     """Deviation of paired differences when each sample is answered K times and averaged.
 
     √(ω² + σ_b²/K + σ_t²/K): ω² the variance between samples of the difference of the conditional
-    means, σ² each arm's mean variance within a sample (Miller 2024, section 5). All are
+    means, σ² each arm's mean variance within a sample (Miller 2024). All are
     variances. ValueError for K < 1 or a negative variance.
     """
     if completions < 1 or min(between, within_base, within_tuned) < 0:

@@ -93,7 +93,7 @@ def bradley_terry(wins: Reals) -> Reals:
     """Log strengths, mean 0, of wins [models, models]: row over column, ties as half to each.
 
     The fixed point of γ_i = W_i / Σ_j n_ij/(γ_i + γ_j), W_i the points of i and n_ij the games
-    of i with j (the MM algorithm; Hunter 2004, eq. 3). NaN throughout where no finite maximum
+    of i with j (the MM algorithm; Hunter 2004). NaN throughout where no finite maximum
     exists: some group of models never lost a point to the others (Ford 1957), as `rank` explains.
     """
     if not _beats(wins[None]).all():

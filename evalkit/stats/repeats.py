@@ -47,7 +47,7 @@ def variance_components(scores: Reals, samples: Sequence[str]) -> Components | N
 
     within = Σ_i Σ_j (x_ij − x̄_i)² / (N − n), between = max(0, (V − within/k̃)), V the variance of
     the n sample means and k̃ the harmonic mean of their counts: the unweighted-means estimator
-    (Searle, Casella & McCulloch 1992, section 3.6), equal to (MSB − MSW)/K for equal counts.
+    (Searle, Casella & McCulloch 1992), equal to (MSB − MSW)/K for equal counts.
     None below 2 samples and where no sample has a second completion: the two cannot be told
     apart then.
     """
@@ -68,8 +68,8 @@ def difference_components(base: Components, tuned: Components, differences: Real
 
     Completions of the two arms are independent given the sample, so within is the sum of the
     arms' (each as if both had the tuned arm's number of repeats) and between is what their
-    means leave: Var(d) = ω² + σ²_base/K_base + σ²_tuned/K_tuned (Miller 2024, arXiv:2411.00640,
-    section 5). `repeats` is the tuned arm's.
+    means leave: Var(d) = ω² + σ²_base/K_base + σ²_tuned/K_tuned (Miller 2024, arXiv:2411.00640).
+    `repeats` is the tuned arm's.
     """
     n = len(differences)
     noise = base.within / base.repeats + tuned.within / tuned.repeats
@@ -95,7 +95,7 @@ def paired_components(base: Reals, tuned: Reals) -> Components | None:
 def standard_error(components: Components, repeats: float, samples: int | None = None) -> float:
     """Standard error of the mean with `repeats` completions of each sample (inf: no noise left).
 
-    √((between + within/K)/n) (Miller 2024, section 3.1); n is that of the components unless given.
+    √((between + within/K)/n) (Miller 2024); n is that of the components unless given.
     """
     n = samples or components.samples
     return math.sqrt((components.between + components.within / repeats) / n)
@@ -105,8 +105,8 @@ def variance_cut(components: Components, repeats: float, now: float = 1.0) -> fl
     """Share of the variance of the mean that `repeats` completions per sample take away.
 
     1 − (between + within/K)/(between + within/K_now); negative if K is less than now. For scores
-    with between 1/12 and within 1/6, K = 2, 4, 6 take away 1/3, 1/2, 5/9 (Miller 2024, section
-    3.1). 0 where nothing varies.
+    with between 1/12 and within 1/6, K = 2, 4, 6 take away 1/3, 1/2, 5/9 (Miller 2024). 0 where
+    nothing varies.
     """
     before = components.between + components.within / now
     after = components.between + components.within / repeats

@@ -5,7 +5,7 @@ which the tail does not show, have a mean that is too high and a standard error 
 the lower bound at 5 % is then wrong in 8 % of samples of 50, and in 11 % of samples of 20.
 
 Hall (1992) corrects the studentised mean T = (d̄ − μ)/SE for the skewness γ of the scores by a
-transformation that removes its first-order skew and stays monotone (there, section 3):
+transformation that removes its first-order skew and stays monotone:
 
     g(T) = T + aT²/3 + a²T³/27 + a/6,    a = γ/√n
 

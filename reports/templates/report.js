@@ -1,4 +1,4 @@
-// Filters the changed answers; the page reads the same without it.
+// Filters the changed answers, opens what a link leads to; the page reads the same without it.
 document.documentElement.classList.add("js");
 for (const section of document.querySelectorAll("[data-flips]")) {
   const [text, way] = section.querySelectorAll(".filter input, .filter select");
@@ -20,3 +20,14 @@ for (const section of document.querySelectorAll("[data-flips]")) {
   text.addEventListener("input", narrow);
   way.addEventListener("change", narrow);
 }
+// A link into a folded group opens it; browsers that do not do so by themselves stay at the top.
+const unfold = () => {
+  const target = document.getElementById(location.hash.slice(1));
+  const group = target && target.closest("details");
+  if (group && !group.open) {
+    group.open = true;
+    target.scrollIntoView();
+  }
+};
+addEventListener("hashchange", unfold);
+unfold();

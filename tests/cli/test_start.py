@@ -49,7 +49,8 @@ def test_examples_are_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_command_explains_itself_with_an_example() -> None:
     runner = CliRunner()
     for command in (
-        ["train"], ["run"], ["compare"], ["power"], ["gate"], ["report"], ["dashboard"], ["fetch"],
+        ["train"], ["run"], ["compare"], ["power"], ["gate"], ["gate", "calibrate"], ["report"],
+        ["dashboard"], ["fetch"],
         ["doctor"], ["demo"], ["suites", "list"], ["suites", "show"], ["suites", "new"],
         ["suites", "check"], ["cache", "stats"], ["cache", "clear"],
     ):  # fmt: skip

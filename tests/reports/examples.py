@@ -70,7 +70,7 @@ def make_run(arm: str, suites: Sequence[Answers], notes: Sequence[str] = ()) -> 
 
 
 def make_verdict(
-    suites: Sequence[Answers], arms: Sequence[str] = ("base", "tuned"), **gate: object
+    suites: Sequence[Answers], arms: Sequence[str] = ("base", "tuned"), /, **gate: object
 ) -> tuple[list[Comparison], list[Verdict]]:
     """The comparisons of all later arms with the first, and their verdicts."""
     runs = [make_run(arm, suites) for arm in arms]

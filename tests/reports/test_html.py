@@ -165,6 +165,11 @@ def test_a_browser_runs_no_foreign_script_and_filters_answers(tmp_path: Path) ->
         assert page.locator(".card:visible", has_text="window.pwned").count() == 0
         page.get_by_label("Direction").first.select_option("better")
         assert page.locator(".card:visible .chip.fail").count() == 0
+        folded = page.locator("details[data-suite]:not([open]) .card").first.get_attribute("id")
+        page.close()
+        page = browser.new_page()  # a link leads to a folded answer
+        page.goto(f"{file.as_uri()}#{folded}")
+        assert page.locator(f"#{folded}").is_visible()
         browser.close()
     assert requests == [file.as_uri()]
     assert complaints == []

@@ -72,7 +72,9 @@ def test_hostile_runs_leave_the_comment_in_shape() -> None:
     page = _rendered(text.replace("<br>", " "))
     assert page.count("<h2>") == 1
     assert "<script" not in page
-    assert "<a " not in page
+    links = re.findall(r'<a href="([^"]*)"', page)
+    assert page.count("<a ") == len(links) == 3
+    assert all(re.fullmatch(r"report\.html#sample-[0-9a-f]{12}", link) for link in links)
     assert "<img" not in page
 
 

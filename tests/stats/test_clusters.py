@@ -90,6 +90,16 @@ def test_the_interval_ends_where_the_test_begins_to_reject(groups: int, level: f
         assert inside.p > 1 - level >= outside.p
 
 
+def test_several_levels_at_once_give_the_intervals_of_each() -> None:
+    sizes = [3, 9, 1, 6, 6, 12, 4]
+    names, differences = _names(sizes), _clustered(sizes, np.random.default_rng(8))
+    levels = [0.8, 0.95, 0.99]  # seven clusters have none at the last
+    together = clusters.wild_bootstrap_intervals(differences, names, levels)
+    assert together == [clusters.wild_bootstrap_interval(differences, names, x) for x in levels]
+    assert together[1] is not None
+    assert together[2] is None
+
+
 def test_too_few_clusters_give_no_interval() -> None:
     """p cannot fall below 2^(1 − G): 6 clusters for 95 %, 5 for the one-sided bounds at 5 %."""
     rng = np.random.default_rng(5)

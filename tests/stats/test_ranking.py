@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import choix
+import evalica
 import numpy as np
 import pytest
 from scipy import optimize
@@ -50,7 +52,6 @@ STRENGTHS = np.array([0.6, 0.1, -0.1, -0.9])
 
 
 def test_strengths_are_those_of_choix() -> None:
-    choix = pytest.importorskip("choix")
     wins = _wins(_simulated(np.random.default_rng(1), STRENGTHS, 80, ties=0.0))
     pairs = [
         (i, j) for i in range(4) for j in range(4) for _ in range(int(wins[i, j]))
@@ -60,7 +61,6 @@ def test_strengths_are_those_of_choix() -> None:
 
 
 def test_strengths_with_ties_are_those_of_evalica() -> None:
-    evalica = pytest.importorskip("evalica")
     judged = _simulated(np.random.default_rng(2), STRENGTHS, 60)
     winners = [
         {1.0: evalica.Winner.X, 0.0: evalica.Winner.Y, 0.5: evalica.Winner.Draw}[utility]

@@ -88,14 +88,14 @@ def _steps_spec(key: str, dark: bool, _curve: Curve) -> dict[str, Any] | None:  
 
 def _overview(judged: Sequence[tuple[Comparison, Verdict]]) -> Markup:
     """Every arm's outcome on every suite, in one table."""
-    suites = list(dict.fromkeys(one.suite for _, verdict in judged for one in verdict.suites))
+    suites = list(dict.fromkeys(one.label for _, verdict in judged for one in verdict.suites))
     rows: list[list[object]] = [
         [tag("b", "", "Verdict"), *(markup.pill(verdict.outcome) for _, verdict in judged)]
     ]
     for suite in suites:
         cells: list[object] = [suite]
         for _, verdict in judged:
-            one = next((one for one in verdict.suites if one.suite == suite), None)
+            one = next((one for one in verdict.suites if one.label == suite), None)
             cells.append(_outcome_cell(one) if one else "–")
         rows.append(cells)
     return markup.table(["Suite", *(arm.tuned.name for arm, _ in judged)], rows)
@@ -109,7 +109,7 @@ def _outcome_cell(one: SuiteVerdict) -> Markup:
 
 
 def _hero(comparison: Comparison, verdict: Verdict) -> Markup:
-    samples = sum(one.delta.n for one in verdict.suites if one.delta)
+    samples = sum(one.delta.n for one in verdict.suites if one.delta and not one.slice)
     facts = (
         f"{tally(verdict)} · {samples:,} pairs of answers · "
         f"exit code {int(verdict.exit_code)} ({meaning(verdict)})"
@@ -134,7 +134,7 @@ def _suites(comparison: Comparison, verdict: Verdict) -> Markup:
 def _suite_row(comparison: Comparison, one: SuiteVerdict) -> list[object]:
     info, delta = suite_info(comparison, one.suite), one.delta
     title = info.title if info else ""
-    name = Markup(f"{tag('b', '', one.suite)}{tag('span', 'ek-small', title)}")
+    name = Markup(f"{tag('b', '', one.label)}{tag('span', 'ek-small', title)}")
     why = [
         reason(one, comparison),
         Markup("<br>"),
@@ -144,7 +144,7 @@ def _suite_row(comparison: Comparison, one: SuiteVerdict) -> list[object]:
         return [name, "–", "–", "–", "–", markup.pill(one.outcome), tag("span", "", *why)]
     if delta.completions > 1:
         why += [Markup("<br>"), tag("span", "ek-muted", answers_text(delta))]
-    alone = comparison.unpaired.get(one.suite, ())
+    alone = () if one.slice else comparison.unpaired.get(one.suite, ())
     missing = missing_text(delta, alone, comparison.base.name, comparison.tuned.name)
     if missing:
         ids = f": {some_ids(alone)}" if alone else ""
@@ -181,11 +181,12 @@ def _links(comparison: Comparison, verdict: Verdict, address: dict[str, str]) ->
         for one in moved:
             st.page_link(
                 _SIDE_BY_SIDE,
-                label=f"{SYMBOL[one.outcome]} {markup.label(one.suite)}{_flipped(one)}",
+                label=f"{SYMBOL[one.outcome]} {markup.label(one.label)}{_flipped(one)}",
                 query_params={
                     **address,
                     "arm": comparison.tuned.name,
                     "suite": one.suite,
+                    **({"slice": one.slice} if one.slice else {}),
                     "change": "Changed",
                 },
             )
@@ -213,8 +214,8 @@ def _specs(key: str, dark: bool, _comparison: Comparison, _verdict: Verdict) -> 
         "forest": charts.forest([_comparison], [_verdict], width=480),
         "flips": charts.flips([_comparison], width=330),
     }
-    for one in _verdict.suites:
-        made[f"style {one.suite}"] = charts.style_features([_comparison], one.suite, width=620)
+    for name in dict.fromkeys(one.suite for one in _verdict.suites):
+        made[f"style {name}"] = charts.style_features([_comparison], name, width=620)
     return {
         name: charts.themed(chart, dark=dark) for name, chart in made.items() if chart is not None
     }

@@ -92,6 +92,20 @@ def test_the_verdict_page_lists_slices_and_missing_scores(start: Start, runs: Pa
     assert "1 without a score in smollm2-rednote" in shown
 
 
+def test_the_verdict_page_shows_gated_slices_and_leads_to_their_answers(
+    start: Start, tmp_path: Path
+) -> None:
+    file = make_runs(tmp_path, suites=SUITES[:1]) / "comparison.json"
+    kept = json.loads(file.read_text())
+    gate = {"suites": {SUITES[0].name: {"must_not_regress": ["topic=animals"]}}}
+    kept["comparisons"][0]["base"]["config"]["gate"] = gate
+    file.write_text(json.dumps(kept))
+    app = start(tmp_path, VERDICT)
+    assert "[topic=animals]</b>" in _text(app)
+    links = [str(one.proto) for one in app.get("page_link")]
+    assert sum("topic%3Danimals" in one for one in links) == 1, links
+
+
 def test_the_verdict_page_draws_checkpoints_over_their_training(
     start: Start, tmp_path: Path
 ) -> None:

@@ -1,0 +1,186 @@
+"""What a gate asks of each suite and of each slice declared in it, and what it cannot ask."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from evalkit.config import GateConfig, SuiteGate
+from evalkit.errors import UsageError
+from evalkit.records import Metric, Policy, SuiteInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked of one suite, or of one slice of it."""
+
+    info: SuiteInfo
+    slice: str = ""
+    metric: str
+    policy: Policy
+    margin: float
+    floor: float | None = None
+    ceiling: float | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        """What the benefit is held against."""
+        if self.policy == "absolute":
+            return None
+        return self.margin if self.policy == "superiority" else -self.margin
+
+
+def asked_of(info: SuiteInfo, gate: GateConfig) -> list[Asked]:
+    """The suite, then its declared slices: its own gate says it, or the default, or the suite."""
+    own = gate.suites.get(info.name) or SuiteGate()
+    margins = (own.margin, gate.margin, info.margin)
+    margin = next(value for value in margins if value is not None)
+    metric = own.metric or info.metric
+    whole = Asked(
+        info=info,
+        metric=metric,
+        policy=own.policy or gate.policy or info.policy,
+        margin=margin,
+        floor=own.floor,
+        ceiling=own.ceiling,
+    )
+    sliced = [
+        Asked(
+            info=info,
+            slice=name,
+            metric=metric,
+            policy="non_inferiority",
+            margin=margin if own.slice_margin is None else own.slice_margin,
+        )
+        for name in own.must_not_regress
+    ]
+    return [whole, *sliced]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the gate asks of a suite, or of one slice of it, before there is any answer.
+
+    `threshold` is what the benefit is held against; None where the tuned score itself is, against
+    `floor` and `ceiling`.
+    """
+
+    suite: str
+    slice: str = ""
+    metric: Metric
+    policy: Policy
+    margin: float
+    threshold: float | None
+    floor: float | None = None
+    ceiling: float | None = None
+
+
+def questions(info: SuiteInfo, gate: GateConfig) -> list[Question]:
+    """What is asked of a suite: of the whole, then of each slice that must not regress.
+
+    Of a gate that `check_gate` let pass.
+    """
+    metrics = {metric.name: metric for metric in info.metrics}
+    return [
+        Question(
+            suite=info.name,
+            slice=one.slice,
+            metric=metrics[one.metric],
+            policy=one.policy,
+            margin=one.margin,
+            threshold=one.threshold,
+            floor=one.floor,
+            ceiling=one.ceiling,
+        )
+        for one in asked_of(info, gate)
+    ]
+
+
+def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
+    """UsageError with all that these suites cannot answer; to be asked before the work."""
+    infos = {info.name: info for info in suites}
+    strangers = [name for name in gate.suites if name not in infos]
+    mistakes = []
+    if strangers:
+        names, are = ", ".join(map(repr, strangers)), "is" if len(strangers) == 1 else "are"
+        mistakes.append(
+            f"gate.suites names {names}, which {are} not among the suites: {', '.join(infos)}."
+        )
+    for info in suites:
+        own = gate.suites.get(info.name)
+        mistakes += _metric_mistakes(info, (own and own.metric) or info.metric)
+        mistakes += _expectation_mistakes(info, own)
+        mistakes += _slice_mistakes(info, own) if own else ()
+        policy = asked_of(info, gate)[0].policy
+        if policy == "absolute" and (own is None or own.policy != "absolute"):
+            mistakes.append(
+                f"gate.suites: {info.name} is gated by policy absolute, which needs a floor or a "
+                "ceiling of its own."
+            )
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+
+
+def _metric_mistakes(info: SuiteInfo, name: str) -> Iterator[str]:
+    found = next((metric for metric in info.metrics if metric.name == name), None)
+    if found is None:
+        known = [one.name for one in info.metrics if one.higher_is_better is not None]
+        hint = nearest(name, known, f" It has: {', '.join(known)}.")
+        yield f"gate.suites: {info.name} has no metric {name!r} to gate.{hint}"
+    elif found.higher_is_better is None:
+        yield (
+            f"gate.suites: {name!r} of {info.name} only describes: more of it is neither better "
+            "nor worse, so it cannot be gated."
+        )
+
+
+def _expectation_mistakes(info: SuiteInfo, own: SuiteGate | None) -> Iterator[str]:
+    """What is expected of a suite must fit its scores, or it would say nothing, unnoticed."""
+    name = (own and own.metric) or info.metric
+    metric = next((one for one in info.metrics if one.name == name), None)
+    if own is None or own.expect is None or metric is None:
+        return
+    if own.policy == "absolute":
+        yield (
+            f"gate.suites: {info.name} is gated by policy absolute, on the tuned score itself, and "
+            "expect is of differences. Leave it out."
+        )
+        return
+    binary = metric.kind == "binary"
+    wrong, right = ("deviation", "flips") if binary else ("flips", "deviation")
+    if getattr(own.expect, wrong) is not None:
+        yield (
+            f"gate.suites: expect.{wrong} of {info.name} says nothing of {name!r}, which is "
+            f"{'right or wrong' if binary else 'not right or wrong'}. Declare expect.{right}."
+        )
+
+
+_LISTED = 12  # slices named in a message
+
+
+def _slice_mistakes(info: SuiteInfo, own: SuiteGate) -> Iterator[str]:
+    """Slices that the suite does not have; a run that does not tell its slices is not asked."""
+    if info.slices is not None:
+        for name in own.must_not_regress:
+            if name not in info.slices:
+                hint = nearest(name, info.slices, _listed(info.slices))
+                yield f"gate.suites: {info.name} has no slice {name!r}.{hint}"
+    if own.must_not_regress and own.metric not in (None, info.metric):
+        yield (
+            f"gate.suites: the slices of {info.name} were compared on {info.metric!r}; to gate "
+            f"them on {own.metric!r}, declare that in the base's file and compare again."
+        )
+
+
+def _listed(slices: Collection[str]) -> str:
+    if not slices:
+        return " It has no slices: its suite.yaml names the fields of samples that make them."
+    more = f" and {len(slices) - _LISTED:,} more" if len(slices) > _LISTED else ""
+    return f" It has: {', '.join(sorted(slices)[:_LISTED])}{more}."
+
+
+def nearest(name: str, known: Collection[str], otherwise: str = "") -> str:
+    """A hint at the name that was meant, or else the other text."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else otherwise
