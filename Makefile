@@ -53,6 +53,7 @@ bench: setup ## Time the demo, the engine, its growth and the statistics, and wr
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.statistics
+	$(BIN)/python -m benchmarks.error_rates
 
 dashboard: setup ## Open the dashboard on the runs of this folder
 	$(BIN)/evalkit dashboard runs
