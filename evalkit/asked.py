@@ -111,6 +111,7 @@ def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
         own = gate.suites.get(info.name)
         mistakes += _metric_mistakes(info, (own and own.metric) or info.metric)
         mistakes += _expectation_mistakes(info, own)
+        mistakes += _margin_mistakes(info, own, gate)
         mistakes += _slice_mistakes(info, own) if own else ()
         policy = asked_of(info, gate)[0].policy
         if policy == "absolute" and (own is None or own.policy != "absolute"):
@@ -135,16 +136,49 @@ def _metric_mistakes(info: SuiteInfo, name: str) -> Iterator[str]:
         )
 
 
+def _margin_mistakes(info: SuiteInfo, own: SuiteGate | None, gate: GateConfig) -> Iterator[str]:
+    """A margin in another unit allows anything, and everything passes: five points are 0.05."""
+    asked = asked_of(info, gate)[0]
+    metric = next((one for one in info.metrics if one.name == asked.metric), None)
+    if metric is None:
+        return
+    declared = gate.margin if own is None or own.margin is None else own.margin
+    meant = info.margin_metric or info.metric
+    if asked.metric != meant and declared is None and asked.policy != "absolute":
+        yield (
+            f"gate.suites: the margin of {info.name} was declared for {meant!r}; to gate it "
+            f"on {asked.metric!r}, declare a margin in that unit: suites.{info.name}.margin."
+        )
+    if metric.scale is None:
+        return
+    least, most = metric.scale
+    hint = " Five points are 0.05." if most - least == 1 else ""
+    margins = {one.margin for one in asked_of(info, gate) if one.policy != "absolute"}
+    for margin in sorted(margins):
+        if margin >= most - least:
+            yield (
+                f"gate: a margin of {margin:g} allows any difference there can be in {info.name}: "
+                f"{asked.metric!r} lies between {least:g} and {most:g}.{hint}"
+            )
+    for bound in (asked.floor, asked.ceiling):
+        if bound is not None and not least <= bound <= most:
+            yield (
+                f"gate.suites: {asked.metric!r} of {info.name} lies between {least:g} and "
+                f"{most:g}, so {bound:g} is no bound of it.{hint}"
+            )
+
+
 def _expectation_mistakes(info: SuiteInfo, own: SuiteGate | None) -> Iterator[str]:
     """What is expected of a suite must fit its scores, or it would say nothing, unnoticed."""
     name = (own and own.metric) or info.metric
     metric = next((one for one in info.metrics if one.name == name), None)
     if own is None or own.expect is None or metric is None:
         return
-    if own.policy == "absolute":
+    if own.policy in ("absolute", "point"):
+        on = "on the tuned score itself" if own.policy == "absolute" else "which knows no noise"
         yield (
-            f"gate.suites: {info.name} is gated by policy absolute, on the tuned score itself, and "
-            "expect is of differences. Leave it out."
+            f"gate.suites: {info.name} is gated by policy {own.policy}, {on}, and expect is of the "
+            "noise of differences. Leave it out."
         )
         return
     binary = metric.kind == "binary"

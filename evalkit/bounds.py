@@ -13,9 +13,10 @@ from scipy import stats
 
 from evalkit.records import Delta, Tail
 from evalkit.stats.base import Interval
-from evalkit.stats.binary import tango_interval, tango_statistic, wilson_interval
+from evalkit.stats.binary import HALF_A_FLIP, rate_bounds, tango_bounds, tango_statistic
 from evalkit.stats.means import MeanEstimate
 from evalkit.stats.skewed import mean_bounds, p_at_least, p_at_most
+from evalkit.stats.unseen import p_of_unseen, unseen_bounds
 
 
 def benefit_of(delta: Delta) -> float | None:
@@ -38,13 +39,28 @@ def _difference_bounds(delta: Delta, alpha: float) -> Interval | None:
         return None
     match delta.interval:
         case "tango":
-            return tango_interval(delta.gained, delta.lost, delta.n, 1 - 2 * alpha)
+            return tango_bounds(delta.gained, delta.lost, delta.n, alpha)
         case "t":
-            return mean_bounds(_estimate(delta), alpha)
-        case "wild" | "bootstrap" | "sequence":
+            return _wider(mean_bounds(_estimate(delta), alpha), _unseen(delta, alpha))
+        case "wild":
+            return _wider(_kept(delta.tails, alpha), _unseen(delta, alpha))
+        case "bootstrap" | "sequence":
             return _kept(delta.tails, alpha)
         case _:
             return None
+
+
+def _unseen(delta: Delta, alpha: float) -> Interval | None:
+    """Where a mean of right-or-wrong answers may lie if some samples like none seen were lost."""
+    if delta.metric.kind != "binary" or delta.difference is None:
+        return None
+    return unseen_bounds(delta.difference, -1.0, 1.0, delta.clusters, alpha)
+
+
+def _wider(one: Interval | None, other: Interval | None) -> Interval | None:
+    if one is None or other is None:
+        return one
+    return Interval(min(one.low, other.low), max(one.high, other.high))
 
 
 def _kept(tails: Sequence[Tail], alpha: float) -> Interval | None:
@@ -57,92 +73,134 @@ def _kept(tails: Sequence[Tail], alpha: float) -> Interval | None:
 def p_not_below(delta: Delta, threshold: float) -> float:
     """One-sided p of "the benefit is at least `threshold`": small where it is surely less.
 
-    Tango's score test, t corrected for skewness, or the smallest kept alpha whose bound excludes
-    the threshold; 1 where nothing can be told.
+    Of the tests whose bounds `benefit_bounds` gives; of kept bounds the smallest alpha that
+    excludes the threshold; 1 where nothing can be told.
     """
-    benefit = benefit_of(delta)
-    if benefit is None:
-        return 1.0
-    match delta.interval:
-        case "tango":
-            better, worse = delta.gained, delta.lost
-            if delta.metric.higher_is_better is False:
-                better, worse = worse, better
-            return float(stats.norm.cdf(tango_statistic(threshold, better, worse, delta.n)))
-        case "t" if delta.metric.higher_is_better is False:
-            return p_at_most(_estimate(delta), -threshold)
-        case "t":
-            return p_at_least(_estimate(delta), threshold)
-        case "wild" | "bootstrap" | "sequence":
-            tails = [(tail.alpha, benefit_bounds(delta, tail.alpha)) for tail in delta.tails]
-            return min((a for a, one in tails if one and one.high < threshold), default=1.0)
-        case _:
-            return 1.0
+    if delta.metric.higher_is_better is False:
+        return _p_above(delta, -threshold)
+    return _p_below(delta, threshold)
 
 
 def p_not_above(delta: Delta, threshold: float) -> float:
     """One-sided p of "the benefit is at most `threshold`": small where it is surely more."""
+    if delta.metric.higher_is_better is False:
+        return _p_below(delta, -threshold)
+    return _p_above(delta, threshold)
+
+
+def _p_below(delta: Delta, threshold: float) -> float:
+    """p of "the difference is at least `threshold`"."""
+    if delta.difference is None:
+        return 1.0
     match delta.interval:
         case "tango":
-            return 1.0 - p_not_below(delta, threshold)
-        case "t" if delta.metric.higher_is_better is False:
-            return p_at_least(_estimate(delta), -threshold)
+            return float(stats.norm.cdf(_tango(delta, threshold, -HALF_A_FLIP)))
         case "t":
-            return p_at_most(_estimate(delta), threshold)
-        case "wild" | "bootstrap" | "sequence":
-            tails = [(tail.alpha, benefit_bounds(delta, tail.alpha)) for tail in delta.tails]
-            return min((a for a, one in tails if one and one.low > threshold), default=1.0)
+            p = p_at_least(_estimate(delta), threshold)
+            return max(p, _p_unseen(delta, -delta.difference, -threshold))
+        case "wild":
+            p = min((one.alpha for one in delta.tails if one.high < threshold), default=1.0)
+            return max(p, _p_unseen(delta, -delta.difference, -threshold))
+        case "bootstrap" | "sequence":
+            return min((one.alpha for one in delta.tails if one.high < threshold), default=1.0)
         case _:
             return 1.0
+
+
+def _p_above(delta: Delta, threshold: float) -> float:
+    """p of "the difference is at most `threshold`"."""
+    if delta.difference is None:
+        return 1.0
+    match delta.interval:
+        case "tango":
+            return float(stats.norm.sf(_tango(delta, threshold, HALF_A_FLIP)))
+        case "t":
+            p = p_at_most(_estimate(delta), threshold)
+            return max(p, _p_unseen(delta, delta.difference, threshold))
+        case "wild":
+            p = min((one.alpha for one in delta.tails if one.low > threshold), default=1.0)
+            return max(p, _p_unseen(delta, delta.difference, threshold))
+        case "bootstrap" | "sequence":
+            return min((one.alpha for one in delta.tails if one.low > threshold), default=1.0)
+        case _:
+            return 1.0
+
+
+def _tango(delta: Delta, threshold: float, correction: float) -> float:
+    return tango_statistic(threshold, delta.gained, delta.lost, delta.n, correction)
+
+
+def _p_unseen(delta: Delta, mean: float, threshold: float) -> float:
+    if delta.metric.kind != "binary":
+        return 0.0
+    return p_of_unseen(mean, threshold, -1.0, delta.clusters)
 
 
 def tuned_bounds(delta: Delta, alpha: float) -> Interval | None:
     """Each one-sided 1 − alpha bound of the tuned arm's own score, in the metric's unit.
 
-    Wilson's for a share, t corrected for skewness otherwise, those that were kept where the suite
-    was looked at early; None for a score that is no mean of samples.
+    Exact for a share; those that were kept of few clusters, of a corpus, and of a suite that was
+    looked at early; t corrected for skewness otherwise. None where there is none.
     """
     if delta.tuned is None:
         return None
-    if delta.planned:
-        return _kept(delta.tuned_tails, alpha)
     if delta.interval == "tango":
-        return wilson_interval(round(delta.tuned * delta.n), delta.n, 1 - 2 * alpha)
-    found = _tuned_estimate(delta)
-    return None if found is None else mean_bounds(found, alpha)
+        return rate_bounds(round(delta.tuned * delta.n), delta.n, alpha)
+    if _has_tuned_tails(delta):
+        found = _kept(delta.tuned_tails, alpha)
+    else:
+        estimate = _tuned_estimate(delta)
+        found = None if estimate is None else mean_bounds(estimate, alpha)
+    if delta.metric.kind != "binary" or delta.planned:
+        return found
+    return _wider(found, unseen_bounds(delta.tuned, 0.0, 1.0, delta.clusters, alpha))
 
 
 def p_tuned_not_below(delta: Delta, floor: float) -> float:
     """One-sided p of "the tuned arm's own score is at least `floor`"; 1 where it cannot be told.
 
-    The test whose inversion is `tuned_bounds`: the score test of a share, the corrected t, or the
-    smallest kept alpha of a suite that was looked at early.
+    Of the tests whose bounds `tuned_bounds` gives: the exact one of a share, the corrected t, the
+    smallest kept alpha.
     """
-    if delta.planned:
-        return min((one.alpha for one in delta.tuned_tails if one.high < floor), default=1.0)
+    if delta.tuned is None:
+        return 1.0
     if delta.interval == "tango":
-        return _p_of_share(delta, floor, 1.0)
-    found = _tuned_estimate(delta)
-    return 1.0 if found is None else p_at_least(found, floor)
+        return float(stats.binom.cdf(round(delta.tuned * delta.n), delta.n, _share(floor)))
+    if _has_tuned_tails(delta):
+        p = min((one.alpha for one in delta.tuned_tails if one.high < floor), default=1.0)
+    else:
+        found = _tuned_estimate(delta)
+        p = 1.0 if found is None else p_at_least(found, floor)
+    return max(p, _p_tuned_unseen(delta, 1 - delta.tuned, 1 - floor))
 
 
 def p_tuned_not_above(delta: Delta, ceiling: float) -> float:
     """One-sided p of "the tuned arm's own score is at most `ceiling`"; 1 where it is unknown."""
-    if delta.planned:
-        return min((one.alpha for one in delta.tuned_tails if one.low > ceiling), default=1.0)
-    if delta.interval == "tango":
-        return _p_of_share(delta, ceiling, -1.0)
-    found = _tuned_estimate(delta)
-    return 1.0 if found is None else p_at_most(found, ceiling)
-
-
-def _p_of_share(delta: Delta, bound: float, sign: float) -> float:
     if delta.tuned is None:
         return 1.0
-    far = sign * (delta.tuned - bound)
-    if not 0 < bound < 1:  # no share lies beyond it, and a share at it has no spread
-        return 0.0 if far < 0 else 1.0
-    return float(stats.norm.cdf(far / math.sqrt(bound * (1 - bound) / delta.n)))
+    if delta.interval == "tango":
+        return float(stats.binom.sf(round(delta.tuned * delta.n) - 1, delta.n, _share(ceiling)))
+    if _has_tuned_tails(delta):
+        p = min((one.alpha for one in delta.tuned_tails if one.low > ceiling), default=1.0)
+    else:
+        found = _tuned_estimate(delta)
+        p = 1.0 if found is None else p_at_most(found, ceiling)
+    return max(p, _p_tuned_unseen(delta, delta.tuned, ceiling))
+
+
+def _has_tuned_tails(delta: Delta) -> bool:
+    """Not so of files written before they were kept of few clusters and of a corpus."""
+    return bool(delta.planned or delta.tuned_tails)
+
+
+def _p_tuned_unseen(delta: Delta, share: float, bound: float) -> float:
+    if delta.metric.kind != "binary" or delta.planned:
+        return 0.0
+    return p_of_unseen(share, bound, 0.0, delta.clusters)
+
+
+def _share(bound: float) -> float:
+    return min(max(bound, 0.0), 1.0)
 
 
 def _tuned_estimate(delta: Delta) -> MeanEstimate | None:

@@ -158,11 +158,23 @@ def _untruncated(pairs: Sequence[Pair]) -> Check:
 
 
 def _no_errors(pairs: Sequence[Pair]) -> Check:
-    broken = sum(
-        any(one.error for one in (*pair.base.completions, *pair.tuned.completions))
-        for pair in pairs
-    )
-    if broken:
-        message = f"{broken} of {len(pairs)} samples have no completion in one arm"
-        return Check(name="no errors", status="warning", message=message)
-    return Check(name="no errors", status="ok", message="every sample was completed in both arms")
+    lacking = [_lacking(pair) for pair in pairs]
+    broken = sum(bool(one) for one in lacking)
+    if not broken:
+        message = "every sample was completed in both arms"
+        return Check(name="no errors", status="ok", message=message)
+    message = f"{broken} of {len(pairs)} samples have no completion in one arm"
+    several = max(_answers(pair) for pair in pairs)
+    if several > 1:
+        total = sum(2 * _answers(pair) for pair in pairs)
+        message = f"{sum(lacking)} of {total} answers are lacking, of {broken} samples"
+    return Check(name="no errors", status="warning", message=message)
+
+
+def _lacking(pair: Pair) -> int:
+    return sum(bool(one.error) for one in (*pair.base.completions, *pair.tuned.completions))
+
+
+def _answers(pair: Pair) -> int:
+    """Answers to a question in either arm; a choice is one, made of several completions."""
+    return 1 if pair.base.sample.choices else len(pair.base.completions)

@@ -158,10 +158,16 @@ def scored_pairs(suite: str, metric: Metric, pairs: Sequence[Pair]) -> tuple[Del
     clusters = grouped([pair.base.sample.cluster for _, _, pair in both])
     scores = Scored([base for base, _, _ in both], [tuned for _, tuned, _ in both], clusters)
     moved = choice_flips(metric, [pair for _, _, pair in both])
-    counted = replace(empty, n=len(both), note="")
+    unscored = math.fsum(max(_unscored(p.base, b), _unscored(p.tuned, t)) for b, t, p in both)
+    counted = replace(empty, n=len(both), unscored=unscored, note="")
     if moved:
         counted = replace(counted, changed=moved.changed, divergence=moved.divergence)
     return counted, scores
+
+
+def _unscored(result: Result, score: Score) -> float:
+    """The share of a sample's several answers that has no score."""
+    return 1 - len(score.values) / len(result.completions) if score.values else 0.0
 
 
 def _among_slices(deltas: Sequence[Delta]) -> tuple[Delta, ...]:

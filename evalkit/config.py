@@ -23,7 +23,7 @@ def safe_name(name: str) -> str:
 class Strict(BaseModel):
     """A part of a file a user writes: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Existing:

@@ -13,11 +13,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from scipy.stats import norm
 
 from evalkit.components import answers_of, with_components
 from evalkit.records import Delta, IntervalKind, Metric, MetricKind, Score, Tail
@@ -25,11 +26,11 @@ from evalkit.stats.base import Interval, Reals
 from evalkit.stats.binary import mcnemar, tango_interval, wilson_interval
 from evalkit.stats.clusters import FEW_CLUSTERS, wild_bootstrap_intervals, wild_bootstrap_test
 from evalkit.stats.corpus import (
-    CorpusEstimate,
     ScoreFunction,
     bleu_score,
     chrf_score,
     corpus_difference,
+    corpus_draws,
     corpus_interval,
 )
 from evalkit.stats.means import (
@@ -47,6 +48,8 @@ CORPUS: frozenset[MetricKind] = frozenset(("ratio", "perplexity", "bleu", "chrf"
 """Kinds that are computed from sums over the corpus; every other is a mean over samples."""
 ALPHAS = (0.1, 0.05, 0.025, 0.01, 0.005, 0.001)
 """Where one-sided bounds are kept of an interval that cannot be had from a few numbers again."""
+SMALL_ALPHAS = (0.0005, 0.0002, 0.0001)
+"""Kept too of what is resampled, for a fail that has to stand among hundreds of suites."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ def alone(
 ) -> tuple[float | None, Interval | None]:
     """One arm's own value, and its interval at LEVEL.
 
-    Wilson's for a share, t for a mean, the bootstrap's for a score of the whole corpus.
+    Wilson's for a share, t for a mean, the wild bootstrap's of few clusters, the bootstrap's for a
+    score of the whole corpus.
     """
     if not scores:
         return None, None
@@ -114,6 +118,8 @@ def alone(
     right_or_wrong = answers_of(scores) == 1 and bool(np.isin(values, (0, 1)).all())
     if metric.kind == "binary" and not groups and right_or_wrong:
         found = wilson_interval(int(values.sum()), len(values), LEVEL)
+    elif groups and len(set(groups)) < FEW_CLUSTERS:
+        found = wild_bootstrap_intervals(values, groups, [LEVEL])[0]
     else:
         found = _t_interval(mean_difference(values, groups))
     return math.fsum(values) / len(values), found
@@ -146,8 +152,10 @@ def estimated(delta: Delta, scored: Scored, *, whole: bool = True) -> Delta:
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
     found = _found(differences, mean, scored.clusters, binary=binary, tested=whole)
     own = mean_difference(tuneds, scored.clusters)
+    few = found.kind == "wild"
     return replace(
         _bounded(delta, found),
+        tuned_tails=_wild_tails(tuneds, scored.clusters)[1] if few else (),
         base=math.fsum(bases) / len(bases),
         tuned=math.fsum(tuneds) / len(tuneds),
         difference=mean.mean,
@@ -221,18 +229,24 @@ def _t_interval(mean: MeanEstimate) -> Interval | None:
 def _of_few_clusters(differences: Reals, clusters: Sequence[str]) -> _Found:
     """Below 40 clusters the robust standard error is too small, and Student's t with it."""
     test = wild_bootstrap_test(differences, clusters)
-    levels = [LEVEL, *(1 - 2 * alpha for alpha in ALPHAS)]
-    interval, *bounds = wild_bootstrap_intervals(differences, clusters, levels)
-    # A small alpha may have none.
-    kept = zip(ALPHAS, bounds, strict=True)
-    tails = [Tail(alpha, one.low, one.high) for alpha, one in kept if one is not None]
+    interval, tails = _wild_tails(differences, clusters)
     return _Found(
         "wild",
         interval,
         test.p if test else None,
         f"wild cluster bootstrap-t, fewer than {FEW_CLUSTERS} clusters",
-        tuple(tails),
+        tails,
     )
+
+
+def _wild_tails(values: Reals, clusters: Sequence[str]) -> tuple[Interval | None, tuple[Tail, ...]]:
+    """The interval at LEVEL of the mean of values [n], and its one-sided bounds."""
+    alphas = (*ALPHAS, *SMALL_ALPHAS)
+    levels = [LEVEL, *(1 - 2 * alpha for alpha in alphas)]
+    interval, *bounds = wild_bootstrap_intervals(values, clusters, levels)
+    # A small alpha may have none.
+    kept = zip(alphas, bounds, strict=True)
+    return interval, tuple(Tail(alpha, one.low, one.high) for alpha, one in kept if one)
 
 
 def _known(value: float) -> float | None:
@@ -244,7 +258,7 @@ def _lacking(mean: MeanEstimate) -> str:
         return "too few samples"
     if not mean.standard_error > 0:
         return "every difference is the same"
-    return "too few clusters of samples for an interval"
+    return f"too few clusters of samples for an interval at {LEVEL:.0%}".replace("%", " %")
 
 
 def _of_corpus(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str]) -> Delta:
@@ -252,29 +266,53 @@ def _of_corpus(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str])
     found = corpus_difference(base, tuned, _score_of(delta.metric), LEVEL, clusters)
     if found is None or not (math.isfinite(found.base) and math.isfinite(found.tuned)):
         return replace(delta, note="nothing to divide by")
+    units = _unit(delta.metric)
+    told = replace(
+        delta,
+        base=found.base,
+        tuned=found.tuned,
+        difference=found.difference,
+        clusters=len(set(clusters)) if clusters else len(base),
+    )
+    if delta.metric.kind in ("ratio", "perplexity") and bool((base[:, 1] != tuned[:, 1]).any()):
+        return replace(told, note=_OTHER_UNITS)
     bounds = _Found(
         "bootstrap",
         found.interval,
         found.randomisation_p,
-        f"bootstrap of {_unit(delta.metric)}, approximate randomisation",
-        tuple(_tails(found)),
+        f"bootstrap of {units}, approximate randomisation",
+        _tails(found.draws, found.difference, found.bounds),
     )
+    own = corpus_draws(tuned, _score_of(delta.metric), clusters)
     return replace(
-        _bounded(delta, bounds),
-        base=found.base,
-        tuned=found.tuned,
-        difference=found.difference,
+        _bounded(told, bounds),
         standard_error=found.standard_error,
-        clusters=found.units,
-        note=""
-        if found.interval
-        else f"too few {_unit(delta.metric)} for an interval, or all alike",
+        tuned_tails=_tails(own.draws, found.tuned, own.bounds),
+        note="" if found.interval else f"too few {units} for an interval, or all alike",
     )
 
 
-def _tails(found: CorpusEstimate) -> list[Tail]:
-    pairs = [(alpha, found.bounds(1 - 2 * alpha)) for alpha in ALPHAS]
-    return [Tail(alpha, one.low, one.high) for alpha, one in pairs if one is not None]
+_OTHER_UNITS = (
+    "both arms count other units, as with two tokenizers, so their ratios cannot be compared: "
+    "gate bits_per_byte"
+)
+
+
+def _tails(
+    draws: Reals, value: float, bounds: Callable[[float], Interval | None]
+) -> tuple[Tail, ...]:
+    """One-sided bounds; beyond what the draws can tell, the farther of them and a normal tail."""
+    pairs = [(alpha, bounds(1 - 2 * alpha)) for alpha in ALPHAS]
+    tails = [Tail(alpha, one.low, one.high) for alpha, one in pairs if one is not None]
+    if len(tails) < len(ALPHAS) or not np.isfinite(draws).all():
+        return tuple(tails)
+    error = float(np.std(draws, ddof=1))
+    for alpha in SMALL_ALPHAS:
+        reach = float(norm.isf(alpha)) * error
+        last = tails[-1]
+        low, high = min(last.low, value - reach), max(last.high, value + reach)
+        tails.append(Tail(alpha, low, high))
+    return tuple(tails)
 
 
 def _unit(metric: Metric) -> str:
@@ -304,7 +342,8 @@ def _bounded(delta: Delta, found: _Found) -> Delta:
         low=found.interval.low if found.interval else None,
         high=found.interval.high if found.interval else None,
         p_value=found.p_value,
-        interval=found.kind if found.interval else "none",
+        # Five clusters have bounds on one side at .05, which decide, and no interval at LEVEL.
+        interval=found.kind if found.interval or found.tails else "none",
         method=found.method,
         tails=found.tails,
     )

@@ -118,8 +118,8 @@ def policy_of(info: SuiteInfo, gate: GateConfig) -> Policy:
 
 
 def _stands(delta: Delta, asked: Asked, gate: GateConfig, among: int) -> bool:
-    gone = delta.missing / (delta.n + delta.missing) if delta.missing else 0.0
-    if gone > gate.max_missing:
+    gone = delta.missing + delta.unscored
+    if gone and gone / (delta.n + delta.missing) > gate.max_missing:
         return False
     outcome = _placed(delta, asked, gate.alpha)[0]
     if outcome == "fail":
@@ -163,7 +163,8 @@ def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> Suite
         return verdict("fail", _absence(comparison, asked), "absent")
     missing = _missing_share(comparison, delta)
     if missing > gate.max_missing or not delta.n:
-        reason = f"{missing:.1%} of the samples are missing a score in one arm"
+        what = "answers" if delta.unscored else "samples"
+        reason = f"{missing:.1%} of the {what} are missing a score in one arm"
         return verdict("fail", reason, "missing")
     return verdict(*_placed(delta, asked, gate.alpha))
 
@@ -316,9 +317,8 @@ def _missing_share(comparison: Comparison, delta: Delta) -> float:
     # Where it is not known which slice they are of, any of them may be of this one.
     of_suite = len(comparison.unpaired.get(delta.suite, ()))
     alone = of_suite if not delta.slice or delta.unpaired is None else delta.unpaired
-    gone = delta.missing + alone
-    total = delta.n + gone
-    return gone / total if total else 1.0
+    total = delta.n + delta.missing + alone
+    return (delta.missing + alone + delta.unscored) / total if total else 1.0
 
 
 def _advice(comparison: Comparison, suites: Sequence[SuiteVerdict], broken: list[str]) -> str:

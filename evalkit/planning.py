@@ -131,7 +131,8 @@ def _gated(suite: Suite, gate: SuiteGate | None) -> Suite:
     wanted = gate.metric if gate is not None else None
     if wanted is None or wanted not in {metric.name for metric in suite.info.metrics}:
         return suite
-    return replace(suite, info=replace(suite.info, metric=wanted))
+    meant = "" if wanted == suite.info.metric else suite.info.metric
+    return replace(suite, info=replace(suite.info, metric=wanted, margin_metric=meant))
 
 
 def open_plan(

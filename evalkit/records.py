@@ -189,7 +189,8 @@ class SuiteInfo:
 
     `references` holds the mean of a metric over the suite's reference texts, where one is known.
     `samples` were asked, of the `available` ones of the whole suite; `slices` counts the latter by
-    slice ("topic=history"). Both are None where a run does not tell.
+    slice ("topic=history"). Both are None where a run does not tell. `margin_metric` is the one
+    that `margin` was declared for, where a gate names another.
     """
 
     name: str
@@ -209,6 +210,7 @@ class SuiteInfo:
     references: Mapping[str, float] = field(default_factory=dict)
     available: int | None = None
     slices: Mapping[str, int] | None = None
+    margin_metric: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +307,8 @@ class Delta:
     Kullback–Leibler divergence of the choices' probabilities, base from tuned, in nats.
     `completions` answers were averaged for each sample: `between` is the variance between samples
     of the difference, `within_base` and `within_tuned` that of one answer within a sample.
+    `unscored` adds up, over the samples, the share of their answers that could not be scored in
+    one arm or the other, where there are several.
     `planned` is the number of samples there would have been, had it not been settled early; 0
     where nothing was to be stopped. `unpaired` samples are in one run only; None where that is
     not known of a slice.
@@ -344,6 +348,7 @@ class Delta:
     between: float | None = None
     within_base: float | None = None
     within_tuned: float | None = None
+    unscored: float = 0.0
     planned: int = 0
     unpaired: int | None = None
     note: str = ""

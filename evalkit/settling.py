@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from scipy import stats
+from scipy.stats import norm
 
 from evalkit.asked import Asked
-from evalkit.bounds import benefit_of
+from evalkit.bounds import benefit_bounds, benefit_of, tuned_bounds
 from evalkit.records import Delta, Manifest
-from evalkit.stats.power import samples_needed
+from evalkit.stats.base import Interval
+from evalkit.stats.power import samples_needed, samples_without_flip
 from evalkit.stats.sequential import values_needed
 
 _TOUCHING = 1e-9  # a difference this close to the threshold lies on it
@@ -24,11 +25,13 @@ class Prospect(NamedTuple):
 
 
 class _Aim(NamedTuple):
-    """What one sample adds in noise, how far the threshold is, and samples needed at the least."""
+    """What one sample adds in noise, how far the threshold is, samples needed at the least, and
+    how far the bound towards the threshold lies now (None where there is none)."""
 
     deviation: float
     distance: float
     least: float
+    reach: float | None
 
 
 def prospect(
@@ -37,10 +40,11 @@ def prospect(
     """The samples with which it is settled with this power, if the truth is what was seen.
 
     By the normal approximation (`samples_needed`; `values_needed` of a suite that is looked at
-    after every block): the standard error falls with the root of the
-    number of samples, with that of like clusters too. A share also needs the samples with which
-    its score bound could clear the threshold without a single flip. Where what was seen lies on
-    the threshold no number will do: needed is None and reachable False.
+    after every block): the standard error falls with the root of the number of samples, with that
+    of like clusters too. Where it calls the samples there were enough, which they were not, the
+    gate's own bound is taken instead, to fall as the error does. A share also needs the samples
+    with which its bound could clear the threshold without a single flip. Where what was seen lies
+    on the threshold no number will do: needed is None and reachable False.
     """
     aim = (
         _absolute_aim(delta, asked, alpha) if asked.threshold is None else _aim(delta, asked, alpha)
@@ -51,10 +55,20 @@ def prospect(
         return Prospect(None, False)
     rule = values_needed if delta.interval == "sequence" else samples_needed
     wanted = rule(aim.deviation, aim.distance, alpha, power)
+    if wanted is not None and wanted <= delta.n and aim.least <= delta.n:
+        wanted = _by_bound(aim, delta.n, power)
     if wanted is None and not aim.least:
         return Prospect(None, None)  # nothing is known of the noise
     needed = max(delta.n + 1, wanted or 0, math.floor(aim.least) + 1)
     return Prospect(needed, None if available is None else needed <= available)
+
+
+def _by_bound(aim: _Aim, n: int, power: float) -> int | None:
+    """n·((reach + z_power·SE)/distance)²: the bound's own reach in place of z_{1−α}·SE."""
+    if aim.reach is None:
+        return None
+    error = aim.deviation / math.sqrt(n)
+    return math.ceil(n * ((aim.reach + float(norm.ppf(power)) * error) / aim.distance) ** 2)
 
 
 def available(base: Manifest, suite: str, name: str = "") -> int | None:
@@ -74,16 +88,25 @@ def _aim(delta: Delta, asked: Asked, alpha: float) -> _Aim | None:
     benefit = benefit_of(delta)
     if benefit is None or asked.threshold is None:
         return None
-    distance = abs(benefit - asked.threshold)
+    threshold = asked.threshold
     if asked.policy == "equivalence":
-        distance = abs(asked.margin - abs(benefit))
+        threshold = math.copysign(asked.margin, benefit)
+    distance = abs(benefit - threshold)
+    reach = _reach(benefit_bounds(delta, alpha), benefit, threshold)
     if delta.interval == "tango":
-        # Tango's bound with no discordant pair is z²/(n + z²): see `least_margin_binary`.
         spread = (delta.gained + delta.lost) / delta.n - benefit**2
-        return _Aim(math.sqrt(max(spread, 0.0)), distance, _odds_against(asked.margin, alpha))
+        least = samples_without_flip(asked.margin, alpha) if asked.margin else 0.0
+        return _Aim(math.sqrt(max(spread, 0.0)), distance, least, reach)
     if not delta.standard_error:
         return None
-    return _Aim(delta.standard_error * math.sqrt(delta.n), distance, _enough_clusters(delta, alpha))
+    deviation = delta.standard_error * math.sqrt(delta.n)
+    return _Aim(deviation, distance, _enough_clusters(delta, alpha), reach)
+
+
+def _reach(bounds: Interval | None, value: float, threshold: float) -> float | None:
+    if bounds is None:
+        return None
+    return value - bounds.low if value > threshold else bounds.high - value
 
 
 def _absolute_aim(delta: Delta, asked: Asked, alpha: float) -> _Aim | None:
@@ -93,20 +116,22 @@ def _absolute_aim(delta: Delta, asked: Asked, alpha: float) -> _Aim | None:
         return None
     value = delta.tuned
     bound = min(bounds, key=lambda one: abs(value - one))
+    reach = _reach(tuned_bounds(delta, alpha), value, bound)
     if delta.interval == "tango":
-        # Wilson's bound of a share of 0 or 1, the surest there is, is as far off as Tango's.
-        least = _odds_against(1 - bound if value > bound else bound, alpha)
-        return _Aim(math.sqrt(value * (1 - value)), abs(value - bound), least)
+        least = _without_failure(1 - bound if value > bound else bound, alpha)
+        return _Aim(math.sqrt(value * (1 - value)), abs(value - bound), least, reach)
     if not delta.tuned_error:
         return None
     deviation = delta.tuned_error * math.sqrt(delta.n)
-    return _Aim(deviation, abs(value - bound), _enough_clusters(delta, alpha))
+    return _Aim(deviation, abs(value - bound), _enough_clusters(delta, alpha), reach)
 
 
-def _odds_against(share: float, alpha: float) -> float:
-    """The n at which z²/(n + z²) falls to `share`; 0 where that says nothing."""
-    z2 = float(stats.norm.ppf(1 - alpha)) ** 2
-    return z2 * (1 - share) / share if 0 < share < 1 else 0.0
+def _without_failure(share: float, alpha: float) -> float:
+    """The n at which the exact bound of a share of 0 falls to `share`; 0 where that says nothing.
+
+    (1 − share)ⁿ = alpha (Clopper & Pearson 1934).
+    """
+    return math.log(alpha) / math.log1p(-share) if 0 < share < 1 else 0.0
 
 
 def _enough_clusters(delta: Delta, alpha: float) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from evalkit.compare import answer, compare
 from evalkit.errors import CanaryError, UsageError
-from evalkit.estimates import ALPHAS
+from evalkit.estimates import ALPHAS, SMALL_ALPHAS
 from evalkit.records import Run
 from tests.builders import make_info, make_run
 
@@ -220,5 +220,6 @@ def test_a_perplexity_is_of_all_tokens_and_not_a_mean_of_samples() -> None:
     assert delta.low is not None
     assert delta.high is not None
     assert delta.low < delta.difference < delta.high < 0
-    assert [tail.alpha for tail in delta.tails] == list(ALPHAS)
+    assert [tail.alpha for tail in delta.tails] == [*ALPHAS, *SMALL_ALPHAS]
+    assert [tail.alpha for tail in delta.tuned_tails] == [*ALPHAS, *SMALL_ALPHAS]
     assert all(tail.low < delta.difference < tail.high for tail in delta.tails)

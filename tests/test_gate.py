@@ -263,12 +263,12 @@ def test_the_other_policies(policy: Policy, gained: int, lost: int, outcome: Out
 def test_an_absolute_policy_holds_the_tuned_score_itself(
     bounds: dict[str, float], outcome: Outcome
 ) -> None:
-    """950 of 1,000 right: Wilson's one-sided 95 % bounds are .937 and .960."""
+    """950 of 1,000 right: the exact one-sided 95 % bounds are .937 and .961."""
     suites = {SUITE: SuiteGate.model_validate({"policy": "absolute", **bounds})}
     verdict = decide(_binary(0, 50, 1000), GateConfig(suites=suites))
     assert verdict.outcome == outcome
     found = tuned_bounds(_binary(0, 50, 1000).deltas[0], 0.05)
-    oracle = stats.binomtest(950, 1000).proportion_ci(0.9, method="wilson")
+    oracle = stats.binomtest(950, 1000).proportion_ci(0.9, method="exact")
     assert found == pytest.approx((oracle.low, oracle.high))
 
 
@@ -327,7 +327,7 @@ def test_what_the_gate_will_ask_is_known_before_there_is_an_answer() -> None:
         (
             "binary",
             {"policy": "absolute", "floor": 0.5, "expect": {"flips": 0.2}},
-            "expect is of differences",
+            "expect is of the noise",
         ),
     ],
 )

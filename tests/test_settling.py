@@ -13,7 +13,7 @@ from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.gate import decide
 from evalkit.records import Comparison, MetricKind, SuiteVerdict
-from evalkit.stats.binary import tango_interval, wilson_interval
+from evalkit.stats.binary import rate_bounds, tango_bounds
 from tests.builders import make_info, make_run
 
 SUITE = "knowledge/tiny"
@@ -91,7 +91,7 @@ def test_without_a_flip_it_is_the_n_at_which_tangos_bound_clears_the_margin(marg
     one = _open(_flips(0, 0, 15), margin=margin)
     needed = one.samples_needed
     assert needed is not None
-    enough, short = tango_interval(0, 0, needed, 0.9), tango_interval(0, 0, needed - 1, 0.9)
+    enough, short = tango_bounds(0, 0, needed, 0.05), tango_bounds(0, 0, needed - 1, 0.05)
     assert enough is not None
     assert short is not None
     assert enough.low > -margin >= short.low - 1e-9
@@ -113,7 +113,7 @@ def test_as_many_samples_settle_a_share_with_about_the_power_that_was_asked() ->
             given = stats.binom.pmf(gained, n - lost, gain / (1 - loss))
             if given < 1e-4:
                 continue
-            bounds = tango_interval(int(gained), int(lost), n, 0.9)
+            bounds = tango_bounds(int(gained), int(lost), n, 0.05)
             assert bounds is not None
             settled += chance * given * (bounds.low > -0.05 or bounds.high < -0.05)
     assert settled == pytest.approx(0.8, abs=0.05)
@@ -127,12 +127,12 @@ def test_a_score_of_its_own_needs_the_samples_of_its_nearest_bound() -> None:
     assert (one.floor, one.ceiling, one.threshold) == (0.85, 0.999, None)
 
 
-def test_all_right_needs_the_n_at_which_wilsons_bound_clears_the_floor() -> None:
+def test_all_right_needs_the_n_at_which_the_exact_bound_clears_the_floor() -> None:
     suites = {SUITE: {"policy": "absolute", "floor": 0.95}}
     one = _open(_flips(0, 0, 20), suites=suites)
     n = one.samples_needed
     assert n is not None
-    enough, short = wilson_interval(n, n, 0.9), wilson_interval(n - 1, n - 1, 0.9)
+    enough, short = rate_bounds(n, n, 0.05), rate_bounds(n - 1, n - 1, 0.05)
     assert enough is not None
     assert short is not None
     assert enough.low > 0.95 >= short.low - 1e-9

@@ -97,18 +97,35 @@ def corpus_difference(
     )
 
 
+class CorpusDraws(NamedTuple):
+    """Bootstrap scores of one arm, in the order drawn, from so many resampled rows."""
+
+    draws: Reals
+    units: int
+
+    def bounds(self, level: float) -> Interval | None:
+        """Their percentiles (see `percentile_interval`, which says where there are none)."""
+        return percentile_interval(self.draws, self.units, level)
+
+
+def corpus_draws(
+    statistics: Reals, score: ScoreFunction, clusters: Sequence[str] = ()
+) -> CorpusDraws:
+    """One arm's own score on 2,000 bootstrap samples of its segments [segments, k], at least one.
+
+    The samples are those of `corpus_difference`.
+    """
+    rows = units(statistics, clusters)
+    return CorpusDraws(score(resampled_sums(rows, _BOOTSTRAP_DRAWS, _BOOTSTRAP_SEED)), len(rows))
+
+
 def corpus_interval(
     statistics: Reals, score: ScoreFunction, level: float, clusters: Sequence[str] = ()
 ) -> Interval | None:
-    """The interval of one arm's own score, from bootstrap samples of its segments [segments, k].
-
-    Percentiles of 2,000 draws (see `percentile_interval`, which says where there is none).
-    """
+    """The interval of one arm's own score from `corpus_draws`; None without segments."""
     if not len(statistics):
         return None
-    rows = units(statistics, clusters)
-    draws = score(resampled_sums(rows, _BOOTSTRAP_DRAWS, _BOOTSTRAP_SEED))
-    return percentile_interval(draws, len(rows), level)
+    return corpus_draws(statistics, score, clusters).bounds(level)
 
 
 def _bootstrap_p(draws: Reals, difference: float) -> float:

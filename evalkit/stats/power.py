@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from scipy import optimize, stats
 
-from evalkit.stats.binary import tango_statistic
+from evalkit.stats.binary import HALF_A_FLIP, tango_statistic
 
 
 def samples_needed(
@@ -56,13 +56,23 @@ def can_decide(n: int, deviation: float, margin: float, alpha: float, power: flo
 def least_margin_binary(n: int, alpha: float) -> float | None:
     """The smallest margin that n binary samples could ever meet: with not one flip among them.
 
-    z²/(n + z²), z = z_{1−α}: Tango's (1998) score bound with no discordant pair. A smaller margin
-    is out of the suite's reach, whatever the models do. None for n = 0.
+    Where Tango's (1998) bound, corrected for continuity, lies without a discordant pair: the m
+    with n·m − ½ = z·√(n·m(1 − m)), z = z_{1−α}. A smaller margin is out of the suite's reach,
+    whatever the models do. None for n = 0; 1 where no margin would do.
     """
     if n <= 0:
         return None
-    z2 = float(stats.norm.ppf(1 - alpha)) ** 2
-    return z2 / (n + z2)
+    z2 = _z(1 - alpha) ** 2
+    middle, square = n * (1 + z2), n * (n + z2)
+    return min(1.0, (middle + math.sqrt(max(middle**2 - square, 0.0))) / (2 * square))
+
+
+def samples_without_flip(margin: float, alpha: float) -> float:
+    """The n, no whole number, at which `least_margin_binary` is `margin`; infinite for none."""
+    if not 0 < margin < 1:
+        return 0.0 if margin >= 1 else math.inf
+    half = (1 + _z(1 - alpha) ** 2 * (1 - margin)) / 2
+    return (half + math.sqrt(half**2 - 0.25)) / margin
 
 
 def chance_mean(error: float, freedom: float, distance: float, alpha: float) -> float:
@@ -114,14 +124,16 @@ def samples_needed_mean(
 def chance_binary(n: int, flips: float, margin: float, alpha: float) -> float:
     """The chance that Tango's score test excludes ±margin where both arms are equally good.
 
-    `flips` is the share of samples that flip, as many up as down. Φ((margin·√n − z_{1−α}·σ₀)/σ₁):
-    σ₁² = flips is the variance of a difference, σ₀² what the score test takes for it at the margin
-    (Nam 1997). With few flips σ₀ is much the larger, and the plain normal approximation flatters.
-    0 where nothing is known.
+    `flips` is the share of samples that flip, as many up as down.
+    Φ((margin·√n − ½/√n − z_{1−α}·σ₀)/σ₁), ½ the correction for continuity: σ₁² = flips is the
+    variance of a difference, σ₀² what the score test takes for it at the margin (Nam 1997). With
+    few flips σ₀ is much the larger, and the plain normal approximation flatters. 0 where nothing
+    is known.
     """
     if not (n > 0 and 0 < flips <= 1 and 0 < margin < 1):
         return 0.0
-    beyond = margin * math.sqrt(n) - _z(1 - alpha) * _score_deviation(flips, margin)
+    beyond = (n * margin - HALF_A_FLIP) / math.sqrt(n)
+    beyond -= _z(1 - alpha) * _score_deviation(flips, margin)
     return float(stats.norm.cdf(beyond / math.sqrt(flips)))
 
 
@@ -147,13 +159,14 @@ def samples_needed_binary(
 ) -> int | None:
     """Samples with which Tango's score test excludes ±margin where both arms are equally good.
 
-    n = ((z_{1−α}·σ₀ + z_power·σ₁)/margin)², σ₀ and σ₁ as in `chance_binary` (Nam 1997). None for
-    a margin or flips outside 0 to 1.
+    √n = (r + √(r² + 2·margin))/(2·margin), r = z_{1−α}·σ₀ + z_power·σ₁ as in `chance_binary` (Nam
+    1997, corrected for continuity). None for a margin or flips outside 0 to 1.
     """
     if not (0 < flips <= 1 and 0 < margin < 1):
         return None
     noise = _z(1 - alpha) * _score_deviation(flips, margin) + _z(power) * math.sqrt(flips)
-    return math.ceil((noise / margin) ** 2)
+    root = (noise + math.sqrt(noise**2 + 4 * margin * HALF_A_FLIP)) / (2 * margin)
+    return math.ceil(root**2)
 
 
 def _score_deviation(flips: float, margin: float) -> float:

@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.power import NormalIndPower, TTestPower
 
 from evalkit.stats import power
-from evalkit.stats.binary import mcnemar, tango_interval, tango_statistic
+from evalkit.stats.binary import HALF_A_FLIP, mcnemar, tango_bounds, tango_statistic
 
 
 def test_the_published_sizes_are_found() -> None:
@@ -81,9 +81,12 @@ def test_a_margin_of_nothing_and_a_suite_of_nothing_cannot_be_decided() -> None:
 
 @pytest.mark.parametrize("n", [20, 198, 3000])
 def test_the_least_margin_is_where_tango_without_a_flip_ends(n: int) -> None:
-    interval = tango_interval(0, 0, n, level=0.90)  # one-sided .05
-    assert interval is not None
-    assert power.least_margin_binary(n, 0.05) == pytest.approx(-interval.low)
+    bounds = tango_bounds(0, 0, n, 0.05)
+    least = power.least_margin_binary(n, 0.05)
+    assert bounds is not None
+    assert least is not None
+    assert least == pytest.approx(-bounds.low)
+    assert power.samples_without_flip(least, 0.05) == pytest.approx(n)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.0625, 0.05, 0.01, 0.001])
@@ -187,7 +190,7 @@ def _exact_chance(n: int, flips: float, margin: float) -> float:
         passing = [
             lost
             for lost in range(flipped + 1)
-            if tango_statistic(-margin, flipped - lost, lost, n) > z
+            if tango_statistic(-margin, flipped - lost, lost, n, HALF_A_FLIP) > z
         ]
         found += weight * float(np.sum(stats.binom.pmf(passing, flipped, 0.5)))
     return found
@@ -221,9 +224,11 @@ def test_a_margin_that_is_detectable_is_one_that_is_needed() -> None:
         assert least is not None
         assert smallest >= least
         assert power.samples_needed_binary(flips, smallest * (1 + 1e-9), 0.05) == n
-    # With many flips the score test and the normal approximation are the same.
+    # With many flips the score test and the normal approximation are the same, but for the half.
     plain = power.detectable(math.sqrt(0.3), 5000, 0.05)
-    assert power.detectable_binary(5000, 0.3, 0.05) == pytest.approx(plain, rel=5e-3)
+    assert plain is not None
+    corrected = plain + HALF_A_FLIP / 5000
+    assert power.detectable_binary(5000, 0.3, 0.05) == pytest.approx(corrected, rel=2e-3)
 
 
 @pytest.mark.parametrize("unknown", [0.0, -1.0, math.nan])
