@@ -1,4 +1,4 @@
-"""dashboard, cache, fetch, doctor."""
+"""dashboard, cache, doctor."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from evalkit.cli.options import Manner, examples, spread, working
+from evalkit.cli.options import examples
 
 DASHBOARD_EXAMPLES = examples("evalkit dashboard runs/compare/base-vs-tuned-1a2b3c")
 DOCTOR_EXAMPLES = examples("evalkit doctor")
-FETCH_EXAMPLES = examples("evalkit fetch HuggingFaceTB/SmolLM2-135M-Instruct")
 
 cache = typer.Typer(no_args_is_help=True, help="What is kept in EVALKIT_HOME.")
 
@@ -78,23 +77,6 @@ def clear(
             return
         store.clear()
     typer.echo(f"Forgot {count:,} completions.")
-
-
-@spread
-def fetch(
-    model: Annotated[str, typer.Argument(help="A hub id or a folder.")],
-    *,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit on the hub; its default without.")
-    ] = None,
-    manner: Manner,
-) -> None:
-    """Get a model into the cache, or say where it already is."""
-    from evalkit.models.weights import find_model
-
-    with working(manner) as progress:
-        folder = find_model(model, revision=revision, offline=manner.offline, progress=progress)
-    typer.echo(str(folder))
 
 
 def doctor() -> None:

@@ -85,7 +85,8 @@ def _splits(found: DataSet, asked: Mapping[str, Any]) -> Mapping[str, tuple[Path
     files = asked.get("data_files")
     if not files:
         splits = found.splits(asked.get("name"))
-        return {split: files for split, files in splits.items() if files}
+        here = {split: tuple(f for f in files if f.is_file()) for split, files in splits.items()}
+        return {split: files for split, files in here.items() if files}
     by_split = files if isinstance(files, Mapping) else {"train": files}
     return {str(split): _matching(found, given) for split, given in by_split.items()}
 

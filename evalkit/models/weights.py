@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.arrive import FetchError, locked, writing
+from evalkit.data.needs import Need, at_revision, missing_text
 from evalkit.data.places import ENDPOINTS, HOSTS, HubName, in_data_root, parse_name
 from evalkit.errors import AdapterError, ModelError
 from evalkit.home import home
@@ -77,11 +78,18 @@ def find_model(
     if shared is not None and _is_complete(shared):
         return shared
     if offline:
-        raise ModelError(
-            f"{path} is not on this machine and --offline forbids downloading it. Run once "
-            f"without --offline, or give a folder. Looked in {kept} and the Hugging Face cache."
+        why = (
+            f"{path} is not on this machine and --offline forbids downloading it (looked in "
+            f"{kept} and the Hugging Face cache)"
         )
+        raise ModelError(missing_text([Need(kind="model", name=name, revision=revision)], why))
     return _fetch(name, revision, kept, progress)
+
+
+def fetch_model(name: HubName, *, revision: str | None, root: Path, progress: Progress) -> Path:
+    """The model's folder in the data root `root`, fetched if it is not there. Raises ModelError."""
+    kept = root / (name.name + _at(revision))
+    return kept if _is_complete(kept) else _fetch(name, revision, kept, progress)
 
 
 def _fetch(name: HubName, revision: str | None, kept: Path, progress: Progress) -> Path:
@@ -147,11 +155,9 @@ def _cache_folder(name: HubName, revision: str | None) -> Path:
 
 def _at(revision: str | None) -> str:
     """What a folder's name ends with that holds this revision."""
-    if revision is None:
-        return ""
-    if not re.fullmatch(r"[\w./-]+", revision) or ".." in revision:
+    if revision is not None and (not re.fullmatch(r"[\w./-]+", revision) or ".." in revision):
         raise ModelError(f"{revision!r} cannot be a revision: use a branch, tag or commit.")
-    return "@" + revision.replace("/", "--")
+    return at_revision(revision)
 
 
 def _is_complete(folder: Path) -> bool:
