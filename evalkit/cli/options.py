@@ -194,14 +194,15 @@ def reaching(reach: Reach) -> Iterator[None]:
     from evalkit.data.places import at_data_root, data_root
 
     with _offline_libraries(reach.offline), at_data_root(reach.data_root):
-        data_root()  # a folder that is not there is told now, not when something is missed in it
+        if reach.data_root is not None:
+            data_root()  # a wrong folder is told now, not when something is missed in it
         yield
 
 
 @contextmanager
 def _offline_libraries(offline: bool) -> Iterator[None]:
     """Tell the libraries below, which look into the environment, to keep off the network."""
-    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE") if offline else ()
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if offline else ()
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evalkit.cli.options import examples
+from evalkit.cli.options import Reach, examples, reaching, spread
 
 DASHBOARD_EXAMPLES = examples("evalkit dashboard runs/compare/base-vs-tuned-1a2b3c")
 DOCTOR_EXAMPLES = examples("evalkit doctor")
@@ -79,16 +79,18 @@ def clear(
     typer.echo(f"Forgot {count:,} completions.")
 
 
-def doctor() -> None:
+@spread
+def doctor(*, reach: Reach) -> None:
     """What this machine has and what it lacks.
 
-    Versions, devices and folders, and the command that installs what is missing.
+    Versions, devices, folders and the hub, and the command that installs what is missing.
     """
     from evalkit.doctor import examine
     from evalkit.errors import ExitCode
     from reports.listing import print_findings
 
-    findings = examine()
+    with reaching(reach):
+        findings = examine()
     print_findings(findings)
     if any(one.status == "failed" for one in findings):
         raise typer.Exit(ExitCode.INCOMPLETE)

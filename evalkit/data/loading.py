@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from evalkit.data.find import DataSet, kept_data_set, open_data_set
-from evalkit.data.layout import FORMATS, format_of, split_of
-from evalkit.data.places import parse_name
+from evalkit.data.find import DataSet, kept_data_set, obtain, open_data_set
+from evalkit.data.layout import format_of, split_of
+from evalkit.data.needs import Need, missing_text
+from evalkit.data.places import is_offline, parse_name
 from evalkit.errors import DataError, MissingExtraError
+from evalkit.progress import Silent
 
 Loader: TypeAlias = Callable[..., Any]
 
@@ -38,22 +40,52 @@ def local_datasets() -> Iterator[None]:
         bound = signature.bind(*positional, **named)
         asked = dict(bound.arguments)
         asked |= asked.pop("config_kwargs", {})
-        found = _kept(asked["path"])
-        return original(*positional, **named) if found is None else _load(original, found, asked)
+        found = _kept(asked)
+        if found is not None:
+            return _load(original, found, asked)
+        with _naming_what_is_missing(asked):
+            return original(*positional, **named)
 
+    # Local files are nobody's download; the library would tell its server of each.
+    counting = datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
     datasets.load_dataset = load_dataset
     try:
         yield
     finally:
         datasets.load_dataset = original
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = counting
 
 
-def _kept(path: Any) -> DataSet | None:
-    """The data set where it is on this machine; None for what only `datasets` can find."""
-    name = parse_name(path) if isinstance(path, str) else None
-    if name is None or path in {"text", *FORMATS}:  # the library's own loaders of files
+@contextmanager
+def _naming_what_is_missing(asked: Mapping[str, Any]) -> Iterator[None]:
+    """Offline, an absent data set is told with the command that fetches it elsewhere."""
+    name = parse_name(asked["path"]) if isinstance(asked["path"], str) else None
+    try:
+        yield
+    except (OSError, ValueError) as error:  # what the library raises of data it cannot find
+        if name is None or "/" not in name.name or not is_offline():
+            raise
+        need = Need(
+            kind="dataset", name=name, revision=asked.get("revision"), config=asked.get("name")
+        )
+        why = f"{name} is not on this machine, and this run is offline"
+        raise DataError(missing_text([need], why)) from error
+
+
+def _kept(asked: Mapping[str, Any]) -> DataSet | None:
+    """The data set where it is on this machine; None for what only `datasets` can find.
+
+    Of ModelScope the library knows nothing: what it keeps is fetched.
+    """
+    name = parse_name(asked["path"]) if isinstance(asked["path"], str) else None
+    if name is None or "/" not in name.name:  # such as `json`, the library's own loaders of files
         return None
-    return kept_data_set(name)
+    config, revision = asked.get("name"), asked.get("revision")
+    if name.host == "modelscope":
+        need = Need(kind="dataset", name=name, revision=revision, config=config)
+        return obtain(need, progress=Silent())
+    return kept_data_set(name, revision)
 
 
 def _load(original: Loader, found: DataSet, asked: Mapping[str, Any]) -> Any:

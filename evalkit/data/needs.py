@@ -61,8 +61,13 @@ class Need:
 
 
 def at_revision(revision: str | None) -> str:
-    """What a folder's name ends with that holds this revision."""
-    return "" if revision is None else "@" + revision.replace("/", "--")
+    """What a folder's name ends with that holds this revision.
+
+    The hub's own conversions (refs/convert/parquet) are the data set in another format.
+    """
+    if revision is None or revision.startswith("refs/convert/"):
+        return ""
+    return "@" + revision.replace("/", "--")
 
 
 def missing_text(needs: list[Need] | tuple[Need, ...], why: str) -> str:

@@ -17,7 +17,7 @@ def data_needs(suite: str, config: RunConfig) -> list[Need]:
     """The data sets of a suite that a hub keeps; none for one that holds its own samples."""
     del config
     if suite.startswith(_LM_EVAL):
-        return list(_of_task(suite.removeprefix(_LM_EVAL), _lm_eval_index()))
+        return list(needs_of_task(suite.removeprefix(_LM_EVAL), _lm_eval_index()))
     return []
 
 
@@ -27,21 +27,30 @@ def _lm_eval_index() -> Mapping[str, Any]:
     return dict(TaskManager().task_index)
 
 
-def _of_task(name: str, index: Mapping[str, Any]) -> Iterator[Need]:
-    """The data of a task, of the tasks of a group, or of those with a tag."""
+def needs_of_task(name: str, index: Mapping[str, Any]) -> Iterator[Need]:
+    """The data of a task, of the tasks of a group, or of those with a tag; `index` is lm-eval's."""
     entry = index.get(name)
     if entry is None:
         return
-    told = entry.cfg or {}
+    told = _told(entry)
     if told.get("dataset_path"):
         yield from _of_config(told)
     members = told.get("task") if "group" in told else sorted(entry.tags) if not told else ()
     for member in members if isinstance(members, list) else ():
         if isinstance(member, str):
-            yield from _of_task(member, index)
+            yield from needs_of_task(member, index)
         elif isinstance(member, Mapping):
             inherited = index.get(str(member.get("task")))
-            yield from _of_config({**((inherited and inherited.cfg) or {}), **member})
+            yield from _of_config((_told(inherited) if inherited else {}) | dict(member))
+
+
+def _told(entry: Any) -> dict[str, Any]:
+    """What the file of an entry says, with what it includes; none of its code is run."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    if entry.yaml_path is None:
+        return dict(entry.cfg or {})
+    return dict(load_yaml(entry.yaml_path, resolve_func=False))
 
 
 def _of_config(told: Mapping[str, Any]) -> Iterator[Need]:

@@ -65,9 +65,10 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815  the name http.server looks for
 
     def hub_api(self, parts: list[str]) -> None:
+        if len(parts) < 3:
+            raise FileNotFoundError(*parts)
         kind, org, name, *rest = parts
-        folder = self.server.root / kind / org / name
-        files = listed(folder)
+        files = listed(self.server.root / kind / org / name)
         if rest[:1] == ["tree"]:
             self.reply_json(
                 [

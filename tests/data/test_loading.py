@@ -23,6 +23,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("EVALKIT_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = tmp_path / "data" / "org" / "quiz"
     for config, answer in (("main", 1), ("other", 2)):
         write(folder / config / "test.jsonl", [{"q": "a", "gold": answer}] * 3)
@@ -46,12 +47,22 @@ def write(file: Path, rows: list[dict[str, Any]]) -> None:
 
 def test_configuration_and_splits_are_the_folders() -> None:
     with local_datasets():
-        loaded = datasets.load_dataset(path="org/quiz", name="other", revision="v1")
+        loaded = datasets.load_dataset(
+            path="org/quiz", name="other", revision="refs/convert/parquet"
+        )
     assert {name: len(rows) for name, rows in loaded.items()} == {"dev": 1, "test": 3}
     assert loaded["test"][0] == {"q": "a", "gold": 2}
     assert loaded["validation"] is loaded["dev"]
     with pytest.raises(KeyError):
         loaded["train"]
+
+
+def test_a_pinned_revision_is_not_another(root: Path) -> None:
+    with local_datasets():
+        with pytest.raises(DataError, match=r"--revision v1 --config main --to"):
+            datasets.load_dataset("org/quiz", "main", revision="v1")
+        write(root / "org" / "quiz@v1" / "main" / "test.jsonl", [{"gold": 7}])
+        assert datasets.load_dataset("org/quiz", "main", revision="v1")["test"][0] == {"gold": 7}
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "tsv", "jsonl"])
