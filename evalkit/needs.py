@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from evalkit.data.hosts import list_files
 from evalkit.data.layout import lay_out
 from evalkit.data.needs import Need, missing_text
 from evalkit.data.places import parse_name
-from evalkit.errors import DataError, ModelError, RunError
+from evalkit.errors import DataError, ModelError, RunError, SuiteError
 from evalkit.harnesses.needs import data_needs
 from evalkit.models.fetch import is_wanted
 from evalkit.models.weights import fetch_model, find_model
@@ -100,9 +101,15 @@ def fetch_need(need: Need, into: Path | None, *, offline: bool, progress: Progre
     return fetch_data_set(need, folder, progress).folder
 
 
-def check_here(configs: Sequence[RunConfig]) -> None:
-    """Raise one RunError that names all that is not on this machine, before anything is opened."""
-    lost = [need for need in needs_of(configs) if _here(need) is None]
-    if lost:
+@contextmanager
+def naming_what_is_missing(configs: Sequence[RunConfig], *, offline: bool) -> Iterator[None]:
+    """Where opening fails offline, raise one RunError with all that is not on this machine."""
+    try:
+        yield
+    except (RunError, SuiteError) as error:
+        # Not asked before: of lm-eval's tasks it takes seconds to tell what they read.
+        lost = [need for need in needs_of(configs) if _here(need) is None] if offline else []
+        if not lost:
+            raise
         why = "This run is offline, and what it needs is not all on this machine. Missing"
-        raise RunError(missing_text(lost, why))
+        raise RunError(missing_text(lost, why)) from error

@@ -76,6 +76,15 @@ def test_tiny_models_of_a_data_root_are_compared_without_a_socket(
     assert "  evalkit fetch tiny/llama --to evalkit-data\n" in lost.err
 
 
+def test_all_that_is_missing_is_told_at_once(desk: Bench) -> None:
+    desk.write("base.yaml", f"name: base\nmodel: {{kind: hf, path: org/a}}\nsuites: [{SUITE}]\n")
+    desk.write("tuned.yaml", "name: tuned\nmodel: {kind: hf, path: org/b, revision: v2}\n")
+    said = cut_off(desk, "compare", "base.yaml", "tuned.yaml", "--offline")
+    assert said.code == 4
+    assert "  evalkit fetch org/a --to evalkit-data\n" in said.err
+    assert "  evalkit fetch org/b --revision v2 --to evalkit-data\n" in said.err
+
+
 def test_a_data_root_that_is_not_there_is_told_at_once(recorded: Bench) -> None:
     said = recorded.run("run", "base.yaml", "--data-root", "dta")
     assert said.code == 4

@@ -18,6 +18,7 @@ from evalkit.cli import app
 from evalkit.data import find_data, parse_name, read_rows
 from evalkit.data import modelscope as modelscope_module
 from evalkit.data.arrive import FetchError
+from evalkit.data.loading import local_datasets
 from evalkit.errors import DataError, ModelError
 from evalkit.models.weights import fetch_model, find_model
 from evalkit.progress import Silent
@@ -164,3 +165,16 @@ def test_a_later_part_is_of_the_revision_that_came_first(hosts: Served, tmp_path
     note.write_text("{")
     with pytest.raises(DataError, match="is damaged: delete it"):
         find_data("org/quiz", config="main", split="test")
+
+
+def test_load_dataset_takes_what_modelscope_keeps(
+    hosts: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    with local_datasets():
+        loaded = datasets.load_dataset("modelscope:org/quiz", "other")
+    datasets.enable_progress_bars()
+    assert loaded["test"].to_list() == [{"q": "other test"}] * 2
+    assert not (tmp_path / "home/data/modelscope--org--quiz/main").exists()
