@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import os
 import platform
 import shutil
 import sys
+import urllib.error
+import urllib.request
 from importlib import metadata
 
 import psutil
 
 from evalkit import __version__
-from evalkit.errors import StoreError, pip
+from evalkit.data.find import open_data_set
+from evalkit.data.places import DATA_VARIABLE, data_root, is_offline
+from evalkit.errors import DataError, StoreError, pip
 from evalkit.home import home
 from evalkit.records import Check, CheckStatus
 from evalkit.store.runs import check_writable
@@ -24,15 +29,21 @@ _EXTRAS = {
     "dashboard": ("streamlit",),
 }
 _TORCH = "2.13.0"
+_HUB_SECONDS = 3.0
 
 
 def examine() -> list[Check]:
-    """Every finding, in the order a reader would ask; imports torch if it is there."""
+    """Every finding, in the order a reader would ask; imports torch if it is there.
+
+    The hub is asked whether it answers, unless the environment says offline.
+    """
     return [
         Check(name="evalkit", status="ok", message=__version__),
         _python(),
         Check(name="machine", status="ok", message=_machine()),
         _folder(),
+        _data_root(),
+        _hub(),
         *(_extra(extra, packages) for extra, packages in _EXTRAS.items()),
         *_devices(),
         _browser(),
@@ -65,6 +76,55 @@ def _folder() -> Check:
     free = shutil.disk_usage(folder).free / 2**30
     status: CheckStatus = "ok" if free > 5 else "warning"
     return Check(name="EVALKIT_HOME", status=status, message=f"{folder}, {free:.0f} GiB free")
+
+
+def _data_root() -> Check:
+    """What of the data root can be read: a folder that cannot is found before a run misses it."""
+    try:
+        root = data_root()
+    except DataError as error:
+        return Check(name=DATA_VARIABLE, status="failed", message=str(error))
+    if root is None:
+        told = "not set: models and data sets are fetched from hubs"
+        return Check(name=DATA_VARIABLE, status="ok", message=told)
+    models, sets, broken = 0, 0, []
+    for folder in sorted(root.glob("*/*")):
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        if (folder / "config.json").is_file():
+            models += 1
+            continue
+        try:
+            open_data_set(folder)
+            sets += 1
+        except DataError as error:
+            broken.append(str(error))
+    told = f"{root}: {models} models, {sets} data sets"
+    status: CheckStatus = "warning" if broken else "ok"
+    return Check(name=DATA_VARIABLE, status=status, message="; ".join([told, *broken[:3]]))
+
+
+def _hub() -> Check:
+    """Whether the hub, or the mirror that HF_ENDPOINT names, answers at all."""
+    where = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    if is_offline():
+        return Check(name="hub", status="ok", message=f"{where}, not asked: this is offline")
+    if not where.startswith(("https://", "http://")):
+        told = f"HF_ENDPOINT is {where!r}, which is no http address"
+        return Check(name="hub", status="failed", message=told)
+    try:
+        with urllib.request.urlopen(f"{where}/api/models?limit=1", timeout=_HUB_SECONDS):  # noqa: S310
+            return Check(name="hub", status="ok", message=f"{where} answers")
+    except urllib.error.HTTPError as error:  # something is there, and speaks HTTP
+        told = f"{where} answers {error.code}"
+        return Check(name="hub", status="ok", message=told)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        told = (
+            f"{where} cannot be reached ({reason}): set HF_ENDPOINT to a mirror or HTTPS_PROXY, "
+            "or bring models and data in a --data-root (docs/offline.md)"
+        )
+        return Check(name="hub", status="warning", message=told)
 
 
 def _extra(extra: str, packages: tuple[str, ...]) -> Check:

@@ -17,6 +17,8 @@ from evalkit.records import Check
 def hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Check]]:
     """Examine a machine on which these packages are not installed."""
     monkeypatch.setenv("EVALKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("EVALKIT_DATA", raising=False)
     real = importlib.util.find_spec
 
     def findings(*names: str) -> dict[str, Check]:
@@ -57,3 +59,39 @@ def test_a_home_that_cannot_be_written_is_a_failure(
     found = hidden("torch")["EVALKIT_HOME"]
     assert found.status == "failed"
     assert "set EVALKIT_HOME to a folder that can be written" in found.message
+
+
+def test_the_data_root_is_counted_and_what_cannot_be_read_in_it_is_named(
+    hidden: Callable[..., dict[str, Check]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "not set" in hidden("torch")["EVALKIT_DATA"].message
+    root = tmp_path / "data"
+    for name in ("org/model/config.json", "org/quiz/test.jsonl", "org/empty/notes.txt"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text("{}")
+    monkeypatch.setenv("EVALKIT_DATA", str(root))
+    found = hidden("torch")["EVALKIT_DATA"]
+    assert found.status == "warning"
+    assert found.message.startswith(f"{root}: 1 models, 1 data sets; {root / 'org/empty'} holds no")
+    monkeypatch.setenv("EVALKIT_DATA", str(root / "absent"))
+    assert hidden("torch")["EVALKIT_DATA"].status == "failed"
+
+
+def test_the_hub_is_asked_unless_offline(
+    hidden: Callable[..., dict[str, Check]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from tests.data.servers import serving
+
+    away = hidden("torch")["hub"]
+    assert away.status == "warning"
+    assert "http://127.0.0.1:9 cannot be reached (" in away.message
+    with serving(tmp_path) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        assert hidden("torch")["hub"].message == f"{server.url} answers 404"
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        server.sent.clear()
+        assert hidden("torch")["hub"].message.endswith("not asked: this is offline")
+        assert server.sent == []
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_ENDPOINT", "hf-mirror.example")
+    assert hidden("torch")["hub"].status == "failed"

@@ -16,7 +16,7 @@ from typing import NoReturn
 import typer
 
 from evalkit import __version__
-from evalkit.cli import calibrating, evaluating, power, suites, training, upkeep
+from evalkit.cli import calibrating, data, evaluating, fetching, power, suites, training, upkeep
 from evalkit.errors import EvalkitError, ExitCode
 
 app = typer.Typer(
@@ -56,8 +56,9 @@ app.command(calibrating.CALIBRATE, epilog=calibrating.CALIBRATE_EXAMPLES)(calibr
 app.command(epilog=evaluating.REPORT_EXAMPLES)(evaluating.report)
 app.command(epilog=upkeep.DASHBOARD_EXAMPLES)(upkeep.dashboard)
 app.add_typer(suites.app, name="suites")
+app.add_typer(data.app, name="data")
 app.add_typer(upkeep.cache, name="cache")
-app.command(epilog=upkeep.FETCH_EXAMPLES)(upkeep.fetch)
+app.command(epilog=fetching.FETCH_EXAMPLES)(fetching.fetch)
 app.command(epilog=upkeep.DOCTOR_EXAMPLES)(upkeep.doctor)
 app.command(epilog=training.DEMO_EXAMPLES)(training.demo)
 

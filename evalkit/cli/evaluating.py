@@ -221,16 +221,18 @@ def _evaluate(
     from evalkit.evaluate import evaluate, open_plan, open_suites
     from evalkit.gate import check_gate
     from evalkit.home import home
+    from evalkit.needs import naming_what_is_missing
     from evalkit.sequential import check_sequential, evaluate_early, make_schedules, most_work
     from evalkit.store.completions import CompletionStore
     from evalkit.store.runs import check_writable
 
     with working(manner) as progress, CompletionStore(home() / "completions.sqlite") as store:
-        suites = open_suites(configs[0])
-        check_gate([suite.info for suite in suites], configs[0].gate)
-        if not results.dry_run:
-            check_writable(results.output)
-        plan = open_plan(configs, suites, offline=manner.offline, progress=progress)
+        with naming_what_is_missing(configs, offline=manner.offline):
+            suites = open_suites(configs[0])
+            check_gate([suite.info for suite in suites], configs[0].gate)
+            if not results.dry_run:
+                check_writable(results.output)
+            plan = open_plan(configs, suites, offline=manner.offline, progress=progress)
         try:
             if sequential:
                 check_sequential(plan)

@@ -50,6 +50,13 @@ Fresh: TypeAlias = Annotated[
     typer.Option("--fresh/--resume", help="Compute all anew, or go on from what is stored."),
 ]
 Offline: TypeAlias = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+DataRoot: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder of models and data sets as ORG/NAME, used before any hub; EVALKIT_DATA "
+        "without."
+    ),
+]
 DryRun: TypeAlias = Annotated[
     bool,
     typer.Option(
@@ -92,10 +99,17 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How a command goes about its work, whatever that is."""
+class Reach:
+    """Where a command may take models and data from."""
 
     offline: Offline = False
+    data_root: DataRoot = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner(Reach):
+    """How a command goes about its work, whatever that is."""
+
     verbose: Verbose = False
     quiet: Quiet = False
 
@@ -168,10 +182,21 @@ def working(manner: Manner) -> Iterator[Progress]:
     before = ours.level
     ours.setLevel(logging.DEBUG if manner.verbose else before)  # whoever hushes a library asks it
     try:
-        with _offline_libraries(manner.offline), RichProgress(quiet=manner.quiet) as progress:
+        with reaching(manner), RichProgress(quiet=manner.quiet) as progress:
             yield progress
     finally:
         ours.setLevel(before)
+
+
+@contextmanager
+def reaching(reach: Reach) -> Iterator[None]:
+    """With the data root and the network that the command line allows."""
+    from evalkit.data.places import at_data_root, data_root
+
+    with _offline_libraries(reach.offline), at_data_root(reach.data_root):
+        if reach.data_root is not None:
+            data_root()  # a wrong folder is told now, not when something is missed in it
+        yield
 
 
 @contextmanager

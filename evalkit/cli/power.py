@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evalkit.cli.options import Json, Questions, examples, load_configs, spread
+from evalkit.cli.options import Json, Questions, Reach, examples, load_configs, reaching, spread
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def power(
     ] = None,
     asked: Questions,
     as_json: Json = False,
+    reach: Reach,
 ) -> None:
     """Say which margins the suites can decide; no model is loaded."""
     from evalkit.gate import check_gate
@@ -40,7 +41,8 @@ def power(
     from reports.terminal import print_power
 
     config = load_configs([file], asked)[0]
-    suites = open_suites(config)
+    with reaching(reach):
+        suites = open_suites(config)
     check_gate([suite.info for suite in suites], config.gate)
     known = read_pilot(pilot) if pilot else None
     rows = power_of(suites, config.gate, known, completions=config.decoding.repeats)

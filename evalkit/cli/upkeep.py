@@ -1,4 +1,4 @@
-"""dashboard, cache, fetch, doctor."""
+"""dashboard, cache, doctor."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from evalkit.cli.options import Manner, examples, spread, working
+from evalkit.cli.options import Reach, examples, reaching, spread
 
 DASHBOARD_EXAMPLES = examples("evalkit dashboard runs/compare/base-vs-tuned-1a2b3c")
 DOCTOR_EXAMPLES = examples("evalkit doctor")
-FETCH_EXAMPLES = examples("evalkit fetch HuggingFaceTB/SmolLM2-135M-Instruct")
 
 cache = typer.Typer(no_args_is_help=True, help="What is kept in EVALKIT_HOME.")
 
@@ -81,32 +80,17 @@ def clear(
 
 
 @spread
-def fetch(
-    model: Annotated[str, typer.Argument(help="A hub id or a folder.")],
-    *,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit on the hub; its default without.")
-    ] = None,
-    manner: Manner,
-) -> None:
-    """Get a model into the cache, or say where it already is."""
-    from evalkit.models.weights import find_model
-
-    with working(manner) as progress:
-        folder = find_model(model, revision=revision, offline=manner.offline, progress=progress)
-    typer.echo(str(folder))
-
-
-def doctor() -> None:
+def doctor(*, reach: Reach) -> None:
     """What this machine has and what it lacks.
 
-    Versions, devices and folders, and the command that installs what is missing.
+    Versions, devices, folders and the hub, and the command that installs what is missing.
     """
     from evalkit.doctor import examine
     from evalkit.errors import ExitCode
     from reports.listing import print_findings
 
-    findings = examine()
+    with reaching(reach):
+        findings = examine()
     print_findings(findings)
     if any(one.status == "failed" for one in findings):
         raise typer.Exit(ExitCode.INCOMPLETE)

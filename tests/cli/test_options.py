@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from evalkit.cli import evaluating, training, upkeep
+from evalkit.cli import evaluating, fetching, training
 from evalkit.cli.options import Limit, Manner, Questions, Results, spread
 
 
@@ -23,7 +23,7 @@ from evalkit.cli.options import Limit, Manner, Questions, Results, spread
         (evaluating.compare, [Questions, Results, Manner]),
         (training.train, [Manner]),
         (training.demo, [Manner]),
-        (upkeep.fetch, [Manner]),
+        (fetching.fetch, [Manner]),
     ],
 )
 def test_a_command_has_every_option_of_its_groups(

