@@ -15,6 +15,7 @@ from evalkit.config import RunConfig, SuiteGate
 from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Suite
 from evalkit.harnesses.native import limited, open_suite
+from evalkit.harnesses.owndata import open_data
 from evalkit.models.base import Batch, Engine, Outline, Prepared
 from evalkit.models.opening import open_models
 from evalkit.progress import Progress, Silent
@@ -105,8 +106,10 @@ def open_suites(config: RunConfig) -> list[Suite]:
     """
     suites, mistakes = [], []
     for name in config.suites:
+        own = config.data.get(name)
         try:
-            suite = limited(_counted(open_suite(name, config)), config.limit, config.seed)
+            opened = open_data(name, own, config) if own else open_suite(name, config)
+            suite = limited(_counted(opened), config.limit, config.seed)
         except SuiteError as error:
             mistakes.append(str(error))
         else:

@@ -1,12 +1,13 @@
-"""samples.jsonl: rows to samples, every mistake told with its line."""
+"""Rows to samples, every mistake told with its line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalkit.harnesses.material import Material
 from evalkit.harnesses.prompts import Examples, Style, Template
-from evalkit.harnesses.rows import Mistakes, Row, near, read_rows
+from evalkit.harnesses.rows import Mistakes, Row, near
 from evalkit.harnesses.suitefile import SuiteConfig
 from evalkit.records import Sample
 
@@ -16,18 +17,18 @@ _MAX_ID = 200
 
 def read_samples(
     suite: str,
-    path: Path,
+    material: Material,
     told: SuiteConfig,
     style: Style,
     examples: Examples,
     mistakes: Mistakes,
 ) -> tuple[Sample, ...]:
-    """The samples of a file in its order; what is wrong is added to `mistakes`."""
-    rows = read_rows(path, mistakes)
+    """The samples of the rows in their order; what is wrong is added to `mistakes`."""
+    rows, path = material.rows, material.path
     if not rows and not mistakes:
         mistakes.append(f"{path}: the suite is empty; it needs at least one sample.")
     template = told.template
-    if not _fields_exist(path, rows, told, mistakes):
+    if not _fields_exist(material.told_in, rows, told, mistakes):
         return ()
     samples, places = [], dict[str, Row]()
     for row in rows:
@@ -44,7 +45,9 @@ def read_samples(
     return tuple(samples)
 
 
-def _fields_exist(path: Path, rows: Sequence[Row], told: SuiteConfig, mistakes: Mistakes) -> bool:
+def _fields_exist(
+    told_in: Path, rows: Sequence[Row], told: SuiteConfig, mistakes: Mistakes
+) -> bool:
     """A field that no row has was misspelt in suite.yaml: said once, not for every row."""
     known = dict.fromkeys(name for row in rows for name in row.fields)
     wanted = [("prompt", name) for name in told.template.names]
@@ -53,9 +56,7 @@ def _fields_exist(path: Path, rows: Sequence[Row], told: SuiteConfig, mistakes: 
     missing = [(key, name) for key, name in wanted if rows and name not in known]
     for key, name in missing:
         hint = near(name, known) or f" They have: {', '.join(known)}."
-        mistakes.append(
-            f"{path.parent / 'suite.yaml'}: {key}: no sample has a field {name!r}.{hint}"
-        )
+        mistakes.append(f"{told_in}: {key}: no sample has a field {name!r}.{hint}")
     return not missing
 
 
