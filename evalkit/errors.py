@@ -8,6 +8,7 @@ EvalkitError            printed without a traceback by `cli`, ends with its exit
 └── RunError            4  the work could not be completed
     ├── ModelError      4  a model cannot be found, loaded or run
     │   └── AdapterError   4  the adapter does not belong to this base, or changes nothing
+    ├── DataError       4  a data set cannot be found, fetched or read
     ├── CanaryError     4  a comparison would be meaningless (see the check it names)
     ├── StoreError      4  a full disk, a damaged file, a folder that cannot be written
     └── TrainingError   4  training cannot start or went wrong
@@ -73,6 +74,10 @@ class ModelError(RunError):
 
 class AdapterError(ModelError):
     """The adapter does not belong to this base, or changes nothing."""
+
+
+class DataError(RunError):
+    """A data set cannot be found, fetched or read."""
 
 
 class CanaryError(RunError):
