@@ -12,7 +12,7 @@ from functools import partial
 from typing import assert_never
 
 from evalkit.config import RunConfig, SuiteGate
-from evalkit.errors import SuiteError
+from evalkit.errors import DataError, SuiteError
 from evalkit.harnesses.base import Suite
 from evalkit.harnesses.native import limited, open_suite
 from evalkit.harnesses.owndata import open_data
@@ -112,6 +112,8 @@ def open_suites(config: RunConfig) -> list[Suite]:
             suite = limited(_counted(opened), config.limit, config.seed)
         except SuiteError as error:
             mistakes.append(str(error))
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
         else:
             suites.append(_gated(suite, config.gate.suites.get(name)))
     if mistakes:

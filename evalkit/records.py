@@ -62,6 +62,12 @@ class Sample:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def then(self) -> tuple[str, ...]:
+        """The user's later turns, each asked after the model's own answer to the one before."""
+        turns = self.fields.get("then")
+        return tuple(map(str, turns)) if isinstance(turns, list) else ()
+
+    @property
     def slice_names(self) -> tuple[str, ...]:
         """The slices it is in, as they are written: "topic=history"."""
         return tuple(f"{key}={value}" for key, value in sorted(self.slices.items()))

@@ -42,7 +42,8 @@ def print_suites(found: Sequence[FoundSuite], console: Console | None = None) ->
     table.add_column("samples", justify="right", no_wrap=True)
     table.add_column("title", overflow="fold")
     for one in found:
-        row = (one.name, one.task or "", one.language, f"{one.samples:,}", one.title)
+        asked = "recipe" if one.dataset else f"{one.samples:,}"
+        row = (one.name, one.task or "", one.language, asked, one.title)
         if one.problem:
             row = (one.name, "", "", "", "cannot be opened, see below")
         table.add_row(*(Text(one_line(cell)) for cell in row))
@@ -50,6 +51,10 @@ def print_suites(found: Sequence[FoundSuite], console: Console | None = None) ->
     for folder in dict.fromkeys(_root(one) for one in found):
         count = sum(_root(one) == folder for one in found)
         console.print(labelled("Folder", f"{folder} ({count})"))
+    needed = dict.fromkeys(one.dataset for one in found if one.dataset)
+    if needed:
+        # Their rows are no part of evalkit: terms and sizes are their authors'.
+        console.print(labelled("Recipes", f"ask data sets: {one_line(', '.join(needed))}"))
     for one in found:
         for hidden in one.hides:
             text = f"{one.name}: {one.path} is used, {hidden} is hidden by it"

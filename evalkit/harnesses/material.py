@@ -14,7 +14,7 @@ class Material:
     """The rows of a suite and of its worked examples, read but not yet understood.
 
     `told_in` is where the suite is described and `path` where its rows are, for messages;
-    `texts` are what its fingerprint is taken of.
+    `texts` are what its fingerprint is taken of, `notes` what a reader of the run should know.
     """
 
     told_in: Path
@@ -23,6 +23,7 @@ class Material:
     texts: tuple[str, ...]
     examples: tuple[Row, ...] = ()
     examples_path: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_folder(folder: Path, told: SuiteConfig, mistakes: Mistakes) -> Material:

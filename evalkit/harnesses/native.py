@@ -15,6 +15,7 @@ from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Suite, Task
 from evalkit.harnesses.material import Material, read_folder
 from evalkit.harnesses.prompts import Examples, Style, example_of
+from evalkit.harnesses.recipes import read_recipe
 from evalkit.harnesses.rows import Mistakes, Row, near, read_rows, read_text
 from evalkit.harnesses.samples import read_samples
 from evalkit.harnesses.suitefile import SuiteConfig, read_suite_file
@@ -32,7 +33,8 @@ _LATER = {"lm_eval": "lm-eval", "opencompass": "OpenCompass"}
 class FoundSuite:
     """A suite that can be named; `hides` are the folders of others of that name.
 
-    `problem` says why it cannot be opened as it is; the other fields are empty then.
+    `problem` says why it cannot be opened as it is; the other fields are empty then. The samples
+    of a recipe are those of its `dataset`, and not counted.
     """
 
     name: str
@@ -42,6 +44,7 @@ class FoundSuite:
     task: Task | None = None
     license: str = ""
     samples: int = 0
+    dataset: str = ""
     hides: tuple[Path, ...] = ()
     problem: str = ""
 
@@ -81,7 +84,7 @@ def find_suites(folders: Sequence[Path] | None = None) -> list[FoundSuite]:
 def _described(name: str, folder: Path) -> FoundSuite:
     try:
         config = read_suite_file(folder)
-        count = sum(1 for line in read_text(folder / "samples.jsonl").split("\n") if line.strip())
+        count = _count(folder) if config.data is None else 0
     except SuiteError as error:
         return FoundSuite(name=name, path=folder, problem=str(error))
     return FoundSuite(
@@ -92,7 +95,12 @@ def _described(name: str, folder: Path) -> FoundSuite:
         task=config.task,
         license=config.license,
         samples=count,
+        dataset=config.data.dataset if config.data is not None else "",
     )
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for line in read_text(folder / "samples.jsonl").split("\n") if line.strip())
 
 
 def open_suite(name: str, config: RunConfig, folders: Sequence[Path] | None = None) -> Suite:
@@ -134,7 +142,7 @@ def open_folder(
 ) -> Suite:
     """The suite that lies in `folder`; `folders` are where it may find others' references."""
     told, mistakes = read_suite_file(folder), Mistakes()
-    material = read_folder(folder, told, mistakes)
+    material = (read_folder if told.data is None else read_recipe)(folder, told, mistakes)
     return assemble(name, folder, told, material, config, folders, notes, mistakes)
 
 
@@ -173,7 +181,7 @@ def assemble(
         max_new_tokens=told.max_new_tokens,
         stop=told.stop,
         delimiter=_delimiter(told, config),
-        notes=tuple(notes),
+        notes=(*notes, *material.notes),
     )
 
 
@@ -216,6 +224,7 @@ def _samples(
         system=(told.system if config.system is None else config.system) or "",
         examples_as=config.fewshot_as,
         between=" " if told.delimiter is None else told.delimiter,
+        filled=told.data is not None and config.system is None,
     )
     examples = _examples(told, material, mistakes)
     samples = read_samples(name, material, told, style, examples, mistakes)
@@ -229,7 +238,8 @@ def _examples(told: SuiteConfig, material: Material, mistakes: Mistakes) -> Exam
     found = []
     for row in material.examples:
         try:
-            found.append(example_of(row, told.template))
+            shown, by = told.fewshot.answer, told.fewshot.by
+            found.append(example_of(row, told.template, shown, by))
         except ValueError as error:
             mistakes.at(row, str(error))
     if len(material.examples) < told.fewshot.count:
@@ -237,7 +247,9 @@ def _examples(told: SuiteConfig, material: Material, mistakes: Mistakes) -> Exam
             f"{material.examples_path}: {len(material.examples)} worked examples, but "
             f"fewshot.count is {told.fewshot.count}"
         )
-    return Examples.drawn(found, told.fewshot.count, told.fewshot.seed)
+    if told.fewshot.order == "first":
+        return Examples(tuple(found), told.fewshot.count, told.fewshot.by)
+    return Examples.drawn(found, told.fewshot.count, told.fewshot.seed, told.fewshot.by)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalkit.harnesses.base import Task
 from evalkit.harnesses.material import Material
 from evalkit.harnesses.prompts import Examples, Style, Template
 from evalkit.harnesses.rows import Mistakes, Row, near
@@ -73,17 +74,21 @@ def _sample(
         raise ValueError("the prompt is empty")
     if len(question) > MAX_PROMPT:
         raise ValueError(f"a prompt of {len(question):,} characters; at most {MAX_PROMPT:,}")
-    shots = examples.before(question)
+    shots = examples.before(question, row.fields)
     if len(shots) < examples.count:
+        among = any(example.question == question for example in examples.ordered)
+        why = "it is among the worked examples, and without it" if among else "for it"
         raise ValueError(
-            f"it is among the worked examples, and without it there are only {len(shots)} of "
-            f"the {examples.count} that fewshot.count asks for"
+            f"{why} there are only {len(shots)} of the {examples.count} that fewshot.count asks for"
         )
+    _check_then(row, told.task, chat=style.chat)
     choices, answer = _choices(row) if told.task == "choice" else ((), None)
     return Sample(
         id=_id(row),
         suite=suite,
-        prompt=question if told.task == "perplexity" else style.prompt(question, shots),
+        prompt=question
+        if told.task == "perplexity"
+        else style.of(row.fields).prompt(question, shots),
         targets=_targets(row),
         choices=choices,
         answer=answer,
@@ -91,6 +96,17 @@ def _sample(
         slices={name: str(row.fields[name]) for name in told.slices if name in row.fields},
         fields=row.fields,
     )
+
+
+def _check_then(row: Row, task: Task, *, chat: bool) -> None:
+    """The user's later turns: only a text that is written in a chat can be followed by them."""
+    turns = row.fields.get("then")
+    if turns is None:
+        return
+    if not isinstance(turns, list) or not all(isinstance(t, str) and t.strip() for t in turns):
+        raise ValueError("'then' must be a list of texts: what the user says after each answer")
+    if turns and (task != "generate" or not chat):
+        raise ValueError("'then' holds later turns of a chat, and this suite is not asked as one")
 
 
 def _id(row: Row) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.config import HFModel, RunConfig
-from evalkit.errors import SuiteError
+from evalkit.errors import DataError, SuiteError
 from evalkit.harnesses.base import Suite, Task
 from evalkit.harnesses.native import SUITE_NAME, find_suite, open_folder, suite_folders
 from evalkit.harnesses.owndata import (
@@ -164,7 +164,7 @@ def check_suite(name: str) -> Report:
         folder = find_suite(name, folders)[0]
     try:
         suite = open_folder(name, folder, _as_it_is(name), folders)
-    except SuiteError as error:
+    except (SuiteError, DataError) as error:
         return Report(name=name, path=str(folder), suite=None, problems=(str(error),))
     texts = [rendered(sample.prompt) for sample in suite.samples]
     return Report(

@@ -144,8 +144,7 @@ REFUSALS = [
     ),
     (
         ("--data", "bare.csv", "--scorer", "exact_match"),
-        "bare.csv: 'exact_match' compares with a right answer: which column holds it? Name it "
-        "with --target; there are: id, question.",
+        "which column holds it? Name it with --target; there are: id, question.",
     ),
     (("--data", "twice.csv"), "twice.csv:3: the same id as line 2: 'a'"),
     (("--data", "bad.parquet"), "bad.parquet: not a Parquet file that can be read"),

@@ -21,7 +21,7 @@ from tests.scorers.examples import (
     values,
 )
 
-NAMES = sorted(str(path.parent.relative_to(SUITES)) for path in SUITES.glob("*/*/suite.yaml"))
+NAMES = sorted(str(path.parent.relative_to(SUITES)) for path in SUITES.glob("*/*/samples.jsonl"))
 
 
 def described(name: str) -> dict[str, Any]:

@@ -12,13 +12,17 @@ from typing import Any
 
 import pytest
 
+from evalkit.data import parse_name
 from evalkit.harnesses.scaffold import check_suite
+from evalkit.harnesses.suitefile import read_suite_file
 
 ROOT = Path(__file__).parents[2]
-SUITES = sorted(
+EVERY = sorted(
     path.parent.relative_to(ROOT / "suites").as_posix()
     for path in (ROOT / "suites").rglob("suite.yaml")
 )
+SUITES = [name for name in EVERY if (ROOT / "suites" / name / "samples.jsonl").is_file()]
+RECIPES = [name for name in EVERY if name not in SUITES]
 TRAINING = sorted((ROOT / "examples" / "rednote" / "data").glob("*.jsonl"))
 WORDS, CHARACTERS = 8, 13  # an n-gram this long is shared by copying, not by chance
 
@@ -60,6 +64,42 @@ def test_every_suite_the_project_promises_is_there() -> None:
         "style/rednote-zh",
         "style/ruozhiba-zh",
     ]
+
+
+def test_every_recipe_the_project_promises_is_there() -> None:
+    assert RECIPES == [
+        "chat/mt-bench",
+        "exams/agieval-gaokao-history",
+        "exams/agieval-logiqa-en",
+        "exams/agieval-logiqa-zh",
+        "exams/agieval-sat-en",
+        "exams/cmmlu",
+        "exams/cmmlu-chat",
+        "math/gsm8k",
+        "math/gsm8k-chat",
+    ]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_names_a_data_set_and_its_licence_and_holds_no_data(name: str) -> None:
+    folder = ROOT / "suites" / name
+    assert [file.name for file in folder.iterdir()] == ["suite.yaml"]
+    told = read_suite_file(folder)
+    assert told.data is not None
+    assert parse_name(told.data.dataset) is not None
+    assert told.license
+    assert told.source
+
+
+def test_a_recipe_without_its_data_says_where_to_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALKIT_DATA", str(tmp_path))
+    monkeypatch.setenv("EVALKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (problem,) = check_suite("math/gsm8k").problems
+    assert "openai/gsm8k" in problem
+    assert "not on this machine" in problem
 
 
 @pytest.mark.parametrize("name", SUITES)
