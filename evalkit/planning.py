@@ -260,13 +260,18 @@ def by_suite(arm: ArmPlan) -> dict[str, list[Prepared]]:
 
 
 def _cost(arm: ArmPlan, suite: Suite, mine: Sequence[Prepared], known: set[str]) -> SuitePlan:
+    # What a later turn asks is not known before the answer to the one before: it counts as a
+    # request, without the tokens of its prompt.
+    later = sum(len(sample.then) for sample in suite.samples) * arm.config.decoding.repeats
+    longest = max((one.decoding.max_new_tokens for one in mine if one.decoding), default=0)
     return SuitePlan(
         arm=arm.config.name,
         suite=suite.info.name,
         samples=len(suite.samples),
-        requests=len(mine),
+        requests=len(mine) + later,
         tokens=sum(len(one.prompt_ids) + len(one.continuation_ids) for one in mine),
-        new_tokens=sum(one.decoding.max_new_tokens for one in mine if one.decoding),
+        new_tokens=sum(one.decoding.max_new_tokens for one in mine if one.decoding)
+        + later * longest,
         stored=sum(one.key in known for one in mine),
     )
 
