@@ -14,8 +14,9 @@ from typing import assert_never
 from evalkit.config import RunConfig, SuiteGate
 from evalkit.errors import DataError, SuiteError
 from evalkit.harnesses.base import Suite
-from evalkit.harnesses.native import limited, open_suite
+from evalkit.harnesses.native import limited, open_suite, suite_folders
 from evalkit.harnesses.owndata import open_data
+from evalkit.harnesses.sets import expanded
 from evalkit.models.base import Batch, Engine, Outline, Prepared
 from evalkit.models.opening import open_models
 from evalkit.progress import Progress, Silent
@@ -105,7 +106,7 @@ def open_suites(config: RunConfig) -> list[Suite]:
     Raises one SuiteError with what is wrong in any of them.
     """
     suites, mistakes = [], []
-    for name in config.suites:
+    for name, aspect in expanded(config.suites, suite_folders()).items():
         own = config.data.get(name)
         try:
             opened = open_data(name, own, config) if own else open_suite(name, config)
@@ -115,6 +116,7 @@ def open_suites(config: RunConfig) -> list[Suite]:
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
         else:
+            suite = replace(suite, info=replace(suite.info, aspect=aspect))
             suites.append(_gated(suite, config.gate.suites.get(name)))
     if mistakes:
         raise SuiteError("\n".join(dict.fromkeys(mistakes)))

@@ -195,7 +195,8 @@ class SuiteInfo:
 
     `references` holds the mean of a metric over the suite's reference texts, where one is known.
     `samples` were asked, of the `available` ones of the whole suite; `slices` counts the latter by
-    slice ("topic=history"). Both are None where a run does not tell.
+    slice ("topic=history"). Both are None where a run does not tell. `aspect` is the ability that
+    it stands for, where it was asked as one of a set.
     """
 
     name: str
@@ -215,6 +216,7 @@ class SuiteInfo:
     references: Mapping[str, float] = field(default_factory=dict)
     available: int | None = None
     slices: Mapping[str, int] | None = None
+    aspect: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evalkit.harnesses.base import Suite
     from evalkit.harnesses.native import FoundSuite
     from evalkit.harnesses.scaffold import Report
+    from evalkit.harnesses.sets import SuiteSet
 
 _MARK: dict[CheckStatus, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -61,6 +62,15 @@ def print_suites(found: Sequence[FoundSuite], console: Console | None = None) ->
             console.print(item(_mark("warning"), one_line(text)))
         if one.problem:
             console.print(item(_mark("failed"), f"{one_line(one.name)}: {one_line(one.problem)}"))
+
+
+def print_sets(found: Mapping[str, SuiteSet], console: Console | None = None) -> None:
+    """Sets that can be named instead of their suites, and what each suite stands for."""
+    console = console or open_console()
+    for one in found.values():
+        members = ", ".join(f"{suite} ({aspect})" for suite, aspect in one.suites.items())
+        title = f"{one.title}: " if one.title else ""
+        console.print(labelled("Set", one_line(f"{one.name}: {title}{members}")))
 
 
 def _root(one: FoundSuite) -> Path:

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -33,7 +33,8 @@ Sets: TypeAlias = Annotated[
     ),
 ]
 Suites: TypeAlias = Annotated[
-    str | None, typer.Option(help="Suites to run, separated by commas, instead of the file's.")
+    str | None,
+    typer.Option(help="Suites or sets to run, separated by commas, instead of the file's."),
 ]
 Data: TypeAlias = Annotated[
     Path | None,
@@ -227,6 +228,8 @@ def hush_libraries() -> None:
 def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     """The arms of a command, base first, with the command line's own wishes applied."""
     from evalkit.configfile import apply_overrides, load_arms
+    from evalkit.harnesses.native import suite_folders
+    from evalkit.harnesses.sets import expanded
 
     overrides = list(asked.sets or [])
     if asked.limit is not None:
@@ -235,11 +238,14 @@ def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     own = own_data(asked, names)
     configs = load_arms(files, [*overrides, *own])
     if own:
-        return [_only(one, configs[0].suites) for one in configs]
+        asked_for = expanded(configs[0].suites, suite_folders())
+        return [_only(one, asked_for) for one in configs]
     if asked.suites is None:
         return configs
     narrowed = [apply_overrides(one, [f"suites={names!r}"]) for one in configs]
-    return [_without(one, set(configs[0].suites) - set(names)) for one in narrowed]
+    folders = suite_folders()
+    left_out = set(expanded(configs[0].suites, folders)) - set(expanded(names, folders))
+    return [_without(one, left_out) for one in narrowed]
 
 
 def own_data(asked: Questions, names: Sequence[str]) -> list[str]:
@@ -269,7 +275,7 @@ def own_data(asked: Questions, names: Sequence[str]) -> list[str]:
     return [f"data.{name}={json.dumps(told)}", f"suites={json.dumps([*names, name])}"]
 
 
-def _only(config: RunConfig, names: Sequence[str]) -> RunConfig:
+def _only(config: RunConfig, names: Container[str]) -> RunConfig:
     """Without the gates of suites that are not asked: the table stands in their place."""
     kept = {name: one for name, one in config.gate.suites.items() if name in names}
     return config.model_copy(update={"gate": config.gate.model_copy(update={"suites": kept})})

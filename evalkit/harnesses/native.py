@@ -18,6 +18,7 @@ from evalkit.harnesses.prompts import Examples, Style, example_of
 from evalkit.harnesses.recipes import read_recipe
 from evalkit.harnesses.rows import Mistakes, Row, near, read_rows, read_text
 from evalkit.harnesses.samples import read_samples
+from evalkit.harnesses.sets import find_sets
 from evalkit.harnesses.suitefile import SuiteConfig, read_suite_file
 from evalkit.records import Metric, Sample, SuiteInfo
 from evalkit.scorers.base import Scorer
@@ -127,7 +128,7 @@ def find_suite(name: str, folders: Sequence[Path]) -> tuple[Path, list[Path]]:
         here = [folder / name for folder in folders if (folder / name / "suite.yaml").is_file()]
         if here:
             return here[0], here[1:]
-    known = [found.name for found in find_suites(folders)]
+    known = [*(found.name for found in find_suites(folders)), *find_sets(folders)]
     hint = near(name, known) or " Run `evalkit suites list` to see them."
     where = ", ".join(map(str, folders)) or "any folder"
     raise SuiteError(f"No suite {name!r} in {where}.{hint}")

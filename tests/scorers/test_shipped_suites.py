@@ -45,6 +45,7 @@ def test_every_suite_is_there() -> None:
         "instruct/format-zh",
         "knowledge/everyday-en",
         "knowledge/everyday-zh",
+        "language/plain-en",
         "reasoning/arithmetic",
         "style/plain-en",
         "style/rednote-en",

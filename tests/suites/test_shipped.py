@@ -14,6 +14,7 @@ import pytest
 
 from evalkit.data import parse_name
 from evalkit.harnesses.scaffold import check_suite
+from evalkit.harnesses.sets import find_sets
 from evalkit.harnesses.suitefile import read_suite_file
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,7 @@ def test_every_suite_the_project_promises_is_there() -> None:
         "instruct/format-zh",
         "knowledge/everyday-en",
         "knowledge/everyday-zh",
+        "language/plain-en",
         "reasoning/arithmetic",
         "style/plain-en",
         "style/rednote-en",
@@ -110,7 +112,21 @@ def test_a_shipped_suite_has_no_problem_a_licence_and_enough_samples(name: str) 
     info = report.suite.info
     assert info.license == "Apache-2.0"
     assert "evalkit" in info.source
-    assert info.samples >= (60 if name.startswith("style/") else 150)
+    fewest = {"style": 60, "language": 30}  # whole texts count by their words
+    assert info.samples >= fewest.get(name.partition("/")[0], 150)
+
+
+def test_the_shipped_sets_hold_shipped_suites() -> None:
+    sets = find_sets([ROOT / "suites"])
+    assert list(sets) == ["forgetting"]
+    assert set(sets["forgetting"].suites) <= set(SUITES)
+    assert list(sets["forgetting"].suites.values()) == [
+        "general knowledge",
+        "reasoning",
+        "following instructions",
+        "general text",
+        "another language",
+    ]
 
 
 def test_the_training_data_are_enough() -> None:
@@ -143,7 +159,7 @@ def test_no_training_prompt_is_asked_by_a_suite() -> None:
         return re.sub(r"\W+", " ", text.lower()).strip()
 
     asked = {
-        plain(str(row.get("prompt") or row.get("question")))
+        plain(str(row.get("prompt") or row.get("question") or row["text"]))
         for name in SUITES
         for row in _rows(ROOT / "suites" / name / "samples.jsonl")
     }
