@@ -7,10 +7,11 @@ run's manifest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from evalkit.errors import CanaryError
-from evalkit.records import Check, Completion, Pair, Run
+from evalkit.records import Check, Completion, Pair, Result, Run
 
 _IDENTITY_KEYS = ("kind", "endpoint", "model", "weights", "config", "adapter", "dtype",
                   "quantization", "recording")  # fmt: skip
@@ -96,7 +97,7 @@ def _same_prompts(pairs: Sequence[Pair]) -> Check:
     seen = [
         (b, t)
         for pair in pairs
-        for b, t in zip(pair.base.completions, pair.tuned.completions, strict=False)
+        for b, t in zip(_first_turns(pair.base), _first_turns(pair.tuned), strict=False)
         if b.prompt_hash and t.prompt_hash
     ]
     if not seen:
@@ -130,6 +131,12 @@ def _same_prompts(pairs: Sequence[Pair]) -> Check:
         status="warning",
         message=f"{len(differ)} of {len(seen)} prompts have the same text in other tokens",
     )
+
+
+def _first_turns(result: Result) -> Sequence[Completion]:
+    """A later turn follows the arm's own answer, and so differs where the answers do."""
+    turns = 1 + len(result.sample.then)
+    return result.completions[: math.ceil(len(result.completions) / turns)]
 
 
 def _same_template(base: Run, tuned: Run) -> Check:

@@ -280,9 +280,10 @@ def _largest_flips(info: SuiteInfo, pairs: Sequence[Pair]) -> list[Flip]:
 
 
 def question(result: Result) -> str:
-    """What was asked, for reading: the last turn, or the plain prompt."""
+    """What was asked, for reading: the last turn and those after it, or the plain prompt."""
     prompt = result.sample.prompt
-    return prompt if isinstance(prompt, str) else prompt[-1].content
+    asked = prompt if isinstance(prompt, str) else prompt[-1].content
+    return "\n\n".join((asked, *result.sample.then))
 
 
 def answer(result: Result) -> str:

@@ -11,12 +11,22 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from evalkit.records import Decoding, Policy
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+DATA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}(/[A-Za-z0-9][A-Za-z0-9_-]{0,79})*")
 
 
 def safe_name(name: str) -> str:
     """The name, where it can be a folder's name everywhere; raises ValueError."""
     if not NAME.fullmatch(name):
         raise ValueError("use letters, digits, '.', '_' and '-', beginning with a letter or digit")
+    return name
+
+
+def data_name(name: str) -> str:
+    """The name, where it can name a table of one's own; raises ValueError."""
+    if not DATA_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} cannot name it; use letters, digits, '_' and '-', with '/' between parts"
+        )
     return name
 
 
@@ -187,12 +197,25 @@ class GateConfig(Strict):
     suites: dict[str, SuiteGate] = Field(default_factory=dict)
 
 
+class OwnData(Strict):
+    """A table of one's own that is asked as a suite; what is left out is guessed from it."""
+
+    file: InputPath
+    prompt: str | None = Field(default=None, description="column that holds the question")
+    target: str | None = Field(default=None, description="column that holds the answer")
+    scorer: str | None = Field(default=None, description="how answers are scored")
+
+
 class RunConfig(Strict):
-    """One arm: a model, what it is asked, and when it passes."""
+    """One arm: a model, what it is asked, and when it passes.
+
+    `suites` may name an entry of `data`; that table is a suite then, without a folder of its own.
+    """
 
     name: str
     model: ModelConfig
     suites: tuple[str, ...] = Field(min_length=1)
+    data: dict[str, OwnData] = Field(default_factory=dict)
     decoding: DecodingConfig = DecodingConfig()
     gate: GateConfig = GateConfig()
     chat: Literal["suite", "always", "never"] = "suite"
@@ -209,6 +232,24 @@ class RunConfig(Strict):
         if twice:
             raise ValueError(f"{', '.join(map(repr, twice))} is named twice")
         return suites
+
+    @field_validator("data")
+    @classmethod
+    def data_has_names(cls, data: dict[str, OwnData]) -> dict[str, OwnData]:
+        """A table's name stands where a suite's does."""
+        for name in data:
+            data_name(name)
+        return data
+
+    @model_validator(mode="after")
+    def data_is_asked(self) -> Self:
+        """A table that no suite names would have no effect."""
+        unasked = [name for name in self.data if name not in self.suites]
+        if unasked:
+            raise ValueError(
+                f"data has {unasked[0]!r}, which is not among the suites: add it to them"
+            )
+        return self
 
     @field_validator("name")
     @classmethod

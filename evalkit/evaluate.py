@@ -35,6 +35,8 @@ from evalkit.records import Completion, EarlyStop, Manifest, Result, Run, Sample
 from evalkit.scorers.repeats import score_each
 from evalkit.store.completions import CompletionStore
 from evalkit.store.runs import SCHEMA_VERSION, write_run
+from evalkit.store.shelf import Shelf
+from evalkit.turns import Said, last_answers, next_turn
 
 __all__ = [
     "Plan",
@@ -47,8 +49,6 @@ __all__ = [
 
 _VERSIONS = ("evalkit-compare", "torch", "transformers", "tokenizers", "peft", "bitsandbytes",
              "numpy", "scipy", "scikit-learn", "sacrebleu", "openai")  # fmt: skip
-
-_KEEP_AFTER = 2.0  # seconds
 
 _START = 8  # first token ids that are kept of a prompt, to be shown with the canaries
 
@@ -100,20 +100,40 @@ class Evaluation:
         Raises ModelError where not one request was answered so far.
         """
         failed: dict[str, Completion] = {}
+        later: list[ArmPlan] = []
         for engine in part.engines:
-            answered = _answer(engine, part, self._store, self._fresh, self._progress)
-            failed |= answered.failed
+            asked: Plan | None = part
+            turn = 0
+            while asked is not None:
+                answered = _answer(engine, asked, self._store, self._fresh, self._progress)
+                failed |= answered.failed
+                self._spend(engine, answered.measures)
+                turn += 1
+                asked = next_turn(asked, engine, turn, self._said(failed))
+                later += asked.arms if asked is not None else ()
             if close:
                 engine.close()
-            for name in engine.arms:
-                spent = self._costs[name]
-                for what, cost in answered.measures.items():
-                    spent[what] = spent.get(what, 0.0) + cost
-        for arm in part.arms:
+        for arm in (_with_turns(arm, later) for arm in part.arms):
             mine = self._results[arm.config.name]
             for result in _results(arm, part.suites, self._store, failed, self._progress):
                 mine[result.sample.suite, result.sample.id] = result
             _refuse_silence(arm, mine.values())
+
+    def _spend(self, engine: Engine, measures: Mapping[str, float]) -> None:
+        for name in engine.arms:
+            spent = self._costs[name]
+            for what, cost in measures.items():
+                spent[what] = spent.get(what, 0.0) + cost
+
+    def _said(self, failed: Mapping[str, Completion]) -> Said:
+        """What was answered, as it is scored: a later turn follows the same words."""
+
+        def said(one: Prepared) -> str | None:
+            if one.key in failed:
+                return None
+            return _restored(one, self._store.get([one.key])[one.key]).text
+
+        return said
 
     def results(self, arm: str, suite: str) -> dict[str, Result]:
         """An arm's results of a suite so far, by sample."""
@@ -166,7 +186,7 @@ def _answer(
         batches = missing_of(engine.batches(list(work.values())), known) if parts else []
         measures = _outlined(engine.outline(batches)) if batches else {}
     measures["plan_seconds"] = time.perf_counter() - started
-    with _Shelf(store) as shelf:
+    with Shelf(store) as shelf:
         for batch in batches:
             left = {one.key for one in batch}
             for answer in engine.complete(batch):
@@ -217,45 +237,6 @@ def _outlined(outline: Outline) -> dict[str, float]:
     return planned
 
 
-class _Shelf:
-    """Puts answers into the store a few seconds' worth at a time: a commit for each would cost
-    more than many an answer, and a killed run loses no more than that.
-
-    What is scored together is kept together: what a batch's shape does to the last digits is then
-    the same in a run that was killed.
-    """
-
-    def __init__(self, store: CompletionStore) -> None:
-        self.seconds = 0.0
-        self._store = store
-        self._waiting: list[Completion] = []
-        self._since = time.perf_counter()
-
-    def __enter__(self) -> _Shelf:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # Whatever went wrong: a failure never loses finished work.
-        self._flush()
-
-    def put(self, answer: Completion) -> None:
-        """Take an answer that was finished just now."""
-        self._waiting.append(answer)
-
-    def keep(self) -> None:
-        """Store what is here if enough time has passed."""
-        if time.perf_counter() - self._since > _KEEP_AFTER:
-            self._flush()
-
-    def _flush(self) -> None:
-        started = time.perf_counter()
-        if self._waiting:
-            self._store.put(self._waiting)
-        self._waiting = []
-        self._since = time.perf_counter()
-        self.seconds += self._since - started
-
-
 def _results(
     arm: ArmPlan,
     suites: Sequence[Suite],
@@ -275,10 +256,17 @@ def _results(
         for sample in suite.samples:
             asked = by_sample[suite.info.name, sample.id]
             completions = tuple(_restored(one, stored[one.key]) for one in asked)
-            scores = _scores(suite, sample, completions)
+            scored = last_answers(sample, asked, completions, arm.config.decoding.repeats)
+            scores = _scores(suite, sample, scored)
             results.append(Result(sample=sample, completions=completions, scores=scores))
             progress.advance(part)
     return results
+
+
+def _with_turns(arm: ArmPlan, later: Sequence[ArmPlan]) -> ArmPlan:
+    """The arm with what it was asked in later turns, turn after turn."""
+    mine = [one for each in later if each.config is arm.config for one in each.prepared]
+    return replace(arm, prepared=(*arm.prepared, *mine))
 
 
 def _refuse_silence(arm: ArmPlan, results: Collection[Result]) -> None:

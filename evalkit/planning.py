@@ -12,9 +12,11 @@ from functools import partial
 from typing import assert_never
 
 from evalkit.config import RunConfig, SuiteGate
-from evalkit.errors import SuiteError
+from evalkit.errors import DataError, SuiteError
 from evalkit.harnesses.base import Suite
-from evalkit.harnesses.native import limited, open_suite
+from evalkit.harnesses.native import limited, open_suite, suite_folders
+from evalkit.harnesses.owndata import open_data
+from evalkit.harnesses.sets import expanded
 from evalkit.models.base import Batch, Engine, Outline, Prepared
 from evalkit.models.opening import open_models
 from evalkit.progress import Progress, Silent
@@ -104,12 +106,17 @@ def open_suites(config: RunConfig) -> list[Suite]:
     Raises one SuiteError with what is wrong in any of them.
     """
     suites, mistakes = [], []
-    for name in config.suites:
+    for name, aspect in expanded(config.suites, suite_folders()).items():
+        own = config.data.get(name)
         try:
-            suite = limited(_counted(open_suite(name, config)), config.limit, config.seed)
+            opened = open_data(name, own, config) if own else open_suite(name, config)
+            suite = limited(_counted(opened), config.limit, config.seed)
         except SuiteError as error:
             mistakes.append(str(error))
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
         else:
+            suite = replace(suite, info=replace(suite.info, aspect=aspect))
             suites.append(_gated(suite, config.gate.suites.get(name)))
     if mistakes:
         raise SuiteError("\n".join(dict.fromkeys(mistakes)))
@@ -256,13 +263,18 @@ def by_suite(arm: ArmPlan) -> dict[str, list[Prepared]]:
 
 
 def _cost(arm: ArmPlan, suite: Suite, mine: Sequence[Prepared], known: set[str]) -> SuitePlan:
+    # What a later turn asks is not known before the answer to the one before: it counts as a
+    # request, without the tokens of its prompt.
+    later = sum(len(sample.then) for sample in suite.samples) * arm.config.decoding.repeats
+    longest = max((one.decoding.max_new_tokens for one in mine if one.decoding), default=0)
     return SuitePlan(
         arm=arm.config.name,
         suite=suite.info.name,
         samples=len(suite.samples),
-        requests=len(mine),
+        requests=len(mine) + later,
         tokens=sum(len(one.prompt_ids) + len(one.continuation_ids) for one in mine),
-        new_tokens=sum(one.decoding.max_new_tokens for one in mine if one.decoding),
+        new_tokens=sum(one.decoding.max_new_tokens for one in mine if one.decoding)
+        + later * longest,
         stored=sum(one.key in known for one in mine),
     )
 

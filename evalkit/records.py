@@ -62,6 +62,12 @@ class Sample:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def then(self) -> tuple[str, ...]:
+        """The user's later turns, each asked after the model's own answer to the one before."""
+        turns = self.fields.get("then")
+        return tuple(map(str, turns)) if isinstance(turns, list) else ()
+
+    @property
     def slice_names(self) -> tuple[str, ...]:
         """The slices it is in, as they are written: "topic=history"."""
         return tuple(f"{key}={value}" for key, value in sorted(self.slices.items()))
@@ -190,7 +196,8 @@ class SuiteInfo:
     `references` holds the mean of a metric over the suite's reference texts, where one is known.
     `samples` were asked, of the `available` ones of the whole suite; `slices` counts the latter by
     slice ("topic=history"). Both are None where a run does not tell. `margin_metric` is the one
-    that `margin` was declared for, where a gate names another.
+    that `margin` was declared for, where a gate names another; `aspect` the ability that the suite
+    stands for, where it was asked as one of a set.
     """
 
     name: str
@@ -211,6 +218,7 @@ class SuiteInfo:
     available: int | None = None
     slices: Mapping[str, int] | None = None
     margin_metric: str = ""
+    aspect: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

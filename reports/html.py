@@ -35,6 +35,7 @@ from reports.anchors import sample_anchor, suite_anchor
 from reports.diff import Difference, difference
 from reports.flips import better_and_worse, moved, nats, p_text, slices_text, stands_out
 from reports.repeats import answers_text
+from reports.retained import HEADS, NOTE, rows
 from reports.stepcharts import over_steps
 from reports.steps import caution, curves, deciding, speaking
 from reports.wording import ORDER, outcomes_of
@@ -94,6 +95,7 @@ class ArmView:
     slices: tuple[Delta, ...]
     missing: tuple[Missing, ...]
     checks: tuple[Check, ...]
+    retained: Sequence[Sequence[str]]
 
 
 def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
@@ -125,6 +127,8 @@ def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) 
         identity=[identity(one) for one in (comparisons[0].base, *(c.tuned for c in comparisons))],
         bound_note=wording.BOUND_NOTE if contradicts else "",
         saved=wording.saved_text(comparisons),
+        retained_heads=HEADS,
+        retained_note=NOTE,
         sequence_note=wording.SEQUENCE_NOTE if looked else "",
         version=evalkit.__version__,
     )
@@ -167,6 +171,7 @@ def arm_view(comparison: Comparison, verdict: Verdict) -> ArmView:
         metrics=tuple(delta for delta in comparison.deltas if not delta.slice),
         slices=tuple(delta for delta in comparison.deltas if delta.slice),
         missing=tuple(missing),
+        retained=rows(comparison),
         checks=tuple(sorted(verdict.checks, key=lambda one: _SEVERITY.index(one.status))),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evalkit.harnesses.base import Suite
     from evalkit.harnesses.native import FoundSuite
     from evalkit.harnesses.scaffold import Report
+    from evalkit.harnesses.sets import SuiteSet
 
 _MARK: dict[CheckStatus, tuple[str, str]] = {
     "ok": ("✓", "green"),
@@ -42,7 +43,8 @@ def print_suites(found: Sequence[FoundSuite], console: Console | None = None) ->
     table.add_column("samples", justify="right", no_wrap=True)
     table.add_column("title", overflow="fold")
     for one in found:
-        row = (one.name, one.task or "", one.language, f"{one.samples:,}", one.title)
+        asked = "recipe" if one.dataset else f"{one.samples:,}"
+        row = (one.name, one.task or "", one.language, asked, one.title)
         if one.problem:
             row = (one.name, "", "", "", "cannot be opened, see below")
         table.add_row(*(Text(one_line(cell)) for cell in row))
@@ -50,12 +52,25 @@ def print_suites(found: Sequence[FoundSuite], console: Console | None = None) ->
     for folder in dict.fromkeys(_root(one) for one in found):
         count = sum(_root(one) == folder for one in found)
         console.print(labelled("Folder", f"{folder} ({count})"))
+    needed = dict.fromkeys(one.dataset for one in found if one.dataset)
+    if needed:
+        # Their rows are no part of evalkit: terms and sizes are their authors'.
+        console.print(labelled("Recipes", f"ask data sets: {one_line(', '.join(needed))}"))
     for one in found:
         for hidden in one.hides:
             text = f"{one.name}: {one.path} is used, {hidden} is hidden by it"
             console.print(item(_mark("warning"), one_line(text)))
         if one.problem:
             console.print(item(_mark("failed"), f"{one_line(one.name)}: {one_line(one.problem)}"))
+
+
+def print_sets(found: Mapping[str, SuiteSet], console: Console | None = None) -> None:
+    """Sets that can be named instead of their suites, and what each suite stands for."""
+    console = console or open_console()
+    for one in found.values():
+        members = ", ".join(f"{suite} ({aspect})" for suite, aspect in one.suites.items())
+        title = f"{one.title}: " if one.title else ""
+        console.print(labelled("Set", one_line(f"{one.name}: {title}{members}")))
 
 
 def _root(one: FoundSuite) -> Path:

@@ -6,6 +6,7 @@ All that is printed can be had from here, whichever file it lies in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -23,6 +24,7 @@ from reports.plan import print_plan as print_plan
 from reports.power import print_power as print_power
 from reports.profile import print_profile as print_profile
 from reports.progress import RichProgress as RichProgress
+from reports.retained import HEADS, rows
 from reports.steps import Curve, caution, curves, deciding, speaking
 from reports.summary import MetricSummary, summarise
 from reports.wording import (
@@ -66,11 +68,28 @@ def print_verdict(
     for comparison, verdict in zip(comparisons, verdicts, strict=True):
         console.print(_title(comparison))
         console.print(_table(verdict.suites, console))
+        _print_retained(comparison, console)
         console.print(_explanations(comparison, verdict))
     for curve in curves(comparisons, verdicts):
         if len(curve.steps) > 1:
             _print_curve(curve, console)
     console.print(_ending(comparisons, verdicts))
+
+
+def _print_retained(comparison: Comparison, console: Console) -> None:
+    """What was kept and lost of each ability, where a set of suites was asked."""
+    matrix = rows(comparison)
+    if not matrix:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    shown = [place for place, head in enumerate(HEADS) if head not in ("Metric", HEADS[-1])]
+    for place in shown:
+        numeric = place > HEADS.index("Metric")
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(HEADS[place].lower(), justify=justify, overflow="fold")
+    for row in matrix:
+        table.add_row(*(Text(one_line(row[place])) for place in shown))
+    console.print(table)
 
 
 def _print_curve(curve: Curve, console: Console) -> None:

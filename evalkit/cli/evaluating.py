@@ -37,6 +37,7 @@ RUN_EXAMPLES = examples("evalkit run base.yaml --suites knowledge/everyday-en --
 COMPARE_EXAMPLES = examples(
     "evalkit compare base.yaml tuned.yaml",
     "evalkit compare base.yaml a.yaml b.yaml --suites style/rednote-en,style/plain-en",
+    "evalkit compare base.yaml tuned.yaml --data prompts.csv --prompt question --target answer",
     "evalkit compare base.yaml tuned.yaml --dry-run",
     "evalkit compare base.yaml tuned.yaml --sequential",
     "evalkit compare base.yaml --checkpoints runs/train/rednote",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Container, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -31,7 +33,24 @@ Sets: TypeAlias = Annotated[
     ),
 ]
 Suites: TypeAlias = Annotated[
-    str | None, typer.Option(help="Suites to run, separated by commas, instead of the file's.")
+    str | None,
+    typer.Option(help="Suites or sets to run, separated by commas, instead of the file's."),
+]
+Data: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="A CSV, JSONL or Parquet file to ask, instead of the file's suites."),
+]
+PromptColumn: TypeAlias = Annotated[
+    str | None, typer.Option("--prompt", help="With --data: the column that holds the question.")
+]
+TargetColumn: TypeAlias = Annotated[
+    str | None, typer.Option("--target", help="With --data: the column that holds the answer.")
+]
+DataScorer: TypeAlias = Annotated[
+    str | None, typer.Option("--scorer", help="With --data: how answers are scored.")
+]
+DataName: TypeAlias = Annotated[
+    str | None, typer.Option("--name", help="With --data: what it is called; else the file's name.")
 ]
 Limit: TypeAlias = Annotated[
     int | None,
@@ -83,6 +102,11 @@ class Questions:
     """What is asked: the options that narrow or change what the files say."""
 
     suites: Suites = None
+    data: Data = None
+    prompt: PromptColumn = None
+    target: TargetColumn = None
+    scorer: DataScorer = None
+    name: DataName = None
     limit: Limit = None
     sets: Sets = None
 
@@ -229,16 +253,57 @@ def hush_libraries() -> None:
 def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     """The arms of a command, base first, with the command line's own wishes applied."""
     from evalkit.configfile import apply_overrides, load_arms
+    from evalkit.harnesses.native import suite_folders
+    from evalkit.harnesses.sets import expanded
 
     overrides = list(asked.sets or [])
     if asked.limit is not None:
         overrides.append(f"limit={asked.limit}")
-    configs = load_arms(files, overrides)
+    names = [name.strip() for name in (asked.suites or "").split(",") if name.strip()]
+    own = own_data(asked, names)
+    configs = load_arms(files, [*overrides, *own])
+    if own:
+        asked_for = expanded(configs[0].suites, suite_folders())
+        return [_only(one, asked_for) for one in configs]
     if asked.suites is None:
         return configs
-    names = [name.strip() for name in asked.suites.split(",") if name.strip()]
     narrowed = [apply_overrides(one, [f"suites={names!r}"]) for one in configs]
-    return [_without(one, set(configs[0].suites) - set(names)) for one in narrowed]
+    folders = suite_folders()
+    left_out = set(expanded(configs[0].suites, folders)) - set(expanded(names, folders))
+    return [_without(one, left_out) for one in narrowed]
+
+
+def own_data(asked: Questions, names: Sequence[str]) -> list[str]:
+    """What --data and the options beside it put over a file; `names` are those of --suites.
+
+    Raises UsageError for one of those options without --data, and where there is no such file.
+    """
+    from evalkit.config import data_name
+    from evalkit.configfile.tree import near_files
+    from evalkit.errors import UsageError
+
+    beside = {"prompt": asked.prompt, "target": asked.target, "scorer": asked.scorer}
+    told = {key: value for key, value in beside.items() if value is not None}
+    if asked.data is None:
+        lone = next(iter([*told, *(["name"] if asked.name else [])]), None)
+        if lone:
+            raise UsageError(f"--{lone} is of a table of your own: name its file with --data.")
+        return []
+    if not asked.data.is_file():
+        raise UsageError(f"--data {asked.data}: no such file.{near_files(asked.data)}")
+    name = asked.name or re.sub(r"[^A-Za-z0-9_-]+", "-", asked.data.stem).strip("-_") or "data"
+    try:
+        data_name(name)
+    except ValueError as error:
+        raise UsageError(f"--name: {error}.") from None
+    told["file"] = str(asked.data.resolve())
+    return [f"data.{name}={json.dumps(told)}", f"suites={json.dumps([*names, name])}"]
+
+
+def _only(config: RunConfig, names: Container[str]) -> RunConfig:
+    """Without the gates of suites that are not asked: the table stands in their place."""
+    kept = {name: one for name, one in config.gate.suites.items() if name in names}
+    return config.model_copy(update={"gate": config.gate.model_copy(update={"suites": kept})})
 
 
 def _without(config: RunConfig, left_out: Set[str]) -> RunConfig:

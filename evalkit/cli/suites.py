@@ -16,10 +16,12 @@ app = typer.Typer(no_args_is_help=True, help="List, show, make and check suites.
 @app.command("list", epilog=examples("evalkit suites list"))
 def list_suites() -> None:
     """Every suite that can be named in a YAML file, and where it lies."""
-    from evalkit.harnesses.native import find_suites
-    from reports.listing import print_suites
+    from evalkit.harnesses.native import find_suites, suite_folders
+    from evalkit.harnesses.sets import find_sets
+    from reports.listing import print_sets, print_suites
 
     print_suites(find_suites())
+    print_sets(find_sets(suite_folders()))
 
 
 @app.command(epilog=examples("evalkit suites show style/rednote-en"))

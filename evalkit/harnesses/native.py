@@ -13,9 +13,12 @@ from pathlib import Path
 from evalkit.config import RunConfig
 from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Suite, Task
+from evalkit.harnesses.material import Material, read_folder
 from evalkit.harnesses.prompts import Examples, Style, example_of
+from evalkit.harnesses.recipes import read_recipe
 from evalkit.harnesses.rows import Mistakes, Row, near, read_rows, read_text
 from evalkit.harnesses.samples import read_samples
+from evalkit.harnesses.sets import find_sets
 from evalkit.harnesses.suitefile import SuiteConfig, read_suite_file
 from evalkit.records import Metric, Sample, SuiteInfo
 from evalkit.scorers.base import Scorer
@@ -31,7 +34,8 @@ _LATER = {"lm_eval": "lm-eval", "opencompass": "OpenCompass"}
 class FoundSuite:
     """A suite that can be named; `hides` are the folders of others of that name.
 
-    `problem` says why it cannot be opened as it is; the other fields are empty then.
+    `problem` says why it cannot be opened as it is; the other fields are empty then. The samples
+    of a recipe are those of its `dataset`, and not counted.
     """
 
     name: str
@@ -41,6 +45,7 @@ class FoundSuite:
     task: Task | None = None
     license: str = ""
     samples: int = 0
+    dataset: str = ""
     hides: tuple[Path, ...] = ()
     problem: str = ""
 
@@ -80,7 +85,7 @@ def find_suites(folders: Sequence[Path] | None = None) -> list[FoundSuite]:
 def _described(name: str, folder: Path) -> FoundSuite:
     try:
         config = read_suite_file(folder)
-        count = sum(1 for line in read_text(folder / "samples.jsonl").split("\n") if line.strip())
+        count = _count(folder) if config.data is None else 0
     except SuiteError as error:
         return FoundSuite(name=name, path=folder, problem=str(error))
     return FoundSuite(
@@ -91,7 +96,12 @@ def _described(name: str, folder: Path) -> FoundSuite:
         task=config.task,
         license=config.license,
         samples=count,
+        dataset=config.data.dataset if config.data is not None else "",
     )
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for line in read_text(folder / "samples.jsonl").split("\n") if line.strip())
 
 
 def open_suite(name: str, config: RunConfig, folders: Sequence[Path] | None = None) -> Suite:
@@ -118,7 +128,7 @@ def find_suite(name: str, folders: Sequence[Path]) -> tuple[Path, list[Path]]:
         here = [folder / name for folder in folders if (folder / name / "suite.yaml").is_file()]
         if here:
             return here[0], here[1:]
-    known = [found.name for found in find_suites(folders)]
+    known = [*(found.name for found in find_suites(folders)), *find_sets(folders)]
     hint = near(name, known) or " Run `evalkit suites list` to see them."
     where = ", ".join(map(str, folders)) or "any folder"
     raise SuiteError(f"No suite {name!r} in {where}.{hint}")
@@ -132,8 +142,26 @@ def open_folder(
     notes: Sequence[str] = (),
 ) -> Suite:
     """The suite that lies in `folder`; `folders` are where it may find others' references."""
-    told = read_suite_file(folder)
-    samples, examples_text = _samples(name, folder, told, config)
+    told, mistakes = read_suite_file(folder), Mistakes()
+    material = (read_folder if told.data is None else read_recipe)(folder, told, mistakes)
+    return assemble(name, folder, told, material, config, folders, notes, mistakes)
+
+
+def assemble(
+    name: str,
+    folder: Path,
+    told: SuiteConfig,
+    material: Material,
+    config: RunConfig,
+    folders: Sequence[Path] = (),
+    notes: Sequence[str] = (),
+    mistakes: Mistakes | None = None,
+) -> Suite:
+    """A suite of what was read; scorers find their files from `folder`.
+
+    Raises SuiteError with `mistakes`, those made so far, and with whatever else is wrong.
+    """
+    samples = _samples(name, told, material, config, Mistakes() if mistakes is None else mistakes)
     references = _References(name, folder, tuple(folders))
     context = ScorerContext(
         suite=name,
@@ -143,27 +171,27 @@ def open_folder(
         folder=folder,
     )
     scorers = build_all([(line.name, line.options) for line in told.scorers], context)
-    _check_tasks(folder, told, scorers)
-    parts = [*_texts(folder), examples_text, *(text for _, text in sorted(references.read.items()))]
+    _check_tasks(material.told_in, told, scorers)
+    parts = [*material.texts, *(text for _, text in sorted(references.read.items()))]
     parts += _scorer_files(folder, told)
     return Suite(
-        info=_info(name, folder, told, samples, scorers, _fingerprint(parts)),
+        info=_info(name, folder, told, material, samples, scorers, _fingerprint(parts)),
         task=told.task,
         samples=samples,
         scorers=scorers,
         max_new_tokens=told.max_new_tokens,
         stop=told.stop,
         delimiter=_delimiter(told, config),
-        notes=tuple(notes),
+        notes=(*notes, *material.notes),
     )
 
 
-def _check_tasks(folder: Path, told: SuiteConfig, scorers: Sequence[Scorer]) -> None:
+def _check_tasks(told_in: Path, told: SuiteConfig, scorers: Sequence[Scorer]) -> None:
     """A scorer that cannot read this task's completions is a mistake, not a missing score."""
     misfits = [one for one in scorers if one.tasks and told.task not in one.tasks]
     if misfits:
         raise SuiteError(
-            f"{folder / 'suite.yaml'}: scorers: {misfits[0].name!r} scores "
+            f"{told_in}: scorers: {misfits[0].name!r} scores "
             f"{' and '.join(misfits[0].tasks)} suites, and this one's task is {told.task!r}."
         )
 
@@ -189,39 +217,40 @@ def _delimiter(told: SuiteConfig, config: RunConfig) -> str:
 
 
 def _samples(
-    name: str, folder: Path, told: SuiteConfig, config: RunConfig
-) -> tuple[tuple[Sample, ...], str]:
-    """The samples with their prompts, and the text of the few-shot file ('' without one)."""
-    mistakes = Mistakes()
+    name: str, told: SuiteConfig, material: Material, config: RunConfig, mistakes: Mistakes
+) -> tuple[Sample, ...]:
+    """The samples with their prompts; raises SuiteError with every mistake."""
     style = Style(
         chat=is_chat(told, config),
         system=(told.system if config.system is None else config.system) or "",
         examples_as=config.fewshot_as,
         between=" " if told.delimiter is None else told.delimiter,
+        filled=told.data is not None and config.system is None,
     )
-    examples, text = Examples((), 0), ""
-    if told.fewshot is not None:
-        text = read_text(folder / told.fewshot.file)
-        examples = _examples(folder / told.fewshot.file, told, mistakes)
-    samples = read_samples(name, folder / "samples.jsonl", told, style, examples, mistakes)
+    examples = _examples(told, material, mistakes)
+    samples = read_samples(name, material, told, style, examples, mistakes)
     mistakes.check()
-    return samples, text
+    return samples
 
 
-def _examples(path: Path, told: SuiteConfig, mistakes: Mistakes) -> Examples:
-    assert told.fewshot is not None
+def _examples(told: SuiteConfig, material: Material, mistakes: Mistakes) -> Examples:
+    if told.fewshot is None:
+        return Examples((), 0)
     found = []
-    rows = read_rows(path, mistakes)
-    for row in rows:
+    for row in material.examples:
         try:
-            found.append(example_of(row, told.template))
+            shown, by = told.fewshot.answer, told.fewshot.by
+            found.append(example_of(row, told.template, shown, by))
         except ValueError as error:
             mistakes.at(row, str(error))
-    if len(rows) < told.fewshot.count:
+    if len(material.examples) < told.fewshot.count:
         mistakes.append(
-            f"{path}: {len(rows)} worked examples, but fewshot.count is {told.fewshot.count}"
+            f"{material.examples_path}: {len(material.examples)} worked examples, but "
+            f"fewshot.count is {told.fewshot.count}"
         )
-    return Examples.drawn(found, told.fewshot.count, told.fewshot.seed)
+    if told.fewshot.order == "first":
+        return Examples(tuple(found), told.fewshot.count, told.fewshot.by)
+    return Examples.drawn(found, told.fewshot.count, told.fewshot.seed, told.fewshot.by)
 
 
 @dataclass(slots=True)
@@ -261,10 +290,6 @@ def _references(rows: Sequence[Row], mistakes: Mistakes) -> Iterator[Reference]:
             )
 
 
-def _texts(folder: Path) -> list[str]:
-    return [read_text(folder / "suite.yaml"), read_text(folder / "samples.jsonl")]
-
-
 def _scorer_files(folder: Path, told: SuiteConfig) -> list[str]:
     """What scorers read besides: an option that is a file's path, from the suite's folder.
 
@@ -294,6 +319,7 @@ def _info(
     name: str,
     folder: Path,
     told: SuiteConfig,
+    material: Material,
     samples: Sequence[Sample],
     scorers: Sequence[Scorer],
     fingerprint: str,
@@ -304,7 +330,7 @@ def _info(
         title=told.title,
         language=told.language,
         task=told.task,
-        metric=_gated(folder, told, metrics),
+        metric=_gated(material.told_in, told, metrics),
         metrics=metrics,
         fingerprint=fingerprint,
         path=str(folder),
@@ -318,18 +344,18 @@ def _info(
     )
 
 
-def _gated(folder: Path, told: SuiteConfig, metrics: Sequence[Metric]) -> str:
+def _gated(told_in: Path, told: SuiteConfig, metrics: Sequence[Metric]) -> str:
     """The metric that decides: the suite's word, else the first that can be better or worse."""
     names = [metric.name for metric in metrics]
     judged = [metric.name for metric in metrics if metric.higher_is_better is not None]
     if told.metric is not None and told.metric not in names:
         raise SuiteError(
-            f"{folder / 'suite.yaml'}: metric: {told.metric!r} is no metric of its scorers, which "
+            f"{told_in}: metric: {told.metric!r} is no metric of its scorers, which "
             f"yield {', '.join(names)}.{near(told.metric, names)}"
         )
     if not judged or (told.metric is not None and told.metric not in judged):
         raise SuiteError(
-            f"{folder / 'suite.yaml'}: metric: {told.metric or names[0]!r} only describes: more of "
+            f"{told_in}: metric: {told.metric or names[0]!r} only describes: more of "
             "it is neither better nor worse, so nothing can be decided by it. "
             + (f"Name one of {', '.join(judged)}." if judged else "Add a scorer that judges.")
         )

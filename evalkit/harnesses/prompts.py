@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Literal
 
 from evalkit.harnesses.rows import Row, near
@@ -63,10 +64,11 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A worked example: a question and its right answer."""
+    """A worked example: a question and its right answer; `group` is who may be shown it."""
 
     question: str
     answer: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,14 @@ class Style:
     examples_as: Literal["turns", "text"]
     between: str
     """Stands between an example's question and its answer, where both are text."""
+    filled: bool = False
+    """Whether `system` has `{field}` holes, which each row fills."""
+
+    def of(self, fields: Mapping[str, Any]) -> Style:
+        """The style of one row; raises ValueError for a field that cannot fill a hole."""
+        if not self.filled:
+            return self
+        return replace(self, system=Template.parse(self.system).render(fields), filled=False)
 
     def prompt(self, question: str, examples: Sequence[Example]) -> Prompt:
         """The whole prompt: turns for a chat, else one text."""
@@ -102,34 +112,57 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """The worked examples of a suite in the order its seed gives; the first `count` are used."""
+    """The worked examples of a suite in the order its seed gives; the first `count` are used.
+
+    With `by`, a question is shown those of its own group: that field's value.
+    """
 
     ordered: tuple[Example, ...]
     count: int
+    by: str | None = None
 
     @classmethod
-    def drawn(cls, examples: Sequence[Example], count: int, seed: int) -> Examples:
+    def drawn(
+        cls, examples: Sequence[Example], count: int, seed: int, by: str | None = None
+    ) -> Examples:
         """A seeded order; the choice does not depend on the order in the file."""
         ordered = sorted(examples, key=lambda example: (example.question, example.answer))
         random.Random(seed).shuffle(ordered)  # noqa: S311
-        return cls(tuple(ordered), count)
+        return cls(tuple(ordered), count, by)
 
-    def before(self, question: str) -> tuple[Example, ...]:
+    def before(self, question: str, fields: Mapping[str, Any]) -> tuple[Example, ...]:
         """The examples before a question: the same for all, unless one is the question itself."""
-        others = [example for example in self.ordered if example.question != question]
-        return tuple(others[: self.count])
+        group = "" if self.by is None else str(fields.get(self.by, ""))
+        others = (
+            example
+            for example in self.ordered
+            if example.group == group and example.question != question
+        )
+        return tuple(islice(others, self.count))
 
 
-def example_of(row: Row, template: Template) -> Example:
-    """A row of the few-shot file as a worked example; raises ValueError where it has no answer."""
+def example_of(
+    row: Row, template: Template, shown: str | None = None, by: str | None = None
+) -> Example:
+    """A row as a worked example, in the group of its field `by`.
+
+    `shown` is the field that is its answer; without one that is the right choice, or the first
+    target. Raises ValueError where it has no answer.
+    """
     question = template.render(row.fields)
+    return Example(question, _shown(row, shown), "" if by is None else str(row.fields.get(by, "")))
+
+
+def _shown(row: Row, field: str | None) -> str:
+    if field is not None:
+        return _text(row.fields, field)
     choices, answer = row.fields.get("choices"), row.fields.get("answer")
     if isinstance(choices, list) and isinstance(answer, int) and not isinstance(answer, bool):
         if not 0 <= answer < len(choices):
             raise ValueError(f"'answer' is {answer}, but there are {len(choices)} choices (from 0)")
-        return Example(question, str(choices[answer]))
+        return str(choices[answer])
     target = row.fields.get("target")
     first = target[0] if isinstance(target, list) and target else target
     if not isinstance(first, str):
         raise ValueError("a worked example needs 'choices' and 'answer', or a 'target'")
-    return Example(question, first)
+    return first

@@ -1,12 +1,14 @@
-"""samples.jsonl: rows to samples, every mistake told with its line."""
+"""Rows to samples, every mistake told with its line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalkit.harnesses.base import Task
+from evalkit.harnesses.material import Material
 from evalkit.harnesses.prompts import Examples, Style, Template
-from evalkit.harnesses.rows import Mistakes, Row, near, read_rows
+from evalkit.harnesses.rows import Mistakes, Row, near
 from evalkit.harnesses.suitefile import SuiteConfig
 from evalkit.records import Sample
 
@@ -16,18 +18,18 @@ _MAX_ID = 200
 
 def read_samples(
     suite: str,
-    path: Path,
+    material: Material,
     told: SuiteConfig,
     style: Style,
     examples: Examples,
     mistakes: Mistakes,
 ) -> tuple[Sample, ...]:
-    """The samples of a file in its order; what is wrong is added to `mistakes`."""
-    rows = read_rows(path, mistakes)
+    """The samples of the rows in their order; what is wrong is added to `mistakes`."""
+    rows, path = material.rows, material.path
     if not rows and not mistakes:
         mistakes.append(f"{path}: the suite is empty; it needs at least one sample.")
     template = told.template
-    if not _fields_exist(path, rows, told, mistakes):
+    if not _fields_exist(material.told_in, rows, told, mistakes):
         return ()
     samples, places = [], dict[str, Row]()
     for row in rows:
@@ -44,7 +46,9 @@ def read_samples(
     return tuple(samples)
 
 
-def _fields_exist(path: Path, rows: Sequence[Row], told: SuiteConfig, mistakes: Mistakes) -> bool:
+def _fields_exist(
+    told_in: Path, rows: Sequence[Row], told: SuiteConfig, mistakes: Mistakes
+) -> bool:
     """A field that no row has was misspelt in suite.yaml: said once, not for every row."""
     known = dict.fromkeys(name for row in rows for name in row.fields)
     wanted = [("prompt", name) for name in told.template.names]
@@ -53,9 +57,7 @@ def _fields_exist(path: Path, rows: Sequence[Row], told: SuiteConfig, mistakes: 
     missing = [(key, name) for key, name in wanted if rows and name not in known]
     for key, name in missing:
         hint = near(name, known) or f" They have: {', '.join(known)}."
-        mistakes.append(
-            f"{path.parent / 'suite.yaml'}: {key}: no sample has a field {name!r}.{hint}"
-        )
+        mistakes.append(f"{told_in}: {key}: no sample has a field {name!r}.{hint}")
     return not missing
 
 
@@ -72,17 +74,21 @@ def _sample(
         raise ValueError("the prompt is empty")
     if len(question) > MAX_PROMPT:
         raise ValueError(f"a prompt of {len(question):,} characters; at most {MAX_PROMPT:,}")
-    shots = examples.before(question)
+    shots = examples.before(question, row.fields)
     if len(shots) < examples.count:
+        among = any(example.question == question for example in examples.ordered)
+        why = "it is among the worked examples, and without it" if among else "for it"
         raise ValueError(
-            f"it is among the worked examples, and without it there are only {len(shots)} of "
-            f"the {examples.count} that fewshot.count asks for"
+            f"{why} there are only {len(shots)} of the {examples.count} that fewshot.count asks for"
         )
+    _check_then(row, told.task, chat=style.chat)
     choices, answer = _choices(row) if told.task == "choice" else ((), None)
     return Sample(
         id=_id(row),
         suite=suite,
-        prompt=question if told.task == "perplexity" else style.prompt(question, shots),
+        prompt=question
+        if told.task == "perplexity"
+        else style.of(row.fields).prompt(question, shots),
         targets=_targets(row),
         choices=choices,
         answer=answer,
@@ -90,6 +96,17 @@ def _sample(
         slices={name: str(row.fields[name]) for name in told.slices if name in row.fields},
         fields=row.fields,
     )
+
+
+def _check_then(row: Row, task: Task, *, chat: bool) -> None:
+    """The user's later turns: only a text that is written in a chat can be followed by them."""
+    turns = row.fields.get("then")
+    if turns is None:
+        return
+    if not isinstance(turns, list) or not all(isinstance(t, str) and t.strip() for t in turns):
+        raise ValueError("'then' must be a list of texts: what the user says after each answer")
+    if turns and (task != "generate" or not chat):
+        raise ValueError("'then' holds later turns of a chat, and this suite is not asked as one")
 
 
 def _id(row: Row) -> str:

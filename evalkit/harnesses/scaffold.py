@@ -9,30 +9,26 @@ import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evalkit.config import HFModel, RunConfig
-from evalkit.errors import SuiteError
+from evalkit.errors import DataError, SuiteError
 from evalkit.harnesses.base import Suite, Task
 from evalkit.harnesses.native import SUITE_NAME, find_suite, open_folder, suite_folders
-from evalkit.harnesses.tables import (
-    Table,
-    choice_rows,
-    generate_rows,
-    pick_column,
-    read_table,
+from evalkit.harnesses.owndata import (
+    MARGINS,
+    language_of_rows,
+    rows_of,
+    scorer_of,
+    task_of,
+    title_of,
 )
+from evalkit.harnesses.rows import Row
+from evalkit.harnesses.tables import read_table
 from evalkit.records import Prompt
 
-PROMPTS = ("prompt", "question", "instruction", "query", "input", "problem",
-           "问题", "题目", "提示", "指令", "提问")  # fmt: skip
-TARGETS = ("target", "answer", "output", "response", "reference", "completion", "label",
-           "答案", "回答", "参考答案", "输出")  # fmt: skip
-TEXTS = ("text", "content", "正文", "文本")
-
-_SHORT = 40  # characters; a longer target is compared by overlap, not letter by letter
 _SEEN = 3  # prompts that are shown
 _SKEW = 0.001  # how improbable by chance the places of the answers must be before we warn
 
@@ -75,60 +71,11 @@ def new_suite(
     if place.exists():
         raise SuiteError(f"{place} exists already. Choose another name, or remove it first.")
     table = read_table(source)
-    task = task or _task(table, prompt)
-    question, rows = _rows(table, task, prompt, target)
-    text = _suite_yaml(name, source, task, question, rows, scorer)
-    _write_whole(place, name, text, rows)
+    task = task or task_of(table, prompt)
+    question, found = rows_of(table, task, prompt, target)
+    text = _suite_yaml(name, source, task, question, found, scorer)
+    _write_whole(place, name, text, [row.fields for row in found])
     return place
-
-
-def _task(table: Table, prompt: str | None) -> Task:
-    if table.has_choices():
-        return "choice"
-    asked = pick_column(table, prompt, PROMPTS, "the question")
-    return "perplexity" if asked is None and set(TEXTS) & set(table.columns) else "generate"
-
-
-def _rows(
-    table: Table, task: Task, prompt: str | None, target: str | None
-) -> tuple[str, list[dict[str, Any]]]:
-    """The field that holds the question, and the rows of samples.jsonl."""
-    usual = TEXTS if task == "perplexity" else PROMPTS
-    column = pick_column(table, prompt, usual, "the question")
-    if column is None:
-        raise SuiteError(
-            f"{table.path}: which column holds the question? Name it with --prompt; "
-            f"there are: {', '.join(table.columns)}."
-        )
-    # The template and the perplexity task find their fields by plain names.
-    question = "text" if task == "perplexity" else column if column.isidentifier() else "prompt"
-    if question in {"choices", "answer", "target"}:
-        question = "prompt"
-    table = _renamed(table, column, question)
-    if task == "perplexity":
-        return question, generate_rows(table, question, None)
-    answers = pick_column(table, target, TARGETS, "the answer")
-    if task == "generate":
-        return question, generate_rows(table, question, answers)
-    if answers is None:
-        raise SuiteError(
-            f"{table.path}: which column holds the right choice? Name it with --target; "
-            f"there are: {', '.join(table.columns)}."
-        )
-    return question, choice_rows(table, question, answers)
-
-
-def _renamed(table: Table, column: str, name: str) -> Table:
-    if column == name:
-        return table
-    rows = tuple(
-        replace(
-            row,
-            fields={name if key == column else key: value for key, value in row.fields.items()},
-        )
-        for row in table.rows
-    )
-    return replace(table, rows=rows)
 
 
 def _write_whole(place: Path, name: str, text: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -172,34 +119,30 @@ prompt: "{{{question}}}"   # any {{field}} of the rows; \\n begins a new line
 """
 
 
-_MARGINS = {"bleu": 2.0, "chrf": 2.0}
-"""For scores from 0 to 100, where two points are what 0.02 is of a share."""
-
-
 def _suite_yaml(
     name: str,
     source: Path,
     task: Task,
     question: str,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     scorer: str | None,
 ) -> str:
     """A suite.yaml that explains itself."""
     asking = "" if task == "perplexity" else _ASKING.format(
         chat="true" if task == "generate" else "false", question=question
     )  # fmt: skip
-    scorer = scorer or _scorer(task, rows)
+    scorer = scorer or scorer_of(task, rows)
     used = {"id", question, "choices", "answer", "target"}
-    others = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in used]
-    title = name.rpartition("/")[2].replace("-", " ").replace("_", " ").capitalize()
+    keys = dict.fromkeys(key for row in rows for key in row.fields)
+    others = [key for key in keys if key not in used]
     return _YAML.format(
-        title=_quoted(title),
-        language=_language([str(row[question]) for row in rows]),
+        title=_quoted(title_of(name)),
+        language=language_of_rows(rows, question),
         source=_quoted(f"Made from {source.name}."),
         task=task,
         asking=asking + ("max_new_tokens: 256\n" if task == "generate" else ""),
         scorer=_quoted(scorer),
-        margin=_MARGINS.get(scorer, 0.02),
+        margin=MARGINS.get(scorer, 0.02),
         # A column's name is the user's text: it must not end the comment it stands in.
         fields=": " + " ".join(", ".join(others).split()) if others else "",
     )
@@ -208,27 +151,6 @@ def _suite_yaml(
 def _quoted(text: str) -> str:
     # JSON's quoting is YAML's double quoting.
     return json.dumps(text, ensure_ascii=False)
-
-
-def _language(texts: Sequence[str]) -> str:
-    """zh where a third of the letters are Chinese, else en; the author may know better."""
-    letters = [letter for text in texts for letter in text if letter.isalpha()]
-    chinese = sum("\u4e00" <= letter <= "\u9fff" for letter in letters)
-    return "zh" if letters and chinese / len(letters) > 1 / 3 else "en"
-
-
-def _scorer(task: Task, rows: Sequence[Mapping[str, Any]]) -> str:
-    match task:
-        case "choice":
-            return "choice_accuracy"
-        case "perplexity":
-            return "perplexity"
-        case "generate":
-            targets = [row["target"] for row in rows if "target" in row]
-            if not targets:
-                return "diversity"
-            lengths = [len(each[0] if isinstance(each, list) else each) for each in targets]
-            return "normalized_match" if statistics.median(lengths) <= _SHORT else "chrf"
 
 
 def check_suite(name: str) -> Report:
@@ -242,7 +164,7 @@ def check_suite(name: str) -> Report:
         folder = find_suite(name, folders)[0]
     try:
         suite = open_folder(name, folder, _as_it_is(name), folders)
-    except SuiteError as error:
+    except (SuiteError, DataError) as error:
         return Report(name=name, path=str(folder), suite=None, problems=(str(error),))
     texts = [rendered(sample.prompt) for sample in suite.samples]
     return Report(

@@ -36,12 +36,74 @@ class ScorerLine(Strict):
         return dict(self.model_extra or {})
 
 
+class DataSource(Strict):
+    """The data set a recipe asks: found by its hub name, in the data root first.
+
+    `config` is one configuration; `configs` are several and what each is called, which every row
+    then holds as `config` and `label`. `files` is a pattern instead, for data without splits.
+    """
+
+    dataset: str = Field(min_length=1)
+    config: str | None = None
+    configs: dict[str, str] = Field(default_factory=dict)
+    split: str | None = None
+    files: str | None = None
+
+    @model_validator(mode="after")
+    def told_once(self) -> DataSource:
+        """What would be ignored is a mistake."""
+        if self.config is not None and self.configs:
+            raise ValueError("config is one, configs are several: give one of the two")
+        if self.files is not None and (self.split or self.config or self.configs):
+            raise ValueError("files stands instead of config, configs and split")
+        return self
+
+
+class FieldSource(Strict):
+    """Where a field of a recipe's rows is from; a bare name is that column."""
+
+    column: str | None = None
+    columns: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    item: int | None = Field(default=None, ge=0, description="this item of a list, from 0")
+    skip: int | None = Field(default=None, ge=1, description="the list without its first items")
+    after: str | None = Field(default=None, description="what stands after this text's last place")
+    strip: bool = False
+    letter: bool = Field(default=False, description="A is 0, B is 1 …")
+
+    @model_validator(mode="before")
+    @classmethod
+    def bare_column(cls, value: Any) -> Any:
+        """`question: Question` is `question: {column: Question}`."""
+        return {"column": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def one_origin(self) -> FieldSource:
+        """The value is from one place, and what is done to it fits that place."""
+        if sum(map(bool, (self.column, self.columns, self.texts))) != 1:
+            raise ValueError("give one of column, columns and texts")
+        changes = self.after, self.item, self.skip, self.strip or None, self.letter or None
+        if self.column is None and any(each is not None for each in changes):
+            raise ValueError("item, skip, after, strip and letter are of one column")
+        if self.item is not None and self.skip is not None:
+            raise ValueError("item takes one, skip takes the rest: give one of the two")
+        return self
+
+
 class Fewshot(Strict):
-    """Worked examples before each question, the same ones for every question."""
+    """Worked examples before each question, the same ones for every question.
+
+    A recipe takes them from a `split` of its data set; with `by`, from those rows that have the
+    question's own value of that field. `answer` is the field that is shown as the answer.
+    """
 
     count: int = Field(ge=1, le=64)
     seed: int = 1
     file: str = "fewshot.jsonl"
+    split: str | None = None
+    order: Literal["shuffled", "first"] = "shuffled"
+    answer: str | None = None
+    by: str | None = None
 
     @field_validator("file")
     @classmethod
@@ -73,6 +135,8 @@ class SuiteConfig(Strict):
     system: str | None = None
     prompt: str | None = None
     delimiter: str | None = None
+    data: DataSource | None = None
+    fields: dict[str, FieldSource] = Field(default_factory=dict)
     fewshot: Fewshot | None = None
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
     stop: tuple[str, ...] = ()
@@ -105,6 +169,22 @@ class SuiteConfig(Strict):
             raise ValueError(f"a suite of task {self.task!r} has no {', '.join(map(repr, given))}")
         if self.task == "generate" and self.delimiter is not None and self.fewshot is None:
             raise ValueError("'delimiter' stands before choices and worked examples; here are none")
+        return self
+
+    @model_validator(mode="after")
+    def recipe_is_whole(self) -> SuiteConfig:
+        """What reads a data set has no effect on a suite that holds its own samples."""
+        shots = self.fewshot
+        if self.data is None:
+            if self.fields:
+                raise ValueError("'fields' are made of a data set's columns: it needs 'data'")
+            if shots is not None and shots.split is not None:
+                raise ValueError("fewshot.split is of a data set: it needs 'data'")
+            return self
+        if self.system is not None:
+            Template.parse(self.system)
+        if shots is not None and shots.split is None:
+            raise ValueError("fewshot.split must name the split that worked examples are from")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""A CSV or JSONL file of somebody else's as the rows of a suite."""
+"""A CSV, JSONL or Parquet file of somebody else's as the rows of a suite."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import json
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +39,20 @@ class Table:
 
 
 def read_table(source: Path) -> Table:
-    """The rows of a .csv, .tsv or .jsonl file; raises SuiteError with every mistake in it."""
+    """The rows of a .csv, .tsv, .jsonl or .parquet file; SuiteError has every mistake in it."""
     mistakes = Mistakes()
+    columns: list[str]
+    rows: Sequence[Row]
     match source.suffix.lower():
         case ".csv" | ".tsv":
             columns, rows = _read_csv(source, mistakes)
         case ".jsonl" | ".ndjson":
             rows = read_rows(source, mistakes)
             columns = list(dict.fromkeys(name for row in rows for name in row.fields))
+        case ".parquet":
+            columns, rows = _read_parquet(source)
         case _:
-            raise SuiteError(f"{source}: expected a .csv, .tsv or .jsonl file.")
+            raise SuiteError(f"{source}: expected a .csv, .tsv, .jsonl or .parquet file.")
     mistakes.check()
     if not rows:
         raise SuiteError(f"{source}: there are no rows in it.")
@@ -81,6 +85,33 @@ def _read_csv(source: Path, mistakes: Mistakes) -> tuple[list[str], list[Row]]:
     return names, rows
 
 
+def _read_parquet(source: Path) -> tuple[list[str], list[Row]]:
+    """The columns, and the rows without their empty cells; `line` counts the rows from 1."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(source)
+    except FileNotFoundError:
+        raise SuiteError(f"{source}: no such file.") from None
+    except (OSError, pa.ArrowException) as error:
+        raise SuiteError(f"{source}: not a Parquet file that can be read: {error}") from None
+    rows = [
+        Row(
+            source,
+            number,
+            {name: _plain(cell) for name, cell in fields.items() if cell is not None},
+        )
+        for number, fields in enumerate(table.to_pylist(), 1)
+    ]
+    return list(table.column_names), rows
+
+
+def _plain(cell: Any) -> Any:
+    """A cell as JSON would have it: a date becomes its text."""
+    return json.loads(json.dumps(cell, default=str))
+
+
 def pick_column(table: Table, given: str | None, usual: Sequence[str], what: str) -> str | None:
     """The column that was asked for, or the first usual one there is; SuiteError if misnamed."""
     if given is not None:
@@ -92,9 +123,9 @@ def pick_column(table: Table, given: str | None, usual: Sequence[str], what: str
     return next((lowered[name] for name in usual if name in lowered), None)
 
 
-def choice_rows(table: Table, question: str, answer: str) -> list[dict[str, Any]]:
+def choice_rows(table: Table, question: str, answer: str) -> list[Row]:
     """Rows with `choices` and the index of the right one; the answer may be a letter or a text."""
-    mistakes, rows = Mistakes(), []
+    mistakes, rows = Mistakes(), list[Row]()
     letters = [] if "choices" in table.columns else table.letters()
     for row in table.rows:
         try:
@@ -107,9 +138,9 @@ def choice_rows(table: Table, question: str, answer: str) -> list[dict[str, Any]
     return rows
 
 
-def generate_rows(table: Table, question: str, target: str | None) -> list[dict[str, Any]]:
+def generate_rows(table: Table, question: str, target: str | None) -> list[Row]:
     """Rows with a question and, where there is a column for it, the `target`."""
-    mistakes, rows = Mistakes(), []
+    mistakes, rows = Mistakes(), list[Row]()
     for row in table.rows:
         try:
             own = {} if target is None else {"target": _target(row.fields, target)}
@@ -120,7 +151,7 @@ def generate_rows(table: Table, question: str, target: str | None) -> list[dict[
     return rows
 
 
-def _row(row: Row, question: str, own: Mapping[str, Any], used: Sequence[str]) -> dict[str, Any]:
+def _row(row: Row, question: str, own: Mapping[str, Any], used: Sequence[str]) -> Row:
     """The row's id first, then the question, what the task needs, and the other columns."""
     fields = dict(row.fields)
     if question not in fields:
@@ -131,7 +162,7 @@ def _row(row: Row, question: str, own: Mapping[str, Any], used: Sequence[str]) -
     for name, value in fields.items():
         if name not in used:
             made.setdefault(name, value)
-    return made
+    return replace(row, fields=made)
 
 
 def _target(fields: Mapping[str, Any], name: str) -> str | list[Any]:

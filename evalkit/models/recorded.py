@@ -128,7 +128,7 @@ class RecordedEngine:
         self.arms = tuple(recordings)
         self._recordings = dict(recordings)
         self._answers: dict[str, Completion] = {}
-        self._unused: dict[str, tuple[int, int]] = {}
+        self._unused: dict[tuple[str, str, str], tuple[int, int]] = {}
 
     def fingerprints(self, arm: str) -> Mapping[str, str]:
         """The hash of the file's text determines all its answers."""
@@ -137,9 +137,10 @@ class RecordedEngine:
 
     def checks(self, arm: str, /) -> tuple[Check, ...]:
         """Whether all recorded answers are used; a file tells nothing of the model behind it."""
-        if arm not in self._unused:
+        unused = [counts for (name, *_), counts in self._unused.items() if name == arm]
+        if not unused:
             return ()
-        recorded, asked = self._unused[arm]
+        recorded, asked = max(unused)
         scored = "the first was" if asked == 1 else f"the first {asked} were"
         told = (
             f"{arm}: {self._recordings[arm].path} has up to {recorded} texts for a sample; only "
@@ -159,12 +160,16 @@ class RecordedEngine:
         ]
 
     def _note_unused(self, request: Request) -> None:
-        """Remember the most texts of a sample of which this request is the last to be asked."""
+        """Remember the texts of a sample of which this request is the last to be asked.
+
+        A later turn may take up what the one before has left.
+        """
         row = self._recordings[request.arm].find(request)
         texts = len(row.texts or ()) if row else 0
-        most = max(self._unused.get(request.arm, (0, 0))[0], texts)
+        sample = (request.arm, request.suite, request.sample_id)
+        self._unused.pop(sample, None)
         if texts > request.index + 1:
-            self._unused[request.arm] = (most, request.index + 1)
+            self._unused[sample] = (texts, request.index + 1)
 
     def _prepared(self, request: Request, choices: int) -> Prepared:
         recording = self._recordings[request.arm]
@@ -219,7 +224,7 @@ def _answer(key: str, recording: Recording, request: Request, choices: int) -> C
             if request.index >= len(row.texts):
                 count = len(row.texts)
                 words = "1 text" if count == 1 else f"{count} texts"
-                return missing(f"{row.place} has {words}; `decoding.repeats` asks for more")
+                return missing(f"{row.place} has {words}; the turns and repeats ask for more")
             return Completion(key=key, text=row.texts[request.index], stop_reason="stop")
         case "loglikelihood":
             if row.choices is None:

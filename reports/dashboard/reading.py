@@ -78,14 +78,17 @@ def _choose_answer(pair: Pair) -> int:
         return 0
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         # A key of its own: the next sample begins with its first answer.
+        what = "Turn" if sample.then else "Answer"
         chosen = st.number_input(
-            f"Answer, of {count:,}",
+            f"{what}, of {count:,}",
             min_value=1,
             max_value=count,
             key=f"answer {sample.suite} {sample.id}",
             width=160,
         )
         words = "Each with a score of its own; the table below has the means of all."
+        if sample.then:
+            words = "Each follows the arm's own answer before; the last one is scored."
         st.html(tag("span", "ek-small", words), width="content")
     return int(chosen) - 1
 

@@ -83,7 +83,7 @@ def test_a_suite_is_never_overwritten() -> None:
 
 
 REFUSALS = [
-    ("f.txt", "", {}, "f.txt: expected a .csv, .tsv or .jsonl file."),
+    ("f.txt", "", {}, "f.txt: expected a .csv, .tsv, .jsonl or .parquet file."),
     ("f.csv", "question,answer\n", {}, "f.csv: there are no rows in it."),
     ("f.csv", "question,answer\na?,b\nx\n", {}, "f.csv:3: 1 cells, but 2 columns"),
     ("f.csv", 'question,answer\n"a?,b\n', {}, "f.csv:2: not valid CSV: unexpected end of data"),

@@ -59,7 +59,7 @@ def test_several_recorded_texts_come_back_one_for_each_repeat(file: Path) -> Non
     asked = [ask(sample, index=index) for sample in "ab" for index in range(3)]
     assert [one.text for one in answers(engine, *asked)] == ["1", "2", "", "3", "", ""]
     errors = [one.error for one in answers(engine, *asked) if one.error]
-    more = "`decoding.repeats` asks for more"
+    more = "the turns and repeats ask for more"
     two, one = f"{file}:1 has 2 texts; {more}", f"{file}:2 has 1 text; {more}"
     assert errors == [two, one, one]
     assert engine.checks("base") == ()

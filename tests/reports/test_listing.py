@@ -28,6 +28,9 @@ def test_suites_are_listed_with_the_folder_that_won(tmp_path: Path) -> None:
     print_suites(find_suites([tmp_path, SHIPPED]), console=console)
     text = " ".join(stream.getvalue().split())
     assert "knowledge/everyday-zh choice zh" in text
+    assert "math/gsm8k generate en recipe" in text
+    assert "Recipes ask data sets: " in text
+    assert "openai/gsm8k" in text
     assert "chat/answers is used" in text.replace(
         str(tmp_path / "chat" / "answers"), "chat/answers"
     )

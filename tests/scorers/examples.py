@@ -85,7 +85,7 @@ def shipped_samples(suite: str) -> tuple[Sample, ...]:
             Sample(
                 id=row["id"],
                 suite=suite,
-                prompt=row.get("prompt") or row["question"],
+                prompt=row.get("prompt") or row.get("question") or row["text"],
                 targets=(target,) if isinstance(target, str) else tuple(target),
                 choices=tuple(row.get("choices", ())),
                 answer=row.get("answer"),

@@ -12,13 +12,18 @@ from typing import Any
 
 import pytest
 
+from evalkit.data import parse_name
 from evalkit.harnesses.scaffold import check_suite
+from evalkit.harnesses.sets import find_sets
+from evalkit.harnesses.suitefile import read_suite_file
 
 ROOT = Path(__file__).parents[2]
-SUITES = sorted(
+EVERY = sorted(
     path.parent.relative_to(ROOT / "suites").as_posix()
     for path in (ROOT / "suites").rglob("suite.yaml")
 )
+SUITES = [name for name in EVERY if (ROOT / "suites" / name / "samples.jsonl").is_file()]
+RECIPES = [name for name in EVERY if name not in SUITES]
 TRAINING = sorted((ROOT / "examples" / "rednote" / "data").glob("*.jsonl"))
 WORDS, CHARACTERS = 8, 13  # an n-gram this long is shared by copying, not by chance
 
@@ -54,12 +59,49 @@ def test_every_suite_the_project_promises_is_there() -> None:
         "instruct/format-zh",
         "knowledge/everyday-en",
         "knowledge/everyday-zh",
+        "language/plain-en",
         "reasoning/arithmetic",
         "style/plain-en",
         "style/rednote-en",
         "style/rednote-zh",
         "style/ruozhiba-zh",
     ]
+
+
+def test_every_recipe_the_project_promises_is_there() -> None:
+    assert RECIPES == [
+        "chat/mt-bench",
+        "exams/agieval-gaokao-history",
+        "exams/agieval-logiqa-en",
+        "exams/agieval-logiqa-zh",
+        "exams/agieval-sat-en",
+        "exams/cmmlu",
+        "exams/cmmlu-chat",
+        "math/gsm8k",
+        "math/gsm8k-chat",
+    ]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_names_a_data_set_and_its_licence_and_holds_no_data(name: str) -> None:
+    folder = ROOT / "suites" / name
+    assert [file.name for file in folder.iterdir()] == ["suite.yaml"]
+    told = read_suite_file(folder)
+    assert told.data is not None
+    assert parse_name(told.data.dataset) is not None
+    assert told.license
+    assert told.source
+
+
+def test_a_recipe_without_its_data_says_where_to_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALKIT_DATA", str(tmp_path))
+    monkeypatch.setenv("EVALKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (problem,) = check_suite("math/gsm8k").problems
+    assert "openai/gsm8k" in problem
+    assert "not on this machine" in problem
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -70,7 +112,21 @@ def test_a_shipped_suite_has_no_problem_a_licence_and_enough_samples(name: str) 
     info = report.suite.info
     assert info.license == "Apache-2.0"
     assert "evalkit" in info.source
-    assert info.samples >= (60 if name.startswith("style/") else 150)
+    fewest = {"style": 60, "language": 30}  # whole texts count by their words
+    assert info.samples >= fewest.get(name.partition("/")[0], 150)
+
+
+def test_the_shipped_sets_hold_shipped_suites() -> None:
+    sets = find_sets([ROOT / "suites"])
+    assert list(sets) == ["forgetting"]
+    assert set(sets["forgetting"].suites) <= set(SUITES)
+    assert list(sets["forgetting"].suites.values()) == [
+        "general knowledge",
+        "reasoning",
+        "following instructions",
+        "general text",
+        "another language",
+    ]
 
 
 def test_the_training_data_are_enough() -> None:
@@ -103,7 +159,7 @@ def test_no_training_prompt_is_asked_by_a_suite() -> None:
         return re.sub(r"\W+", " ", text.lower()).strip()
 
     asked = {
-        plain(str(row.get("prompt") or row.get("question")))
+        plain(str(row.get("prompt") or row.get("question") or row["text"]))
         for name in SUITES
         for row in _rows(ROOT / "suites" / name / "samples.jsonl")
     }

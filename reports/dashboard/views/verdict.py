@@ -14,6 +14,7 @@ from reports.dashboard import markup, sources
 from reports.dashboard.markup import Markup, tag
 from reports.flips import better_and_worse, moved, p_text, slices_text, stands_out
 from reports.repeats import answers_text
+from reports.retained import HEADS, NOTE, rows
 from reports.stepcharts import over_steps
 from reports.steps import Curve, caution, curves
 from reports.wording import (
@@ -59,6 +60,11 @@ def _arm(comparison: Comparison, verdict: Verdict, opened: sources.Opened) -> No
     """One tuned arm, from the headline down to the details."""
     st.html(_hero(comparison, verdict))
     st.html(_suites(comparison, verdict))
+    matrix = rows(comparison)
+    if matrix:
+        st.subheader("Retained and gained")
+        st.html(markup.table(HEADS, matrix, numeric=range(3, len(HEADS))))
+        st.html(tag("p", "ek-muted", NOTE))
     _links(comparison, verdict, sources.address(opened))
     drawn = _drawn(comparison, verdict, f"{opened.file} {opened.time} {comparison.tuned.name}")
     _charts(comparison, verdict, drawn)

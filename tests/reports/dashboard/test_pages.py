@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -380,3 +381,12 @@ def test_a_training_run_without_card_or_recipe_still_shows_its_loss(
     assert "No recipe" in _text(app)
     assert "not finished" in _text(app)
     assert app.metric[1].value == "2.500"
+
+
+def test_the_verdict_page_shows_what_was_retained_of_a_set(start: Start, tmp_path: Path) -> None:
+    make_runs(tmp_path / "alone", suites=SUITES[:1])
+    assert "Wrong in both" not in _text(start(tmp_path / "alone", VERDICT))
+    make_runs(tmp_path / "set", suites=[replace(SUITES[0], aspect="general <b>knowledge</b>")])
+    shown = _text(start(tmp_path / "set", VERDICT))
+    assert "Wrong in both" in shown
+    assert "general &lt;b&gt;knowledge&lt;/b&gt;" in shown
