@@ -35,6 +35,7 @@ from evalkit.records import Completion, EarlyStop, Manifest, Result, Run, Sample
 from evalkit.scorers.repeats import score_each
 from evalkit.store.completions import CompletionStore
 from evalkit.store.runs import SCHEMA_VERSION, write_run
+from evalkit.store.shelf import Shelf
 
 __all__ = [
     "Plan",
@@ -47,8 +48,6 @@ __all__ = [
 
 _VERSIONS = ("evalkit-compare", "torch", "transformers", "tokenizers", "peft", "bitsandbytes",
              "numpy", "scipy", "scikit-learn", "sacrebleu", "openai")  # fmt: skip
-
-_KEEP_AFTER = 2.0  # seconds
 
 _START = 8  # first token ids that are kept of a prompt, to be shown with the canaries
 
@@ -166,7 +165,7 @@ def _answer(
         batches = missing_of(engine.batches(list(work.values())), known) if parts else []
         measures = _outlined(engine.outline(batches)) if batches else {}
     measures["plan_seconds"] = time.perf_counter() - started
-    with _Shelf(store) as shelf:
+    with Shelf(store) as shelf:
         for batch in batches:
             left = {one.key for one in batch}
             for answer in engine.complete(batch):
@@ -215,45 +214,6 @@ def _outlined(outline: Outline) -> dict[str, float]:
     if outline.seconds is not None:
         planned["estimated_seconds"] = outline.seconds
     return planned
-
-
-class _Shelf:
-    """Puts answers into the store a few seconds' worth at a time: a commit for each would cost
-    more than many an answer, and a killed run loses no more than that.
-
-    What is scored together is kept together: what a batch's shape does to the last digits is then
-    the same in a run that was killed.
-    """
-
-    def __init__(self, store: CompletionStore) -> None:
-        self.seconds = 0.0
-        self._store = store
-        self._waiting: list[Completion] = []
-        self._since = time.perf_counter()
-
-    def __enter__(self) -> _Shelf:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # Whatever went wrong: a failure never loses finished work.
-        self._flush()
-
-    def put(self, answer: Completion) -> None:
-        """Take an answer that was finished just now."""
-        self._waiting.append(answer)
-
-    def keep(self) -> None:
-        """Store what is here if enough time has passed."""
-        if time.perf_counter() - self._since > _KEEP_AFTER:
-            self._flush()
-
-    def _flush(self) -> None:
-        started = time.perf_counter()
-        if self._waiting:
-            self._store.put(self._waiting)
-        self._waiting = []
-        self._since = time.perf_counter()
-        self.seconds += self._since - started
 
 
 def _results(

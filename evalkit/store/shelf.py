@@ -1,0 +1,50 @@
+"""Answers on their way into the store, a few seconds' worth at a time."""
+
+from __future__ import annotations
+
+import time
+
+from evalkit.records import Completion
+from evalkit.store.completions import CompletionStore
+
+KEEP_AFTER = 2.0  # seconds
+
+
+class Shelf:
+    """Puts answers into the store a few seconds' worth at a time: a commit for each would cost
+    more than many an answer, and a killed run loses no more than that.
+
+    What is scored together is kept together: what a batch's shape does to the last digits is then
+    the same in a run that was killed.
+    """
+
+    def __init__(self, store: CompletionStore) -> None:
+        """`seconds` is what storing has cost so far."""
+        self.seconds = 0.0
+        self._store = store
+        self._waiting: list[Completion] = []
+        self._since = time.perf_counter()
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Whatever went wrong: a failure never loses finished work.
+        self._flush()
+
+    def put(self, answer: Completion) -> None:
+        """Take an answer that was finished just now."""
+        self._waiting.append(answer)
+
+    def keep(self) -> None:
+        """Store what is here if enough time has passed."""
+        if time.perf_counter() - self._since > KEEP_AFTER:
+            self._flush()
+
+    def _flush(self) -> None:
+        started = time.perf_counter()
+        if self._waiting:
+            self._store.put(self._waiting)
+        self._waiting = []
+        self._since = time.perf_counter()
+        self.seconds += self._since - started
