@@ -16,7 +16,7 @@ from typing import NoReturn
 import typer
 
 from evalkit import __version__
-from evalkit.cli import calibrating, evaluating, power, suites, training, upkeep
+from evalkit.cli import calibrating, evaluating, lm_eval, power, suites, training, upkeep
 from evalkit.errors import EvalkitError, ExitCode
 
 app = typer.Typer(
@@ -59,6 +59,7 @@ app.add_typer(suites.app, name="suites")
 app.add_typer(upkeep.cache, name="cache")
 app.command(epilog=upkeep.FETCH_EXAMPLES)(upkeep.fetch)
 app.command(epilog=upkeep.DOCTOR_EXAMPLES)(upkeep.doctor)
+app.command("lm_eval", context_settings=lm_eval.PASSED_ON)(lm_eval.lm_eval)
 app.command(epilog=training.DEMO_EXAMPLES)(training.demo)
 
 
