@@ -75,7 +75,7 @@ def _explained() -> Iterator[None]:
         raise
     except (ValueError, FileNotFoundError) as error:
         logging.getLogger("lm_eval").debug("lm-eval stopped", exc_info=True)
-        raise UsageError(f"lm-eval: {error}") from error
+        raise UsageError(f"lm-eval: {error} (LMEVAL_LOG_LEVEL=DEBUG shows where.)") from error
     except Exception as error:
         traceback.print_exc()
         raise RunError(
