@@ -108,12 +108,15 @@ def test_every_task_reads_its_data_and_gives_lm_evals_numbers(
 ) -> None:
     from evalkit.harnesses.lm_eval_model import register
     from tests.harnesses.lm_eval_tasks import run_tasks
-    from tests.models.hf.tiny_models import make_model
+    from tests.models.hf import tiny_models
 
     monkeypatch.setenv("EVALKIT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     register()
-    make_model(tmp_path / "model", "llama")
+    longer = {**tiny_models.SIZES, "max_position_embeddings": 1024}  # for passages and choices
+    monkeypatch.setattr(tiny_models, "LENGTH", 1024)
+    monkeypatch.setitem(tiny_models.ARCHITECTURES, "llama", ("LlamaConfig", longer))
+    tiny_models.make_model(tmp_path / "model", "llama")
     write_tasks(tmp_path / "tasks", SHARED)
     for tasks, chat in ((PLAIN, False), (CHAT, True)):
         given = {"pretrained": str(tmp_path / "model"), "dtype": "float32"}
