@@ -33,13 +33,18 @@ Prompt: TypeAlias = str | tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How text is generated; temperature 0 is greedy."""
+    """How text is generated; temperature 0 is greedy.
+
+    `end_of_turn`: a token that ends a turn in the chat template ends the text, too, also where
+    the model's own files do not name it among the tokens that end a text.
+    """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    end_of_turn: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,17 @@ from typing import NoReturn
 import typer
 
 from evalkit import __version__
-from evalkit.cli import calibrating, data, evaluating, fetching, power, suites, training, upkeep
+from evalkit.cli import (
+    calibrating,
+    data,
+    evaluating,
+    fetching,
+    lm_eval,
+    power,
+    suites,
+    training,
+    upkeep,
+)
 from evalkit.errors import EvalkitError, ExitCode
 
 app = typer.Typer(
@@ -60,6 +70,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(upkeep.cache, name="cache")
 app.command(epilog=fetching.FETCH_EXAMPLES)(fetching.fetch)
 app.command(epilog=upkeep.DOCTOR_EXAMPLES)(upkeep.doctor)
+app.command("lm_eval", context_settings=lm_eval.PASSED_ON)(lm_eval.lm_eval)
 app.command(epilog=training.DEMO_EXAMPLES)(training.demo)
 
 

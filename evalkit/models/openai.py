@@ -97,10 +97,11 @@ class OpenAIEngine:
         endpoint = self._endpoints[request.arm]
         text = isinstance(request.prompt, str)
         prompt: Any = request.prompt if text else messages(request.prompt)
-        decoding = asdict(request.decoding) if request.decoding else None
+        decoding = asdict(request.decoding) if request.decoding else {}
+        decoding.pop("end_of_turn", None)  # an endpoint ends its texts by its own rules
         repeat = request.index if request.kind == "generate" else 0
         parts = (VERSION, endpoint.url, endpoint.config.model, request.kind, prompt,
-                 request.continuation, decoding, repeat)  # fmt: skip
+                 request.continuation, decoding or None, repeat)  # fmt: skip
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         return Prepared(
             key=key,

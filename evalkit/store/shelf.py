@@ -7,7 +7,7 @@ import time
 from evalkit.records import Completion
 from evalkit.store.completions import CompletionStore
 
-_KEEP_AFTER = 2.0  # seconds
+KEEP_AFTER = 2.0  # seconds
 
 
 class Shelf:
@@ -19,6 +19,7 @@ class Shelf:
     """
 
     def __init__(self, store: CompletionStore) -> None:
+        """`seconds` is what storing has cost so far."""
         self.seconds = 0.0
         self._store = store
         self._waiting: list[Completion] = []
@@ -37,7 +38,7 @@ class Shelf:
 
     def keep(self) -> None:
         """Store what is here if enough time has passed."""
-        if time.perf_counter() - self._since > _KEEP_AFTER:
+        if time.perf_counter() - self._since > KEEP_AFTER:
             self._flush()
 
     def _flush(self) -> None:

@@ -122,7 +122,7 @@ def _start(bench: Bench, home: str, output: str) -> subprocess.Popen[bytes]:
     return started(
         bench,
         *("compare", "base.yaml", "tuned.yaml", "-o", output, "--set", "model.batch_tokens=64"),
-        program=("-c", f"import evalkit.store.shelf as e; e._KEEP_AFTER = 0.0; {RUN}"),
+        program=("-c", f"import evalkit.store.shelf as s; s.KEEP_AFTER = 0.0; {RUN}"),
         environment={"EVALKIT_HOME": str(bench.folder / home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -59,7 +59,12 @@ def test_it_compares_decides_and_reports(plain: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("extra", "command"),
-    [("hf", ["run", "hf.yaml"]), ("train", ["train", "train.yaml"]), ("dashboard", ["dashboard"])],
+    [
+        ("hf", ["run", "hf.yaml"]),
+        ("train", ["train", "train.yaml"]),
+        ("dashboard", ["dashboard"]),
+        ("lm-eval", ["lm_eval", "ls", "tasks"]),
+    ],
 )
 def test_what_needs_an_extra_says_which(plain: Bench, extra: str, command: list[str]) -> None:
     (plain.folder / "runs").mkdir()

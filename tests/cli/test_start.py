@@ -51,7 +51,8 @@ def test_every_command_explains_itself_with_an_example() -> None:
     for command in (
         ["train"], ["run"], ["compare"], ["power"], ["gate"], ["gate", "calibrate"], ["report"],
         ["dashboard"], ["fetch"],
-        ["doctor"], ["demo"], ["suites", "list"], ["suites", "show"], ["suites", "new"],
+        ["doctor"], ["demo"], ["lm_eval"], ["suites", "list"], ["suites", "show"],
+        ["suites", "new"],
         ["suites", "check"], ["cache", "stats"], ["cache", "clear"],
     ):  # fmt: skip
         result = runner.invoke(app, [*command, "--help"])

@@ -15,7 +15,8 @@ from evalkit.models.hf.answering import Answering, completion
 from evalkit.models.hf.loaded import Loaded, Loader
 from evalkit.models.hf.loading import device_name, open_config, place, quiet
 from evalkit.models.hf.recall import trial_key
-from evalkit.models.hf.tokens import open_tokens
+from evalkit.models.hf.texts import Encoded
+from evalkit.models.hf.tokens import Tokens, open_tokens
 from evalkit.progress import Progress
 from evalkit.records import Check, Completion, Request
 
@@ -119,12 +120,23 @@ class HFEngine:
         moved = Check(name="adapter changes the logits", status="ok", message=told)
         return (moved, *self._checks[arm])
 
+    @property
+    def tokens(self) -> Tokens:
+        """The tokenizer, and the rules by which requests become token ids."""
+        return self._tokens
+
     def prepare(self, requests: Sequence[Request]) -> list[Prepared]:
         """Tokenise and key the requests, in their order."""
-        for arm in {request.arm for request in requests} - set(self.arms):
-            raise AssertionError(f"no arm {arm!r} in this engine")
         with quiet():
             encoded = self._tokens.encode(requests)
+        return self.prepare_encoded(requests, encoded)
+
+    def prepare_encoded(
+        self, requests: Sequence[Request], encoded: Sequence[Encoded]
+    ) -> list[Prepared]:
+        """Key requests whose token ids are another's, in their order."""
+        for arm in {request.arm for request in requests} - set(self.arms):
+            raise AssertionError(f"no arm {arm!r} in this engine")
         heads = {arm: identity.key_head(self._identities[arm]) for arm in self.arms}
         return [
             identity.keyed(request, ids, heads[request.arm], self._rules)

@@ -61,7 +61,14 @@ class Rules:
 
     tokenizer: Any
     stop_ids: frozenset[int]
+    end_of_turn: int | None = None
     repetition_penalty: float = 1.0
+
+    def ending(self, decoding: Decoding) -> frozenset[int]:
+        """The tokens that end a text which is generated so."""
+        if self.end_of_turn is None or not decoding.end_of_turn:
+            return self.stop_ids
+        return self.stop_ids | {self.end_of_turn}
 
 
 def rules_of(folder: Path, tokens: Tokens) -> Rules:
@@ -70,6 +77,7 @@ def rules_of(folder: Path, tokens: Tokens) -> Rules:
     return Rules(
         tokenizer=tokens.tokenizer,
         stop_ids=tokens.stop_ids,
+        end_of_turn=tokens.end_of_turn,
         repetition_penalty=float(penalty or 1.0),
     )
 
@@ -119,7 +127,7 @@ def choose(model: Any, logits: Tensor, rows: Sequence[Row], rules: Rules) -> Non
 
 def _end(row: Row, rules: Rules) -> None:
     """Set the row's stop reason and text if its last token ended it."""
-    if row.ids[-1] in rules.stop_ids:
+    if row.ids[-1] in rules.ending(row.decoding):
         row.stop_reason = "stop"
         row.text = cut_at(_decode(row.ids[:-1], rules), row.decoding.stop)
         return

@@ -104,7 +104,7 @@ def _manner(request: Request, rules: Rules) -> bytes:
     decoding = request.decoding
     assert decoding is not None, "a generate request carries its decoding"
     material: list[object] = [request.kind, decoding.max_new_tokens, decoding.stop]
-    material += [sorted(rules.stop_ids), rules.repetition_penalty]
+    material += [sorted(rules.ending(decoding)), rules.repetition_penalty]
     if decoding.temperature > 0:  # a greedy text depends on no seed
         material += [decoding.temperature, decoding.top_p, decoding.seed, request.index]
     return json.dumps(material, ensure_ascii=True).encode()

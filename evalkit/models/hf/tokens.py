@@ -52,7 +52,9 @@ class Tokens:
     empty_prefix: int | None
     """The token that stands for an empty context: BOS, or else EOS."""
     stop_ids: frozenset[int]
-    """Tokens that end a generated text: EOS of tokenizer and model, the template's end of turn."""
+    """Tokens that end a generated text: EOS of the tokenizer, and those that the model names."""
+    end_of_turn: int | None
+    """The token that ends an answer in the chat template, and with it a text; None: no such."""
     tokenizer_hash: str
     template_hash: str
     warn: Callable[[str], None]
@@ -248,7 +250,8 @@ def open_tokens(
         max_length=_max_length(config, tokenizer, max_length) - reserved,
         added_prefix=_added_prefix(tokenizer),
         empty_prefix=bos if bos is not None else eos,
-        stop_ids=_stop_ids(folder, config, tokenizer, template),
+        stop_ids=_stop_ids(folder, config, tokenizer),
+        end_of_turn=_end_of_turn(tokenizer, template),
         tokenizer_hash=tokenizer_hash(tokenizer),
         template_hash=template_hash(template),
         warn=_once(warn),
@@ -345,14 +348,13 @@ def _added_prefix(tokenizer: Any) -> Ids:
     return ()
 
 
-def _stop_ids(folder: Path, config: Any, tokenizer: Any, template: str | None) -> frozenset[int]:
+def _stop_ids(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
     found = {tokenizer.eos_token_id}
     declared = generation_defaults(folder).get("eos_token_id")
     if declared is None:
         inner = getattr(config, "text_config", None) or config
         declared = getattr(inner, "eos_token_id", None)
     found.update(declared if isinstance(declared, list | tuple) else [declared])
-    found.add(_end_of_turn(tokenizer, template))
     return frozenset(token for token in found if token is not None)
 
 

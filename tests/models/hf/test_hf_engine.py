@@ -23,6 +23,7 @@ from evalkit.models.hf.memory import cache_bytes
 from evalkit.models.hf.plan import width, windows
 from evalkit.records import Decoding, Message, Request
 from tests.models.hf.tiny_models import (
+    TEMPLATE,
     Tiny,
     answers,
     config,
@@ -318,3 +319,24 @@ def test_chat_and_text_are_both_answered(tiny: Callable[..., Tiny]) -> None:
     assert got[0].prompt_text.endswith("<|im_start|>assistant\n")
     assert got[1].logprobs
     assert got[0].prompt_hash
+
+
+def test_a_turns_end_that_the_model_does_not_name_ends_a_text_unless_told_otherwise(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text(TEMPLATE.replace("<|im_end|>", "<|im_start|>"))
+    engine = open_arms(tiny(), chat_template=template)
+    free = Decoding(max_new_tokens=40, temperature=3.0, end_of_turn=False)
+    prompts = [chr(0x4E00 + n) for n in range(80)]
+    long = answers(engine, [writing(prompt, free) for prompt in prompts])
+    short = answers(engine, [writing(p, replace(free, end_of_turn=True)) for p in prompts])
+    ended = 0
+    for one, other in zip(long, short, strict=True):
+        if 2 in one.token_ids[:-1]:
+            ended += 1
+            assert other.token_ids == one.token_ids[: one.token_ids.index(2) + 1]
+            assert other.stop_reason == "stop"
+        else:
+            assert other.token_ids == one.token_ids
+    assert ended, "among so many random texts some should hold the mark"

@@ -12,7 +12,7 @@ from evalkit.models.hf.identity import key_head, keyed
 from evalkit.models.hf.texts import Encoded, Ids, Seen
 from evalkit.records import Decoding, Request
 
-RULES = Rules(tokenizer=None, stop_ids=frozenset({3, 7}))
+RULES = Rules(tokenizer=None, stop_ids=frozenset({3, 7}), end_of_turn=4)
 SAMPLED = Decoding(temperature=0.7, seed=5)
 
 
@@ -44,6 +44,7 @@ def test_whatever_determines_the_numbers_is_in_the_key() -> None:
         asked(request(), arm="tuned"),
         asked(request(decoding=Decoding(max_new_tokens=8))),
         asked(request(decoding=Decoding(stop=("\n",)))),
+        asked(request(decoding=Decoding(end_of_turn=False))),
         asked(request(decoding=SAMPLED)),
         asked(request(decoding=replace(SAMPLED, seed=6))),
         asked(request(decoding=replace(SAMPLED, top_p=0.5))),

@@ -141,6 +141,7 @@ def encoded(tokenizer: Any, pairs: Sequence[tuple[str, str]], arms: str = "b") -
         added_prefix=tuple(tokenizer.encode("")[:1]) if tokenizer.encode("") else (),
         empty_prefix=1,
         stop_ids=frozenset(),
+        end_of_turn=None,
         tokenizer_hash="",
         template_hash="",
         warn=lambda _: None,
