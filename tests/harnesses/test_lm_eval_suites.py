@@ -1,0 +1,177 @@
+"""lm-eval's tasks as suites: lm-eval itself, on the same model, is the oracle of every number."""
+
+from __future__ import annotations
+
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.records import Run
+from tests.harnesses.lm_eval_tasks import (
+    CHOICE,
+    WORDS,
+    Theirs,
+    lm_eval,
+    mean,
+    number,
+    questions,
+    run_arms,
+    scores,
+    write_task,
+)
+from tests.models.hf.tiny_models import Tiny, make_adapter, make_model
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # lm-eval's and transformers' own deprecations
+
+ARMS = ("base", "tuned")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    folder = tmp_path_factory.mktemp("tiny")
+    make_model(folder / "model", "llama")
+    return Tiny(folder / "model", make_adapter(folder / "model", folder / "adapter"))
+
+
+WRITING = {"max_gen_toks": 6, "do_sample": False, "until": ["\n"]}
+
+
+def write_all(folder: Path) -> None:
+    """One task of every kind."""
+    write_task(folder, "choosing", questions(14), **CHOICE)
+    mutual = [*CHOICE["metric_list"], mean("acc_mutual_info"), mean("acc_bytes")]
+    write_task(folder, "informed", questions(14), **{**CHOICE, "metric_list": mutual})
+    pairs = [{**row, "gold": row["gold"] % 2} for row in questions(14)]
+    write_task(
+        folder,
+        "classing",
+        pairs,
+        **{
+            **CHOICE,
+            "doc_to_choice": ["a", "i"],
+            "metric_list": [
+                {"metric": "f1"}, {"metric": "mcc"}, {"metric": "brier_score"}, mean("acc"),
+            ],
+        },
+    )  # fmt: skip
+    blanks = [
+        {"q": WORDS[n % 10], "first": WORDS[n % 7], "second": WORDS[n % 5], "gold": n % 2}
+        for n in range(10)
+    ]
+    write_task(
+        folder,
+        "filling",
+        blanks,
+        output_type="multiple_choice",
+        doc_to_text="gold",
+        doc_to_choice="{{[first, second]}}",
+        doc_to_target="q",
+        metric_list=[mean("acc")],
+    )
+    write_task(
+        folder,
+        "predicting",
+        questions(12),
+        output_type="loglikelihood",
+        doc_to_text="{{q}} It is",
+        doc_to_target=" {{text}}",
+        metric_list=[{"metric": "perplexity"}, mean("acc")],
+    )
+    texts = [{"q": " ".join(WORDS[n : n + 4] * (n + 1))} for n in range(6)]
+    write_task(
+        folder,
+        "rolling",
+        texts,
+        output_type="loglikelihood_rolling",
+        doc_to_text="",
+        doc_to_target="q",
+        metric_list=[
+            {"metric": "word_perplexity"},
+            {"metric": "byte_perplexity"},
+            {"metric": "bits_per_byte"},
+        ],
+    )
+    write_task(
+        folder,
+        "writing",
+        [{**row, "letter": "aeiou"[n % 5]} for n, row in enumerate(questions(15))],
+        output_type="generate_until",
+        doc_to_text="{{q}}",
+        doc_to_target="letter",
+        generation_kwargs=WRITING,
+        repeats=2,
+        filter_list=[
+            {"name": "strict", "filter": [_regex("([aeiou])"), {"function": "take_first"}]},
+            {
+                "name": "voted",
+                "filter": [_regex("([a-o])"), {"function": "majority_vote"},
+                           {"function": "take_first"}],
+            },
+        ],
+        metric_list=[mean("exact_match", ignore_case=True)],
+    )  # fmt: skip
+    write_task(
+        folder,
+        "translating",
+        [{**row, "text": " ".join([row["text"], *WORDS[:3]])} for row in questions(12)],
+        output_type="generate_until",
+        doc_to_text="{{q}}",
+        doc_to_target="text",
+        generation_kwargs={**WRITING, "max_gen_toks": 16, "until": ["@@"]},
+        metric_list=[{"metric": name} for name in ("bleu", "chrf", "chrf++", "ter")],
+    )
+
+
+def _regex(pattern: str) -> dict[str, Any]:
+    return {"function": "regex", "regex_pattern": pattern, "fallback": "?"}
+
+
+KINDS = ["choosing", "informed", "classing", "filling", "predicting", "rolling", "writing",
+         "translating"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plain(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """All kinds as text with two examples: evalkit's runs, and lm-eval's words, by arm."""
+    folder = tmp_path_factory.mktemp("tasks")
+    write_all(folder)
+    runs = run_arms(tiny, folder, KINDS, lm_eval={"num_fewshot": 2})
+    return runs, {arm: lm_eval(tiny, arm, folder, KINDS, num_fewshot=2) for arm in ARMS}
+
+
+def check(run: Run, theirs: Theirs, task: str) -> None:
+    """The numbers of a task, over all and of every document."""
+    told = {
+        key: value
+        for key, value in theirs.table[task].items()
+        if "," in key and "_stderr" not in key
+    }
+    info = next(one for one in run.manifest.suites if one.name == f"lm_eval:{task}")
+    assert {one.name for one in info.metrics} == {key.removesuffix(",none") for key in told}
+    for key, value in told.items():
+        name = key.removesuffix(",none")
+        assert number(run, task, name) == pytest.approx(value, rel=1e-5, abs=1e-9), (task, key)
+        metric, filtered = key.rsplit(",", 1)
+        single = [one[metric] for one in theirs.samples[task] if one["filter"] == filtered]
+        if all(isinstance(one, Real) for one in single) and "perplexity" not in metric:
+            assert [one.value for one in scores(run, task, name)] == single, (task, key)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("task", KINDS)
+def test_every_number_is_lm_evals(plain: tuple[Any, Any], task: str, arm: str) -> None:
+    runs, theirs = plain
+    check(runs[arm], theirs[arm], task)
+
+
+def test_the_arms_and_their_documents_differ_so_that_equal_numbers_mean_something(
+    plain: tuple[Any, Any],
+) -> None:
+    runs, _ = plain
+    for task, metric in [("informed", "acc_mutual_info"), ("writing", "exact_match,strict"),
+                         ("predicting", "perplexity"), ("translating", "chrf")]:  # fmt: skip
+        values = [[one.value for one in scores(runs[arm], task, metric)] for arm in ARMS]
+        assert values[0] != values[1], task
+        assert len(set(values[0])) > 1, task
