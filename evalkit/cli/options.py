@@ -35,7 +35,17 @@ Suites: TypeAlias = Annotated[
 ]
 Limit: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, help="A seeded random subset of N samples per suite, the same per arm."),
+    typer.Option(
+        min=1,
+        help="A seeded random subset of N samples per suite, the same per arm; of lm-eval's tasks, "
+        "the first N.",
+    ),
+]
+IncludePath: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder of task files of your own, for suites lm_eval:NAME.")
+]
+NumFewshot: TypeAlias = Annotated[
+    int | None, typer.Option(min=0, help="Worked examples before each question of lm-eval's tasks.")
 ]
 Output: TypeAlias = Annotated[Path, typer.Option("--output", "-o", help="Folder for results.")]
 Formats: TypeAlias = Annotated[
@@ -77,6 +87,8 @@ class Questions:
 
     suites: Suites = None
     limit: Limit = None
+    include_path: IncludePath = None
+    num_fewshot: NumFewshot = None
     sets: Sets = None
 
 
@@ -208,6 +220,10 @@ def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     overrides = list(asked.sets or [])
     if asked.limit is not None:
         overrides.append(f"limit={asked.limit}")
+    if asked.include_path is not None:
+        overrides.append(f"lm_eval.include_path={str(asked.include_path.absolute())!r}")
+    if asked.num_fewshot is not None:
+        overrides.append(f"lm_eval.num_fewshot={asked.num_fewshot}")
     configs = load_arms(files, overrides)
     if asked.suites is None:
         return configs

@@ -17,6 +17,7 @@ from evalkit.config import HFModel, RunConfig
 from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Suite, Task
 from evalkit.harnesses.native import SUITE_NAME, find_suite, open_folder, suite_folders
+from evalkit.harnesses.opening import LM_EVAL, open_named
 from evalkit.harnesses.tables import (
     Table,
     choice_rows,
@@ -233,6 +234,8 @@ def _scorer(task: Task, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def check_suite(name: str) -> Report:
     """Look a suite over, by its name or its folder; raises SuiteError only if there is none."""
+    if name.startswith(LM_EVAL):
+        return _of_other(name)
     folders = suite_folders()
     given = Path(name)
     if (given / "suite.yaml").is_file():
@@ -252,6 +255,28 @@ def check_suite(name: str) -> Report:
         warnings=tuple(_warnings(suite)),
         prompts=tuple(texts[:_SEEN]),
         longest_prompt=max(map(len, texts)),
+    )
+
+
+def _of_other(name: str) -> Report:
+    """A suite of another harness, as far as there is something to look over."""
+    try:
+        suites = open_named(name, _as_it_is(name))
+    except SuiteError as error:
+        return Report(name=name, path="", suite=None, problems=(str(error),))
+    if len(suites) > 1:
+        names = ", ".join(suite.info.name for suite in suites)
+        problem = f"{name} stands for {len(suites)} suites. Show one of them: {names}"
+        return Report(name=name, path="", suite=None, problems=(problem,))
+    (suite,) = suites
+    texts = [rendered(sample.prompt) for sample in suite.samples]
+    return Report(
+        name=name,
+        path=suite.info.path,
+        suite=suite,
+        prompts=tuple(texts[:_SEEN]),
+        longest_prompt=max(map(len, texts)),
+        warnings=suite.notes,
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from evalkit.config import LmEvalConfig, RunConfig
+from evalkit.config import HFModel, LmEvalConfig, RunConfig
 from evalkit.estimates import alone
 from evalkit.evaluate import evaluate, open_plan, open_suites
 from evalkit.records import Metric, Run, Score
@@ -94,20 +95,23 @@ class Theirs(NamedTuple):
     samples: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
+@cache
+def _model(tiny: Tiny, arm: str) -> Any:
+    from lm_eval.models.huggingface import HFLM
+
+    peft = str(tiny.adapter) if arm == "tuned" else None
+    return HFLM(pretrained=str(tiny.model), dtype="float32", device="cpu", peft=peft, batch_size=1)
+
+
 def lm_eval(tiny: Tiny, arm: str, folder: Path, tasks: Sequence[str], **options: Any) -> Theirs:
     """lm-eval's own evaluation, in float32 with its Hugging Face model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from lm_eval import simple_evaluate
-        from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
 
-        peft = str(tiny.adapter) if arm == "tuned" else None
-        model = HFLM(
-            pretrained=str(tiny.model), dtype="float32", device="cpu", peft=peft, batch_size=1
-        )
         found = simple_evaluate(
-            model=model,
+            model=_model(tiny, arm),
             tasks=list(tasks),
             task_manager=TaskManager(include_path=str(folder), include_defaults=False),
             bootstrap_iters=0,
@@ -129,6 +133,17 @@ def run_arms(tiny: Tiny, folder: Path, names: Sequence[str], **options: Any) -> 
     with CompletionStore(folder / "store.sqlite") as store:
         runs = evaluate(plan, store, folder / "runs")
     return {run.manifest.name: run for run in runs}
+
+
+def opening(folder: Path, *names: str, lm_eval: Any = None, **options: Any) -> RunConfig:
+    """The configuration of a run that is opened and never asked."""
+    return RunConfig(
+        name="base",
+        model=HFModel(kind="hf", path="none"),
+        suites=tuple(f"lm_eval:{name}" for name in names),
+        lm_eval=LmEvalConfig(include_path=folder, **(lm_eval or {})),
+        **options,
+    )
 
 
 def number(run: Run, suite: str, metric: str, slice_name: str = "") -> float | None:

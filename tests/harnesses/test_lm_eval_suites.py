@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from evalkit.errors import SuiteError
+from evalkit.evaluate import open_suites
 from evalkit.records import Run
 from tests.harnesses.lm_eval_tasks import (
     CHOICE,
@@ -16,23 +18,18 @@ from tests.harnesses.lm_eval_tasks import (
     lm_eval,
     mean,
     number,
+    opening,
     questions,
     run_arms,
     scores,
     write_task,
+    write_yaml,
 )
-from tests.models.hf.tiny_models import Tiny, make_adapter, make_model
+from tests.models.hf.tiny_models import Tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # lm-eval's and transformers' own deprecations
 
 ARMS = ("base", "tuned")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    folder = tmp_path_factory.mktemp("tiny")
-    make_model(folder / "model", "llama")
-    return Tiny(folder / "model", make_adapter(folder / "model", folder / "adapter"))
 
 
 WRITING = {"max_gen_toks": 6, "do_sample": False, "until": ["\n"]}
@@ -175,3 +172,73 @@ def test_the_arms_and_their_documents_differ_so_that_equal_numbers_mean_somethin
         values = [[one.value for one in scores(runs[arm], task, metric)] for arm in ARMS]
         assert values[0] != values[1], task
         assert len(set(values[0])) > 1, task
+
+
+GROUPED = {"small": 4, "middle": 7, "large": 10}
+
+
+def write_groups(folder: Path) -> None:
+    """Three tasks in two groups of both weightings, in a group of groups, and in a tag."""
+    for place, (name, size) in enumerate(GROUPED.items()):
+        write_task(folder, name, questions(size, start=5 * place), tag="sizes", **CHOICE)
+    for name, by_size, members in [
+        ("by_size", True, list(GROUPED)),
+        ("by_task", False, list(GROUPED)),
+        ("nested", True, ["small", {"group": "inner", "task": ["middle", "large"]}]),
+    ]:
+        metric = {"metric": "acc", "weight_by_size": by_size}
+        told = {"group": name, "task": members, "aggregate_metric_list": [metric]}
+        write_yaml(folder, name, {**told, "metadata": {"version": 2}})
+    write_yaml(folder, "bare", {"group": "bare", "task": ["small", "middle"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("by_size", None), ("by_task", None), ("by_task", 5), ("nested", 5)]
+)
+def test_a_groups_number_is_lm_evals_and_each_task_is_a_slice(
+    tiny: Tiny, tmp_path: Path, name: str, limit: int | None
+) -> None:
+    write_groups(tmp_path)
+    run = run_arms(tiny, tmp_path, [name], limit=limit)["tuned"]
+    theirs = lm_eval(tiny, "tuned", tmp_path, [name], limit=limit)
+    whole = theirs.table[name]["acc,none"]
+    assert number(run, name, "acc") == pytest.approx(whole, rel=1e-12)
+    for task in GROUPED:
+        part = theirs.table[task]["acc,none"]
+        assert number(run, name, "acc", f"task={task}") == pytest.approx(part, rel=1e-12)
+    (info,) = run.manifest.suites
+    (metric,) = info.metrics
+    assert metric.kind == ("ratio" if name == "by_task" else "binary")
+    assert info.available == 21
+    assert info.slices is not None
+    assert info.slices["task=large"] == 10
+    assert info.slices.get("group=nested::inner") == (17 if name == "nested" else None)
+
+
+def test_the_two_weightings_differ_so_that_equal_numbers_mean_something(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    write_groups(tmp_path)
+    run = run_arms(tiny, tmp_path, ["by_size"])["base"]
+    even = [number(run, "by_size", "acc", f"task={task}") for task in GROUPED]
+    assert number(run, "by_size", "acc") != pytest.approx(sum(filter(None, even)) / 3, rel=1e-3)
+
+
+def test_a_tag_is_a_suite_for_each_of_its_tasks(tmp_path: Path) -> None:
+    write_groups(tmp_path)
+    names = [suite.info.name for suite in open_suites(opening(tmp_path, "sizes"))]
+    assert names == ["lm_eval:large", "lm_eval:middle", "lm_eval:small"]
+
+
+def test_a_group_without_a_number_is_its_tasks_and_says_so(tmp_path: Path) -> None:
+    write_groups(tmp_path)
+    suites = open_suites(opening(tmp_path, "bare"))
+    assert [suite.info.name for suite in suites] == ["lm_eval:small", "lm_eval:middle"]
+    assert "of the group bare" in suites[0].notes[0]
+
+
+def test_a_task_that_is_asked_twice_is_refused(tmp_path: Path) -> None:
+    write_groups(tmp_path)
+    config = opening(tmp_path, "sizes", "small")
+    with pytest.raises(SuiteError, match="'lm_eval:small' is named twice"):
+        open_suites(config)
