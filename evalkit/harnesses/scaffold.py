@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.config import HFModel, RunConfig
+from evalkit.config import HFModel, LmEvalConfig, RunConfig
 from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Suite, Task
 from evalkit.harnesses.native import SUITE_NAME, find_suite, open_folder, suite_folders
@@ -232,10 +232,13 @@ def _scorer(task: Task, rows: Sequence[Mapping[str, Any]]) -> str:
             return "normalized_match" if statistics.median(lengths) <= _SHORT else "chrf"
 
 
-def check_suite(name: str) -> Report:
-    """Look a suite over, by its name or its folder; raises SuiteError only if there is none."""
+def check_suite(name: str, include: Path | None = None) -> Report:
+    """Look a suite over, by its name or its folder; raises SuiteError only if there is none.
+
+    `include` is a folder of task files for the names of lm-eval.
+    """
     if name.startswith(LM_EVAL):
-        return _of_other(name)
+        return _of_other(name, include)
     folders = suite_folders()
     given = Path(name)
     if (given / "suite.yaml").is_file():
@@ -258,16 +261,13 @@ def check_suite(name: str) -> Report:
     )
 
 
-def _of_other(name: str) -> Report:
-    """A suite of another harness, as far as there is something to look over."""
-    try:
-        suites = open_named(name, _as_it_is(name))
-    except SuiteError as error:
-        return Report(name=name, path="", suite=None, problems=(str(error),))
+def _of_other(name: str, include: Path | None) -> Report:
+    """A suite of another harness, which that harness has looked over itself."""
+    config = _as_it_is(name).model_copy(update={"lm_eval": LmEvalConfig(include_path=include)})
+    suites = open_named(name, config)
     if len(suites) > 1:
         names = ", ".join(suite.info.name for suite in suites)
-        problem = f"{name} stands for {len(suites)} suites. Show one of them: {names}"
-        return Report(name=name, path="", suite=None, problems=(problem,))
+        raise SuiteError(f"{name} stands for {len(suites)} suites. Show one of them: {names}")
     (suite,) = suites
     texts = [rendered(sample.prompt) for sample in suite.samples]
     return Report(

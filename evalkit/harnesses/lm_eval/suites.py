@@ -46,10 +46,17 @@ def open_lm_eval(name: str, config: RunConfig) -> list[Suite]:
     return suites
 
 
-@lru_cache(maxsize=4)
 def _index(include: Path | None) -> Index:
-    if include is not None and not include.is_dir():
+    if include is None:
+        return Index()
+    if not include.is_dir():
         raise SuiteError(f"lm_eval.include_path: {include} is no folder.")
+    return _walked(include.resolve(), include.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _walked(include: Path, _changed: int) -> Index:
+    """Each suite of a run asks for the same folder; one that changed is walked again."""
     return Index(include)
 
 
