@@ -85,11 +85,12 @@ def _failure(name: str, data: str, error: Exception) -> str:
     if kinds.isdisjoint(_FETCHING):
         return f"lm_eval:{name}: lm-eval {version()} cannot open it: {type(error).__name__}: {said}"
     which = f"the data set {data!r}" if data else "its data"
-    where = f" a folder ./{data} with its files," if data else ""
+    folder = f"a folder ./{data} with its files, or " if data else ""
     return (
-        f"lm_eval:{name}: {which} cannot be had: {said} lm-eval comes without data. Run this once "
-        f"with a network, which keeps it on disk; or give it{where} or a task file of your own "
-        "(lm_eval.include_path) with `dataset_path: json` and `dataset_kwargs: {data_files: …}`."
+        f"lm_eval:{name}: {which} cannot be had: {said.rstrip('.')}. lm-eval comes without data. "
+        f"Run this once with a network, which keeps it on disk; or give it {folder}a task file of "
+        "your own (lm_eval.include_path) with `dataset_path: json` and `dataset_kwargs: "
+        "{data_files: …}`."
     )
 
 
@@ -114,7 +115,7 @@ def _data_of(entry: Any) -> str:
         told = _loaded(entry)
     except Exception:  # whoever builds it says what is wrong with its file
         return ""
-    return "/".join(str(told[key]) for key in ("dataset_path",) if told.get(key))
+    return str(told.get("dataset_path") or "")
 
 
 def _refuse_code(name: str, entry: Any, options: LmEvalConfig) -> None:
