@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evalkit.compare import compare
 from evalkit.errors import SuiteError
 from evalkit.evaluate import open_suites
 from evalkit.records import Run
@@ -172,6 +174,29 @@ def test_the_arms_and_their_documents_differ_so_that_equal_numbers_mean_somethin
         values = [[one.value for one in scores(runs[arm], task, metric)] for arm in ARMS]
         assert values[0] != values[1], task
         assert len(set(values[0])) > 1, task
+
+
+def test_flips_between_wrong_choices_are_seen(plain: tuple[Any, Any]) -> None:
+    runs, theirs = plain
+    found = compare(runs["base"], runs["tuned"])
+    told = {(one.suite, one.metric.name): one for one in found.deltas}
+    for metric, length in [("acc", lambda _choice: 1), ("acc_norm", len)]:
+        picked = [[_picked(one, length) for one in theirs[arm].samples["choosing"]] for arm in ARMS]
+        golds = [one["doc"]["gold"] for one in theirs["base"].samples["choosing"]]
+        moved = sum(
+            a != b and gold not in (a, b) for a, b, gold in zip(*picked, golds, strict=True)
+        )
+        assert told["lm_eval:choosing", metric].changed == moved
+        assert told["lm_eval:choosing", metric].divergence is not None
+
+
+def _picked(sample: Any, length: Callable[[str], int]) -> int:
+    """The choice that lm-eval's log-likelihoods prefer."""
+    values = [
+        response[0] / length(choice)
+        for response, choice in zip(sample["filtered_resps"], sample["doc"]["choices"], strict=True)
+    ]
+    return values.index(max(values))
 
 
 GROUPED = {"small": 4, "middle": 7, "large": 10}
