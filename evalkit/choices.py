@@ -12,6 +12,9 @@ from evalkit.records import Metric, Pair, Result
 from evalkit.scorers.choice import LENGTHS
 from evalkit.stats.base import Codes, Reals
 
+_OURS = {"acc": "accuracy", "acc_norm": "accuracy_char", "acc_bytes": "accuracy_byte"}
+"""What lm-eval's accuracies are called here."""
+
 
 class ChoiceFlips(NamedTuple):
     """How the choices of paired samples moved.
@@ -38,7 +41,7 @@ def choice_flips(metric: Metric, pairs: Sequence[Pair]) -> ChoiceFlips | None:
     if base is None or tuned is None:
         return None
     moved = math.fsum(divergences(base, tuned)) / len(pairs)
-    length = LENGTHS.get(metric.name)
+    length = LENGTHS.get(_OURS.get(metric.name, metric.name))
     if length is None:
         return ChoiceFlips(None, moved)
     one, other = (_likeliest(table, pairs, length) for table in (base, tuned))

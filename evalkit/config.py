@@ -45,6 +45,7 @@ class HubOrFolder:
 
 
 InputPath: TypeAlias = Annotated[Path, Existing()]
+GenerationValue: TypeAlias = bool | int | float | str | list[str]
 
 
 class HFModel(Strict):
@@ -121,6 +122,26 @@ class DecodingConfig(Strict):
             stop=tuple(dict.fromkeys((*stop, *self.stop))),
             seed=seed,
         )
+
+
+class LmEvalTask(Strict):
+    """What a run changes in one of lm-eval's tasks."""
+
+    num_fewshot: int | None = Field(default=None, ge=0)
+    repeats: int | None = Field(default=None, ge=1, le=1000)
+    gen_kwargs: dict[str, GenerationValue] = Field(default_factory=dict)
+
+
+class LmEvalConfig(Strict):
+    """How suites named `lm_eval:…` are asked: lm-eval's own options, with its meaning of each."""
+
+    include_path: InputPath | None = Field(default=None, description="folder of your own tasks")
+    num_fewshot: int | None = Field(default=None, ge=0)
+    fewshot_seed: int = 1234
+    gen_kwargs: dict[str, GenerationValue] = Field(default_factory=dict)
+    predict_only: bool = False
+    allow_code_execution: bool = False
+    tasks: dict[str, LmEvalTask] = Field(default_factory=dict)
 
 
 class Expected(Strict):
@@ -218,6 +239,7 @@ class RunConfig(Strict):
     data: dict[str, OwnData] = Field(default_factory=dict)
     decoding: DecodingConfig = DecodingConfig()
     gate: GateConfig = GateConfig()
+    lm_eval: LmEvalConfig = LmEvalConfig()
     chat: Literal["suite", "always", "never"] = "suite"
     system: str | None = None
     fewshot_as: Literal["turns", "text"] = "turns"

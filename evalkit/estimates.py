@@ -7,7 +7,7 @@
 | in clusters, 40 or more | the same, cluster-robust | the same, cluster-robust |
 | in fewer clusters | wild cluster bootstrap | wild cluster bootstrap |
 | means of several answers | as continuous | as continuous |
-| ratios of sums over a corpus, BLEU, chrF | bootstrap of samples | approximate randomisation |
+| ratios of sums over a corpus, BLEU, chrF, MCC | bootstrap of samples | approximate randomisation |
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from evalkit.stats.corpus import (
     corpus_difference,
     corpus_draws,
     corpus_interval,
+    mcc_score,
 )
 from evalkit.stats.means import (
     MeanEstimate,
@@ -44,7 +45,7 @@ from evalkit.stats.power import flips_needed
 from evalkit.stats.skewed import mean_bounds, mean_test
 
 LEVEL = 0.95
-CORPUS: frozenset[MetricKind] = frozenset(("ratio", "perplexity", "bleu", "chrf"))
+CORPUS: frozenset[MetricKind] = frozenset(("ratio", "perplexity", "bleu", "chrf", "mcc"))
 """Kinds that are computed from sums over the corpus; every other is a mean over samples."""
 ALPHAS = (0.1, 0.05, 0.025, 0.01, 0.005, 0.001)
 """Where one-sided bounds are kept of an interval that cannot be had from a few numbers again."""
@@ -327,6 +328,8 @@ def _score_of(metric: Metric) -> ScoreFunction:
             return partial(bleu_score, effective_order=False)
         case "chrf":
             return chrf_score
+        case "mcc":
+            return mcc_score
         case _:
             return rate
 

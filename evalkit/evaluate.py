@@ -48,7 +48,7 @@ __all__ = [
 ]  # all that a run takes
 
 _VERSIONS = ("evalkit-compare", "torch", "transformers", "tokenizers", "peft", "bitsandbytes",
-             "numpy", "scipy", "scikit-learn", "sacrebleu", "openai")  # fmt: skip
+             "numpy", "scipy", "scikit-learn", "sacrebleu", "openai", "lm_eval")  # fmt: skip
 
 _START = 8  # first token ids that are kept of a prompt, to be shown with the canaries
 
@@ -277,7 +277,7 @@ def _refuse_silence(arm: ArmPlan, results: Collection[Result]) -> None:
 
 def _scores(suite: Suite, sample: Sample, completions: Sequence[Completion]) -> tuple[Score, ...]:
     """Every metric once; where a completion is missing each metric says why it has no value."""
-    if suite.task == "generate" and len(completions) > 1:
+    if suite.repeated and len(completions) > 1:
         return tuple(
             score for scorer in suite.scorers for score in score_each(scorer, sample, completions)
         )

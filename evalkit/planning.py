@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
-from evalkit.config import RunConfig, SuiteGate
+from evalkit.config import GateConfig, RunConfig, SuiteGate
 from evalkit.errors import DataError, SuiteError
 from evalkit.harnesses.base import Suite
-from evalkit.harnesses.native import limited, open_suite, suite_folders
-from evalkit.harnesses.owndata import open_data
+from evalkit.harnesses.native import suite_folders
+from evalkit.harnesses.opening import open_named
 from evalkit.harnesses.sets import expanded
 from evalkit.models.base import Batch, Engine, Outline, Prepared
 from evalkit.models.opening import open_models
@@ -107,27 +107,25 @@ def open_suites(config: RunConfig) -> list[Suite]:
     """
     suites, mistakes = [], []
     for name, aspect in expanded(config.suites, suite_folders()).items():
-        own = config.data.get(name)
         try:
-            opened = open_data(name, own, config) if own else open_suite(name, config)
-            suite = limited(_counted(opened), config.limit, config.seed)
+            opened = open_named(name, config)
         except SuiteError as error:
             mistakes.append(str(error))
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
         else:
-            suite = replace(suite, info=replace(suite.info, aspect=aspect))
-            suites.append(_gated(suite, config.gate.suites.get(name)))
+            suites += [_as_asked(suite, aspect, config.gate) for suite in opened]
+    counts = Counter(suite.info.name for suite in suites)
+    mistakes += [f"{name!r} is named twice, once by its tag or group, and would be gated twice."
+                 for name, count in counts.items() if count > 1]  # fmt: skip
     if mistakes:
         raise SuiteError("\n".join(dict.fromkeys(mistakes)))
     return suites
 
 
-def _counted(suite: Suite) -> Suite:
-    """The suite, remembering how many samples all of it and each slice have."""
-    slices = Counter(name for sample in suite.samples for name in sample.slice_names)
-    info = replace(suite.info, available=len(suite.samples), slices=dict(sorted(slices.items())))
-    return replace(suite, info=info)
+def _as_asked(suite: Suite, aspect: str, gate: GateConfig) -> Suite:
+    suite = replace(suite, info=replace(suite.info, aspect=aspect))
+    return _gated(suite, gate.suites.get(suite.info.name))
 
 
 def _gated(suite: Suite, gate: SuiteGate | None) -> Suite:
@@ -220,6 +218,17 @@ def _requests(config: RunConfig, suite: Suite) -> Iterator[Request]:
     decoding = config.decoding.with_limits(suite.max_new_tokens, suite.stop, config.seed)
     asked = partial(Request, arm=config.name, suite=suite.info.name)
     for sample in suite.samples:
+        if suite.asks:
+            for index, one in enumerate(suite.asks[sample.id]):
+                yield asked(
+                    sample_id=sample.id,
+                    kind=one.kind,
+                    prompt=one.prompt,
+                    continuation=one.continuation,
+                    decoding=one.decoding,
+                    index=index,
+                )
+            continue
         match suite.task:
             case "choice":
                 for index, choice in enumerate(sample.choices):

@@ -83,7 +83,7 @@ def power_of(
             f"{', '.join(sorted(pilot.suites))}. Take another pilot, or none."
         )
     return [
-        _power(question, suite, gate, pilot, completions if suite.task == "generate" else 1)
+        _power(question, suite, gate, pilot, completions if suite.repeated else 1)
         for suite in suites
         for question in questions(suite.info, gate)
     ]

@@ -13,7 +13,9 @@ RequestKind: TypeAlias = Literal["loglikelihood", "rolling", "generate"]
 StopReason: TypeAlias = Literal["stop", "length", "scored", "error"]
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
 CheckStatus: TypeAlias = Literal["ok", "warning", "failed"]
-MetricKind: TypeAlias = Literal["binary", "continuous", "ratio", "perplexity", "bleu", "chrf"]
+MetricKind: TypeAlias = Literal[
+    "binary", "continuous", "ratio", "perplexity", "bleu", "chrf", "mcc"
+]
 IntervalKind: TypeAlias = Literal["tango", "t", "wild", "bootstrap", "sequence", "none"]
 Ground: TypeAlias = Literal["bounds", "value", "missing", "absent"]
 Policy: TypeAlias = Literal["non_inferiority", "superiority", "equivalence", "absolute", "point"]
@@ -149,9 +151,9 @@ class Metric:
     """How the scores of one scorer are read; `higher_is_better` None: described, never judged.
 
     A "ratio" is the sum of the samples' first statistic over that of their second, a "perplexity"
-    its exponential; "bleu" and "chrf" are computed from the sums of sacrebleu's statistics, the
-    others are means over samples. `least`, `most` bound a sample's score,
-    where its scale is bounded.
+    its exponential; "bleu" and "chrf" are computed from the sums of sacrebleu's statistics, "mcc"
+    (Matthews' correlation) from the confusion matrix, the others are means over samples. `least`,
+    `most` bound a sample's score, where its scale is bounded.
     """
 
     name: str

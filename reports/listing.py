@@ -105,7 +105,7 @@ def _facts(suite: Suite, longest: int) -> RenderableType:
     asked = "must be better by more than" if superior else "may be worse by at most"
     others = [metric_label(one) for one in info.metrics if one.name != info.metric]
     gated = next(one for one in info.metrics if one.name == info.metric)
-    size = f"{info.samples:,} samples, {suite.task}, {info.language}"
+    size = ", ".join(filter(None, (f"{info.samples:,} samples", suite.task, info.language)))
     facts = [
         ("Title", info.title),
         ("About", info.description),

@@ -145,12 +145,12 @@ def test_a_gated_metric_the_suite_lacks_is_refused_with_the_nearest(suites: Path
 
 def test_all_wrong_suites_are_told_at_once(suites: Path) -> None:
     config = _arm(suites, "base", {})
-    wrong = config.model_copy(update={"suites": ("my/capitls", SUITE, "lm_eval:boolq")})
+    wrong = config.model_copy(update={"suites": ("my/capitls", SUITE, "opencompass:boolq")})
     with pytest.raises(SuiteError) as caught:
         open_suites(wrong)
     first, second = str(caught.value).splitlines()
     assert "Did you mean 'my/capitals'?" in first
-    assert "lm_eval:boolq" in second
+    assert "opencompass:boolq" in second
 
 
 def test_what_is_stored_is_not_computed_again(suites: Path) -> None:

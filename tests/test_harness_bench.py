@@ -107,7 +107,7 @@ def test_every_task_reads_its_data_and_gives_lm_evals_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from evalkit.harnesses.lm_eval_model import register
-    from tests.harnesses.lm_eval_tasks import run_tasks
+    from tests.harnesses.lm_eval_files import run_tasks
     from tests.models.hf import tiny_models
 
     monkeypatch.setenv("EVALKIT_HOME", str(tmp_path / "home"))

@@ -54,7 +54,17 @@ DataName: TypeAlias = Annotated[
 ]
 Limit: TypeAlias = Annotated[
     int | None,
-    typer.Option(min=1, help="A seeded random subset of N samples per suite, the same per arm."),
+    typer.Option(
+        min=1,
+        help="A seeded random subset of N samples per suite, the same per arm; of lm-eval's tasks, "
+        "the first N.",
+    ),
+]
+IncludePath: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder of task files of your own, for suites lm_eval:NAME.")
+]
+NumFewshot: TypeAlias = Annotated[
+    int | None, typer.Option(min=0, help="Worked examples before each question of lm-eval's tasks.")
 ]
 Output: TypeAlias = Annotated[Path, typer.Option("--output", "-o", help="Folder for results.")]
 Formats: TypeAlias = Annotated[
@@ -108,6 +118,8 @@ class Questions:
     scorer: DataScorer = None
     name: DataName = None
     limit: Limit = None
+    include_path: IncludePath = None
+    num_fewshot: NumFewshot = None
     sets: Sets = None
 
 
@@ -259,6 +271,10 @@ def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     overrides = list(asked.sets or [])
     if asked.limit is not None:
         overrides.append(f"limit={asked.limit}")
+    if asked.include_path is not None:
+        overrides.append(f"lm_eval.include_path={str(asked.include_path.absolute())!r}")
+    if asked.num_fewshot is not None:
+        overrides.append(f"lm_eval.num_fewshot={asked.num_fewshot}")
     names = [name.strip() for name in (asked.suites or "").split(",") if name.strip()]
     own = own_data(asked, names)
     configs = load_arms(files, [*overrides, *own])

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from evalkit.cli.options import examples, program
+from evalkit.cli.options import IncludePath, examples, program
 
 app = typer.Typer(no_args_is_help=True, help="List, show, make and check suites.")
 
@@ -25,7 +25,10 @@ def list_suites() -> None:
 
 
 @app.command(epilog=examples("evalkit suites show style/rednote-en"))
-def show(name: Annotated[str, typer.Argument(help="The suite's name.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="The suite's name.")],
+    include_path: IncludePath = None,
+) -> None:
     """What a suite asks, how it is scored, and three of its prompts.
 
     The prompts are shown as a model gets them.
@@ -33,7 +36,7 @@ def show(name: Annotated[str, typer.Argument(help="The suite's name.")]) -> None
     from evalkit.harnesses.scaffold import check_suite
     from reports.listing import print_suite
 
-    print_suite(check_suite(name))
+    print_suite(check_suite(name, include_path))
 
 
 @app.command(epilog=examples("evalkit suites new my/faq faq.csv --prompt question --target answer"))

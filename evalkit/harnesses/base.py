@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from evalkit.records import Sample, SuiteInfo
+from evalkit.records import Decoding, Prompt, RequestKind, Sample, SuiteInfo
 from evalkit.scorers.base import Scorer
 
 Task: TypeAlias = Literal["choice", "generate", "perplexity"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One thing to ask of every arm, as another harness words it; see `records.Request`."""
+
+    kind: RequestKind
+    prompt: Prompt = ""
+    continuation: str = ""
+    decoding: Decoding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +28,8 @@ class Suite:
 
     Prompts are turns (rendered by the model's chat template) or plain text; for `choice`,
     `delimiter` stands between the prompt and each choice. `notes` are what a reader of the run
-    should know (which of two suites of one name was taken).
+    should know (which of two suites of one name was taken). `asks`: what is asked of each sample,
+    by id, where the harness says so itself; its scorers then get one completion for each.
     """
 
     info: SuiteInfo
@@ -28,3 +40,9 @@ class Suite:
     stop: tuple[str, ...] = ()
     delimiter: str = " "
     notes: tuple[str, ...] = ()
+    asks: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the run's `repeats` are drawn, and each answer is scored by itself."""
+        return self.task == "generate" and not self.asks

@@ -27,7 +27,7 @@ from evalkit.scorers.registry import build_all
 
 SUITES_VARIABLE = "EVALKIT_SUITES"
 SUITE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*")
-_LATER = {"lm_eval": "lm-eval", "opencompass": "OpenCompass"}
+_LATER = {"opencompass": "OpenCompass"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.config import HFModel, RunConfig
+from evalkit.config import HFModel, LmEvalConfig, RunConfig
 from evalkit.errors import DataError, SuiteError
 from evalkit.harnesses.base import Suite, Task
 from evalkit.harnesses.native import SUITE_NAME, find_suite, open_folder, suite_folders
+from evalkit.harnesses.opening import LM_EVAL, open_named
 from evalkit.harnesses.owndata import (
     MARGINS,
     language_of_rows,
@@ -153,8 +154,13 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def check_suite(name: str) -> Report:
-    """Look a suite over, by its name or its folder; raises SuiteError only if there is none."""
+def check_suite(name: str, include: Path | None = None) -> Report:
+    """Look a suite over, by its name or its folder; raises SuiteError only if there is none.
+
+    `include` is a folder of task files for the names of lm-eval.
+    """
+    if name.startswith(LM_EVAL):
+        return _of_other(name, include)
     folders = suite_folders()
     given = Path(name)
     if (given / "suite.yaml").is_file():
@@ -174,6 +180,25 @@ def check_suite(name: str) -> Report:
         warnings=tuple(_warnings(suite)),
         prompts=tuple(texts[:_SEEN]),
         longest_prompt=max(map(len, texts)),
+    )
+
+
+def _of_other(name: str, include: Path | None) -> Report:
+    """A suite of another harness, which that harness has looked over itself."""
+    config = _as_it_is(name).model_copy(update={"lm_eval": LmEvalConfig(include_path=include)})
+    suites = open_named(name, config)
+    if len(suites) > 1:
+        names = ", ".join(suite.info.name for suite in suites)
+        raise SuiteError(f"{name} stands for {len(suites)} suites. Show one of them: {names}")
+    (suite,) = suites
+    texts = [rendered(sample.prompt) for sample in suite.samples]
+    return Report(
+        name=name,
+        path=suite.info.path,
+        suite=suite,
+        prompts=tuple(texts[:_SEEN]),
+        longest_prompt=max(map(len, texts)),
+        warnings=suite.notes,
     )
 
 

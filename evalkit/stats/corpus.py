@@ -1,4 +1,4 @@
-"""Corpus metrics (BLEU, chrF): paired differences of scores that are no mean over samples.
+"""Corpus metrics (BLEU, chrF, MCC): paired differences of scores that are no mean over samples.
 
 Statistics are [segments, k] arrays as sacrebleu extracts them (`Score.stats`), the rows of both
 arms in the same order. A score function turns sums of rows, [..., k], into scores, [...].
@@ -6,6 +6,7 @@ arms in the same order. A score function turns sums of rows, [..., k], into scor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -186,3 +187,18 @@ def chrf_score(statistics: Reals, beta: float = 2.0) -> Reals:
     weighted = beta**2 * precision + recall
     product = (1 + beta**2) * precision * recall
     return np.asarray(100 * product / np.where(weighted > 0, weighted, 1))
+
+
+def mcc_score(statistics: Reals) -> Reals:
+    """Matthews' correlation of summed confusion matrices, flat [..., K * K], rows the right class.
+
+    For K classes by Gorodkin (2004), as scikit-learn's `matthews_corrcoef`; 0 where either side
+    names one class alone.
+    """
+    classes = math.isqrt(statistics.shape[-1])
+    matrix = statistics.reshape(*statistics.shape[:-1], classes, classes)
+    right, said = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    total, hits = matrix.sum(axis=(-2, -1)), np.trace(matrix, axis1=-2, axis2=-1)
+    together = hits * total - (right * said).sum(axis=-1)
+    spread = (total**2 - (said**2).sum(axis=-1)) * (total**2 - (right**2).sum(axis=-1))
+    return np.asarray(np.where(spread > 0, together / np.sqrt(np.where(spread > 0, spread, 1)), 0))

@@ -58,9 +58,9 @@ def test_an_unknown_suite_names_the_nearest(bench: Bench) -> None:
 
 def test_all_wrong_suites_are_told_at_once(bench: Bench) -> None:
     write_suite(bench, "suites/my/empty", rows=0)
-    names = f"my/capitls,{SUITE},my/empty,lm_eval:hellaswag"
+    names = f"my/capitls,{SUITE},my/empty,opencompass:ceval"
     said = bench.run("compare", "base.yaml", "tuned.yaml", "--suites", names)
-    _is_one_paragraph(said, 2, "my/capitls", "my/empty", "lm_eval:hellaswag")
+    _is_one_paragraph(said, 2, "my/capitls", "my/empty", "opencompass:ceval")
     _nothing_written(bench)
 
 

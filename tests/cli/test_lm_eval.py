@@ -1,127 +1,67 @@
-"""`evalkit lm_eval`: lm-eval's own command line, with evalkit's engine as one model more."""
+"""lm-eval's tasks from the command line: a verdict over a group, its tasks, and its options."""
 
 from __future__ import annotations
 
 import json
-import logging
-import sys
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Bench, Said
-from tests.harnesses.lm_eval_tasks import write_tasks
+from tests.cli.conftest import Bench
+from tests.harnesses.lm_eval_tasks import CHOICE, questions, write_task, write_yaml
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # lm-eval's and transformers' own deprecations
+pytestmark = pytest.mark.filterwarnings("ignore")  # lm-eval's and datasets' own deprecations
 
 
 @pytest.fixture
-def harness(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """The bench with local tasks, without the seconds that lm-eval's index of its own takes."""
-    import lm_eval.tasks
-
-    manager = partial(lm_eval.tasks.TaskManager, include_defaults=False)
-    monkeypatch.setattr(lm_eval.tasks, "TaskManager", manager)
-    # lm-eval's log goes to the stderr of the first test, which is closed by now.
-    monkeypatch.setattr(logging, "raiseExceptions", False)
-    write_tasks(bench.folder / "tasks")
-    return bench
-
-
-def run(bench: Bench, *arguments: str, output: str) -> Said:
-    return bench.run(
-        "lm_eval",
-        *arguments,
-        *("--tasks", "tiny_group,tiny_write", "--include_path", "tasks", "--device", "cpu"),
-        *("--output_path", output, "--log_samples", "--apply_chat_template", "--limit", "4"),
-    )
+def tasks(bench: Bench) -> Path:
+    folder = bench.folder / "tasks"
+    folder.mkdir()
+    for name, size in [("small", 12), ("large", 16)]:
+        write_task(folder, name, questions(size), **CHOICE)
+    metric = {"metric": "acc", "weight_by_size": False}
+    group = {"group": "both", "task": ["small", "large"], "aggregate_metric_list": [metric]}
+    write_yaml(folder, "both", group)
+    return folder
 
 
-def written(folder: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
-    """The results file in a folder, and the samples by task."""
-    (file,) = folder.glob("results_*.json")
-    samples = {
-        one.name.split("_20")[0]: [json.loads(row) for row in one.read_text("utf-8").splitlines()]
-        for one in folder.glob("samples_*.jsonl")
-    }
-    return json.loads(file.read_text("utf-8")), samples
+def test_a_group_is_compared_and_its_tasks_are_gated(bench: Bench, tasks: Path) -> None:
+    gate = "gate: {suites: {'lm_eval:both': {must_not_regress: [task=small], margin: 0.9}}}\n"
+    base = (bench.folder / "base.yaml").read_text().replace("my/capitals", "'lm_eval:both'")
+    bench.write("base.yaml", base + gate)
+    said = bench.run(
+        "compare", "base.yaml", "tuned.yaml", "--include-path", "tasks", "--num-fewshot", "1",
+        "--limit", "12", "--json",
+    )  # fmt: skip
+    assert said.err.count("Traceback") == 0
+    told = json.loads(said.out)
+    rows = {(row["suite"], row["slice"]) for row in told["arms"][0]["suites"]}
+    assert rows == {("lm_eval:both", ""), ("lm_eval:both", "task=small")}
 
 
-def test_a_run_writes_what_lm_eval_writes(harness: Bench, models: Path) -> None:
-    args = f"pretrained={models / 'model'},peft={models / 'lora'},dtype=float32"
-    theirs = run(harness, "run", "--model", "hf", "--model_args", args, output="theirs")
-    tuned = "config=tuned.yaml,base=base.yaml"
-    ours = run(harness, "--model", "evalkit", "--model_args", tuned, output="ours")
-    assert (ours.code, theirs.code) == (0, 0), ours.err + theirs.err
-    assert printed(ours.out) == printed(theirs.out)
-    results, samples = written(harness.folder / "ours" / "tuned")
-    (other,) = (harness.folder / "theirs").iterdir()
-    expected, expected_samples = written(other)
-    assert results["results"] == expected["results"]
-    assert results["groups"] == expected["groups"]
-    assert results.keys() == expected.keys()
-    assert results["config"]["evalkit"]["adapter"]
-    assert samples.keys() == expected_samples.keys()
-    assert len(samples) == 3
-    for name, rows in samples.items():
-        for mine, row in zip(rows, expected_samples[name], strict=True):
-            assert list(mine) == list(row)
-            assert mine["arguments"] == row["arguments"]
+def test_a_dry_run_and_show_open_a_task(bench: Bench, tasks: Path) -> None:
+    shown = bench.run("suites", "show", "lm_eval:small", "--include-path", "tasks")
+    assert shown.code == 0, shown.err
+    assert "lm-eval 0.4.13, task version 1.5, 0-shot" in shown.out
+    assert "12 samples, choice" in shown.out
+    assert "Q0 Paris?" in shown.out
+    planned = bench.run(
+        "run", "base.yaml", "--suites", "lm_eval:small,lm_eval:large", "--include-path", "tasks",
+        "--dry-run",
+    )  # fmt: skip
+    assert planned.code == 0, planned.err
+    assert "lm_eval:large" in planned.out
 
 
-def printed(out: str) -> list[str]:
-    """The lines of lm-eval's tables."""
-    lines = [line for line in out.splitlines() if line.startswith("|")]
-    assert lines
-    return lines
+def test_show_of_a_name_for_many_suites_names_them(bench: Bench, tasks: Path) -> None:
+    write_yaml(tasks, "list", {"group": "list", "task": ["small", "large"]})
+    shown = bench.run("suites", "show", "lm_eval:list", "--include-path", "tasks")
+    assert shown.code == 2
+    assert "Show one of them: lm_eval:small, lm_eval:large" in " ".join(shown.err.split())
 
 
-def test_mistakes_are_told_in_a_paragraph(harness: Bench) -> None:
-    model = ("--model", "evalkit", "--model_args", "config=base.yaml")
-    cases = {
-        ("--tasks", "tiny_chioce", *model): "Tasks not found: tiny_chioce",
-        ("--tasks", "tiny_text", *model[:3], "config=bas.yaml"): "bas.yaml",
-        ("--tasks", "tiny_text", "--model", "evalkti"): "evalkti",
-        ("--tasks", "tiny_text", *model, "--log_samples"): "--output_path",
-    }
-    for arguments, told in cases.items():
-        said = harness.run("lm_eval", "run", "--include_path", "tasks", *arguments)
-        assert said.code == 2, said.err
-        assert told in said.err
-        assert "Traceback" not in said.err + said.out
-
-
-def test_a_task_that_breaks_off_keeps_its_traceback(harness: Bench) -> None:
-    task = harness.folder / "tasks" / "tiny_write.yaml"
-    harness.write("tasks/broken.py", "def prompt(doc):\n    return doc['nothing']\n")
-    text = task.read_text("utf-8").replace(
-        'doc_to_text: "{{question}}"', "doc_to_text: !function broken.prompt"
-    )
-    task.write_text(text, encoding="utf-8")
-    said = harness.run(
-        *("lm_eval", "--model", "evalkit", "--model_args", "config=base.yaml"),
-        *("--tasks", "tiny_write", "--include_path", "tasks"),
-    )
-    assert said.code == 4
-    assert "KeyError" in said.err.splitlines()[-1]
-    assert "Traceback" in said.err
-    assert "mistake in evalkit" not in said.err
-
-
-def test_other_commands_and_helps_are_lm_evals_own(harness: Bench) -> None:
-    assert "tiny_group" in harness.run("lm_eval", "ls", "tasks", "--include_path", "tasks").out
-    found = harness.run("lm_eval", "validate", "--tasks", "tiny_text", "--include_path", "tasks")
-    assert found.code == 0
-    assert "valid" in found.out
-    for arguments in (["--help"], ["-h"], []):
-        said = harness.run("lm_eval", *arguments)
-        assert said.code == 0
-        assert "evalkit lm_eval run --model evalkit" in said.out
-        assert "usage: lm-eval [-h] COMMAND" in said.out
-    assert "--num_fewshot" in harness.run("lm_eval", "run", "--help").out
-    wrong = harness.run("lm_eval", "run", "--no_such_option")
-    assert wrong.code == 2
-    assert "--no_such_option" in wrong.err
-    assert sys.argv[0] == "evalkit", "lm-eval's arguments are its own"
+def test_a_folder_of_tasks_that_is_not_there_is_named(bench: Bench) -> None:
+    said = bench.run("run", "base.yaml", "--suites", "lm_eval:small", "--include-path", "nowhere")
+    assert said.code == 2
+    assert "nowhere" in said.err
+    assert "Traceback" not in said.err

@@ -12,7 +12,7 @@ import pytest
 
 from evalkit.errors import EvalkitError, ModelError, UsageError
 from evalkit.harnesses.lm_eval_model import register
-from tests.harnesses.lm_eval_tasks import run_tasks, write_tasks
+from tests.harnesses.lm_eval_files import run_tasks, write_tasks
 from tests.models.hf.tiny_models import TEMPLATE, Tiny, make_adapter, make_model, some_text
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # lm-eval's and transformers' own deprecations

@@ -1,0 +1,1 @@
+"""lm-eval's tasks as suites: its prompts, filters, scores and aggregates, through our engine."""
