@@ -140,7 +140,8 @@ class Metric:
     A "ratio" is the sum of the samples' first statistic over that of their second, a "perplexity"
     its exponential; "bleu" and "chrf" are computed from the sums of sacrebleu's statistics, the
     others are means over samples. `least`, `most` bound a sample's score,
-    where its scale is bounded.
+    where its scale is bounded. `extraction_of` names the metric whose scores are 0 where this one
+    says that no answer could be taken out of what was written.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Metric:
     unit: str = ""
     least: float | None = None
     most: float | None = None
+    extraction_of: str = ""
 
     @property
     def scale(self) -> tuple[float, float] | None:

@@ -12,6 +12,8 @@ from evalkit.scorers.generated import unscored
 
 def score_each(scorer: Scorer, sample: Sample, completions: Sequence[Completion]) -> list[Score]:
     """One Score per metric, over all of a sample's generated answers."""
+    if scorer.pooled:
+        return scorer.score(sample, completions)
     rows = [_scores(scorer, sample, completion) for completion in completions]
     return [averaged(scores) for scores in zip(*rows, strict=True)]
 
