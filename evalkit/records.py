@@ -10,7 +10,7 @@ from evalkit.errors import ExitCode
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 RequestKind: TypeAlias = Literal["loglikelihood", "rolling", "generate"]
-StopReason: TypeAlias = Literal["stop", "length", "scored", "error"]
+StopReason: TypeAlias = Literal["stop", "length", "scored", "error", "thinking"]
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
 CheckStatus: TypeAlias = Literal["ok", "warning", "failed"]
 MetricKind: TypeAlias = Literal["binary", "continuous", "ratio", "perplexity", "bleu", "chrf"]
@@ -33,13 +33,18 @@ Prompt: TypeAlias = str | tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How text is generated; temperature 0 is greedy."""
+    """How text is generated; temperature 0 is greedy.
+
+    `thinking` are the tags around what a reasoning model writes first; stop strings count behind
+    it only.
+    """
 
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    thinking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +97,13 @@ class Completion:
     `logprobs` are natural logarithms, one per scored or generated token (empty where the
     model does not tell); `prompt_text` is the prompt as the model saw it, `prompt_hash` a hash
     of its token ids and `prompt_start` the first of them (empty where unknown); `truncated`
-    counts prompt tokens cut from the left.
+    counts prompt tokens cut from the left. `thinking` is what a reasoning model wrote before the
+    answer, which alone is `text`; a stop reason of "thinking" says that it was cut off in there.
     """
 
     key: str
     text: str = ""
+    thinking: str = ""
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     is_greedy: bool | None = None

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from evalkit.records import Completion, Metric, Sample, Score
 from evalkit.scorers.base import Scorer
+from evalkit.thinking import unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,14 @@ def failure(completions: Sequence[Completion]) -> str:
     for completion in completions:
         if completion.error or completion.stop_reason == "error":
             return f"the model failed: {completion.error or 'no reason given'}"
+        if completion.stop_reason == "thinking":
+            return unfinished(completion)
     return ""
+
+
+def unusable(completion: Completion) -> str:
+    """Why there is nothing to score in a completion: its error, or that it never came to answer."""
+    return completion.error or unfinished(completion)
 
 
 def unscored(sample: Sample, metrics: Sequence[Metric], reason: str) -> list[Score]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from evalkit.records import Completion, Sample, Score
 from evalkit.scorers.base import Scorer
-from evalkit.scorers.generated import unscored
+from evalkit.scorers.generated import unscored, unusable
 
 
 def score_each(scorer: Scorer, sample: Sample, completions: Sequence[Completion]) -> list[Score]:
@@ -19,8 +19,8 @@ def score_each(scorer: Scorer, sample: Sample, completions: Sequence[Completion]
 
 
 def _scores(scorer: Scorer, sample: Sample, completion: Completion) -> Sequence[Score]:
-    if completion.error:
-        return unscored(sample, scorer.metrics, completion.error)
+    if problem := unusable(completion):
+        return unscored(sample, scorer.metrics, problem)
     return scorer.score(sample, [completion])
 
 

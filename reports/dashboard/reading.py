@@ -20,6 +20,7 @@ _STOP = {
     "length": "cut at the limit",
     "scored": "scored",
     "error": "error",
+    "thinking": "cut off while thinking",
 }
 _LONG = 20_000  # characters of a prompt shown at once
 
