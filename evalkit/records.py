@@ -382,6 +382,36 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """How often no answer could be extracted for a metric of a suite, by arm.
+
+    `lost_base`, `lost_tuned` are shares of the `n` samples scored in both arms. `both` of them have
+    an extracted answer in both; `both_base`, `both_tuned` are the metric's means over those, None
+    where there are none.
+    """
+
+    suite: str
+    metric: str
+    n: int
+    lost_base: float
+    lost_tuned: float
+    both: int
+    both_base: float | None
+    both_tuned: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truncation:
+    """How many answers of a suite were cut off within their thinking, and of how many, by arm."""
+
+    suite: str
+    base: int
+    of_base: int
+    tuned: int
+    of_tuned: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Everything a gate and a report need; holds no model and needs none."""
 
@@ -394,6 +424,8 @@ class Comparison:
     checks: tuple[Check, ...]
     unpaired: Mapping[str, tuple[str, ...]]
     flips: tuple[Flip, ...] = ()
+    extractions: tuple[Extraction, ...] = ()
+    truncations: tuple[Truncation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

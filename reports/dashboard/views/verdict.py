@@ -13,6 +13,7 @@ from reports import charts
 from reports.dashboard import markup, sources
 from reports.dashboard.markup import Markup, tag
 from reports.flips import better_and_worse, moved, p_text, slices_text, stands_out
+from reports.formats import remarks
 from reports.repeats import answers_text
 from reports.stepcharts import over_steps
 from reports.steps import Curve, caution, curves
@@ -59,6 +60,8 @@ def _arm(comparison: Comparison, verdict: Verdict, opened: sources.Opened) -> No
     """One tuned arm, from the headline down to the details."""
     st.html(_hero(comparison, verdict))
     st.html(_suites(comparison, verdict))
+    for one in remarks(comparison, verdict):
+        markup.note(f"{one.suite}: {one.text}", "warning" if one.warns else "ok")
     _links(comparison, verdict, sources.address(opened))
     drawn = _drawn(comparison, verdict, f"{opened.file} {opened.time} {comparison.tuned.name}")
     _charts(comparison, verdict, drawn)
