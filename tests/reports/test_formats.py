@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from evalkit.gate import decide
 from evalkit.records import Comparison, Extraction, Metric, Run, Truncation, Verdict
 from reports.formats import remarks
 from reports.html import report_html
+from reports.junit import junit_xml
+from reports.machine import comparison_json
 from reports.markdown import report_markdown
 from reports.terminal import print_verdict
 from tests.reports.examples import ACCURACY, Answers, make_run
@@ -140,7 +143,14 @@ def test_every_report_says_it() -> None:
     printed = " ".join(stream.getvalue().split())
     markdown = " ".join(report_markdown([comparison], [verdict]).replace("\\", "").split())
     html = " ".join(report_html([comparison], [verdict]).split())
-    for report in (printed, markdown, html):
+    junit = " ".join(junit_xml([comparison], [verdict]).split())
+    for report in (printed, markdown, html, junit):
         assert "not extracted (accuracy): base 0 %, tuned 38.5 % of 39 samples" in report
         assert "may have changed its format and not its knowledge" in report
         assert "truncated while thinking" in report
+    (arm,) = json.loads(comparison_json([comparison], [verdict]))["arms"]
+    (read,) = arm["extractions"]
+    assert (read["changed_format"], read["both"], read["lost_base"]) == (True, 24, 0.0)
+    assert arm["truncations"] == [
+        {"suite": "reasoning/sums", "base": 0, "of_base": 40, "tuned": 1, "of_tuned": 40}
+    ]
