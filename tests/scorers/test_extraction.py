@@ -42,10 +42,10 @@ def test_the_table_is_large_and_speaks_both_languages() -> None:
 )
 def test_hostile_answers_take_no_time(reply: str, filling: str) -> None:
     text = reply.format(filling * 20_000)
-    started = time.perf_counter()
+    started = time.thread_time()  # others may keep the machine busy
     choice_in(text)
     number_in(text)
-    assert time.perf_counter() - started < 2.0
+    assert time.thread_time() - started < 2.0
 
 
 def test_a_statement_of_two_answers_is_not_decided_by_what_stands_elsewhere() -> None:

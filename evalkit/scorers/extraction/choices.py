@@ -21,6 +21,16 @@ _GO_ON = "because|as|since|and|or|which|is|but|for|with|due|by|given|if|in|the|n
 """What may follow a letter that is a choice; "A dog" is none."""
 
 
+_WORD_AFTER = re.compile(rf"\s+(?!(?:{_GO_ON})\b)[a-z]")
+_LABEL = re.compile(
+    r"(?:\b(?:vitamin|plan|grade|hepatitis|type|class|group|point|section|team|appendix|figure|table|part|"
+    r"side|person|city|town|train|box|company|country|player|angle|line|set|event|variable|series)|"
+    "维生素|维他命|型|类|点|组|班|级|图|表|车|城|人|公司|角|线|集合|肝)\\s?$",
+    re.IGNORECASE,
+)
+"""What a letter behind it names, which is no choice: vitamin C, point A."""
+
+
 class _Patterns(NamedTuple):
     """Everything that is looked for, for one set of letters."""
 
@@ -166,9 +176,10 @@ def _anywhere(text: str, patterns: _Patterns, *, several: bool) -> Found[str]:
 
 
 def _may_be_word(text: str, match: re.Match[str]) -> bool:
-    """ "A dog", "I think", but not "A." or "(A)"."""
-    follows = re.compile(rf"\s+(?!(?:{_GO_ON})\b)[a-z]")
-    return match.group() in "AI" and follows.match(text, match.end()) is not None
+    """ "A dog", "I think", "vitamin C", but not "A." or "(A)"."""
+    if _LABEL.search(text[max(0, match.start() - 16) : match.start()]):
+        return True
+    return match.group() in {"A", "I"} and _WORD_AFTER.match(text, match.end()) is not None
 
 
 def _found(some: str, *, several: bool) -> Found[str]:
