@@ -11,10 +11,12 @@ from evalkit.canaries import check_arms
 from evalkit.choices import choice_flips
 from evalkit.errors import UsageError
 from evalkit.estimates import LEVEL, Scored, estimated, grouped
+from evalkit.readings import extractions, truncation
 from evalkit.records import (
     Comparison,
     Delta,
     EarlyStop,
+    Extraction,
     Flip,
     Manifest,
     Metric,
@@ -23,6 +25,7 @@ from evalkit.records import (
     Run,
     Score,
     SuiteInfo,
+    Truncation,
 )
 from evalkit.sequences import followed, in_order, of_slice
 from evalkit.stats.multiple import benjamini_hochberg
@@ -44,10 +47,14 @@ def compare(base: Run, tuned: Run) -> Comparison:
     checks = check_arms(base, tuned, pairs)
     deltas: list[Delta] = []
     flips: list[Flip] = []
+    read: list[Extraction] = []
+    cut: list[Truncation | None] = []
     for info in common:
         mine = [pair for pair in pairs if pair.base.sample.suite == info.name]
         deltas += suite_deltas(info, mine, early[info.name], base.manifest.seed)
         flips += _largest_flips(info, mine)
+        read += extractions(info, mine)
+        cut.append(truncation(info.name, mine))
     return Comparison(
         schema_version=SCHEMA_VERSION,
         base=base.manifest,
@@ -58,6 +65,8 @@ def compare(base: Run, tuned: Run) -> Comparison:
         checks=checks,
         unpaired=unpaired,
         flips=tuple(flips),
+        extractions=tuple(read),
+        truncations=tuple(one for one in cut if one is not None),
     )
 
 

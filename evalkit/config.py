@@ -144,6 +144,13 @@ class LmEvalConfig(Strict):
     tasks: dict[str, LmEvalTask] = Field(default_factory=dict)
 
 
+class ThinkingTags(Strict):
+    """The tags around what a reasoning model thinks before it answers."""
+
+    open: str = Field(min_length=1)
+    close: str = Field(min_length=1)
+
+
 class Expected(Strict):
     """What is expected of the paired differences, from which the power before a run is told."""
 
@@ -245,6 +252,18 @@ class RunConfig(Strict):
     fewshot_as: Literal["turns", "text"] = "turns"
     limit: int | None = Field(default=None, ge=1)
     seed: int = 0
+    reasoning: Literal["auto", "none"] | ThinkingTags = "auto"
+
+    @property
+    def thinking(self) -> tuple[str, ...]:
+        """The tags around thinking; none where nothing is to be split off."""
+        match self.reasoning:
+            case "auto":
+                return ("<think>", "</think>")
+            case "none":
+                return ()
+            case tags:
+                return (tags.open, tags.close)
 
     @field_validator("suites")
     @classmethod

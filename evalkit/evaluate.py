@@ -32,10 +32,12 @@ from evalkit.planning import (
 )
 from evalkit.progress import Progress, Silent
 from evalkit.records import Completion, EarlyStop, Manifest, Result, Run, Sample, Score
+from evalkit.scorers.generated import unusable
 from evalkit.scorers.repeats import score_each
 from evalkit.store.completions import CompletionStore
 from evalkit.store.runs import SCHEMA_VERSION, write_run
 from evalkit.store.shelf import Shelf
+from evalkit.thinking import answer_only
 from evalkit.turns import Said, last_answers, next_turn
 
 __all__ = [
@@ -277,11 +279,11 @@ def _refuse_silence(arm: ArmPlan, results: Collection[Result]) -> None:
 
 def _scores(suite: Suite, sample: Sample, completions: Sequence[Completion]) -> tuple[Score, ...]:
     """Every metric once; where a completion is missing each metric says why it has no value."""
-    if suite.repeated and len(completions) > 1:
+    if suite.repeated and completions:
         return tuple(
             score for scorer in suite.scorers for score in score_each(scorer, sample, completions)
         )
-    broken = next((one.error for one in completions if one.error), "")
+    broken = next(filter(None, map(unusable, completions)), "")
     if broken:
         return tuple(
             Score(sample_id=sample.id, scorer=metric.name, value=None, reason=broken)
@@ -291,6 +293,8 @@ def _scores(suite: Suite, sample: Sample, completions: Sequence[Completion]) -> 
 
 
 def _restored(asked: Prepared, completion: Completion) -> Completion:
+    if asked.decoding is not None:
+        completion = answer_only(completion, asked.decoding.thinking, asked.prompt_text)
     return replace(
         completion,
         prompt_text=asked.prompt_text,
@@ -329,6 +333,7 @@ def _manifest(
             "completions": len(completions),
             "errors": sum(bool(one.error) for one in completions),
             "truncated_prompts": sum(bool(one.truncated) for one in completions),
+            "truncated_thinking": sum(one.stop_reason == "thinking" for one in completions),
             "tokens_in": sum(one.tokens_in for one in completions),
             "tokens_out": sum(one.tokens_out for one in completions),
         },

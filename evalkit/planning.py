@@ -215,7 +215,8 @@ def _prepared(
 
 
 def _requests(config: RunConfig, suite: Suite) -> Iterator[Request]:
-    decoding = config.decoding.with_limits(suite.max_new_tokens, suite.stop, config.seed)
+    limits = config.decoding.with_limits(suite.max_new_tokens, suite.stop, config.seed)
+    decoding = replace(limits, thinking=config.thinking)
     asked = partial(Request, arm=config.name, suite=suite.info.name)
     for sample in suite.samples:
         if suite.asks:

@@ -10,7 +10,7 @@ from evalkit.errors import ExitCode
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 RequestKind: TypeAlias = Literal["loglikelihood", "rolling", "generate"]
-StopReason: TypeAlias = Literal["stop", "length", "scored", "error"]
+StopReason: TypeAlias = Literal["stop", "length", "scored", "error", "thinking"]
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
 CheckStatus: TypeAlias = Literal["ok", "warning", "failed"]
 MetricKind: TypeAlias = Literal[
@@ -38,7 +38,8 @@ class Decoding:
     """How text is generated; temperature 0 is greedy.
 
     `end_of_turn`: a token that ends a turn in the chat template ends the text, too, also where
-    the model's own files do not name it among the tokens that end a text.
+    the model's own files do not name it among the tokens that end a text. `thinking` are the tags
+    around what a reasoning model writes first; stop strings count behind it only.
     """
 
     max_new_tokens: int = 256
@@ -47,6 +48,7 @@ class Decoding:
     stop: tuple[str, ...] = ()
     seed: int = 0
     end_of_turn: bool = True
+    thinking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +107,13 @@ class Completion:
     `logprobs` are natural logarithms, one per scored or generated token (empty where the
     model does not tell); `prompt_text` is the prompt as the model saw it, `prompt_hash` a hash
     of its token ids and `prompt_start` the first of them (empty where unknown); `truncated`
-    counts prompt tokens cut from the left.
+    counts prompt tokens cut from the left. `thinking` is what a reasoning model wrote before the
+    answer, which alone is `text`; a stop reason of "thinking" says that it was cut off in there.
     """
 
     key: str
     text: str = ""
+    thinking: str = ""
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     is_greedy: bool | None = None
@@ -153,7 +157,8 @@ class Metric:
     A "ratio" is the sum of the samples' first statistic over that of their second, a "perplexity"
     its exponential; "bleu" and "chrf" are computed from the sums of sacrebleu's statistics, "mcc"
     (Matthews' correlation) from the confusion matrix, the others are means over samples. `least`,
-    `most` bound a sample's score, where its scale is bounded.
+    `most` bound a sample's score, where its scale is bounded. `extraction_of` names the metric
+    whose scores are 0 where this one says that no answer could be taken out of what was written.
     """
 
     name: str
@@ -162,6 +167,7 @@ class Metric:
     unit: str = ""
     least: float | None = None
     most: float | None = None
+    extraction_of: str = ""
 
     @property
     def scale(self) -> tuple[float, float] | None:
@@ -393,6 +399,36 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """How often no answer could be extracted for a metric of a suite, by arm.
+
+    `lost_base`, `lost_tuned` are shares of the `n` samples scored in both arms. `both` of them have
+    an extracted answer in both; `both_base`, `both_tuned` are the metric's means over those, None
+    where there are none.
+    """
+
+    suite: str
+    metric: str
+    n: int
+    lost_base: float
+    lost_tuned: float
+    both: int
+    both_base: float | None
+    both_tuned: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truncation:
+    """How many answers of a suite were cut off within their thinking, and of how many, by arm."""
+
+    suite: str
+    base: int
+    of_base: int
+    tuned: int
+    of_tuned: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Everything a gate and a report need; holds no model and needs none."""
 
@@ -405,6 +441,8 @@ class Comparison:
     checks: tuple[Check, ...]
     unpaired: Mapping[str, tuple[str, ...]]
     flips: tuple[Flip, ...] = ()
+    extractions: tuple[Extraction, ...] = ()
+    truncations: tuple[Truncation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from reports import charts, wording
 from reports.anchors import sample_anchor, suite_anchor
 from reports.diff import Difference, difference
 from reports.flips import better_and_worse, moved, nats, p_text, slices_text, stands_out
+from reports.formats import Remark, remarks
 from reports.repeats import answers_text
 from reports.retained import HEADS, NOTE, rows
 from reports.stepcharts import over_steps
@@ -94,6 +95,7 @@ class ArmView:
     metrics: tuple[Delta, ...]
     slices: tuple[Delta, ...]
     missing: tuple[Missing, ...]
+    formats: tuple[Remark, ...]
     checks: tuple[Check, ...]
     retained: Sequence[Sequence[str]]
 
@@ -172,6 +174,7 @@ def arm_view(comparison: Comparison, verdict: Verdict) -> ArmView:
         slices=tuple(delta for delta in comparison.deltas if delta.slice),
         missing=tuple(missing),
         retained=rows(comparison),
+        formats=tuple(remarks(comparison, verdict)),
         checks=tuple(sorted(verdict.checks, key=lambda one: _SEVERITY.index(one.status))),
     )
 

@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from evalkit.records import Check, Comparison, SuiteVerdict, Verdict
+from reports.formats import remarks
 from reports.steps import speaking
 from reports.wording import (
     clean,
@@ -64,7 +65,7 @@ def _add_arm(root: ET.Element, comparison: Comparison, verdict: Verdict, *, coun
             ET.SubElement(case, "error", type="canary", message=one_line(check.message))
         else:
             ET.SubElement(case, "skipped", message=f"{_PASSED_OVER}: {one_line(check.message)}")
-    ET.SubElement(arm, "system-out").text = _remarks(verdict)
+    ET.SubElement(arm, "system-out").text = _remarks(comparison, verdict)
 
 
 _PASSED_OVER = "not the best checkpoint"
@@ -96,8 +97,9 @@ def _numbers(one: SuiteVerdict) -> str:
     )
 
 
-def _remarks(verdict: Verdict) -> str:
+def _remarks(comparison: Comparison, verdict: Verdict) -> str:
     lines = [verdict.advice, *(_check(one) for one in verdict.checks if one.status == "warning")]
+    lines += [f"{one.suite}: {one.text}" for one in remarks(comparison, verdict)]
     return clean("\n".join(lines))
 
 

@@ -29,6 +29,10 @@ comparison_json (`evalkit compare --json`, report.json):
             gained, lost, completions (answers averaged for each sample), between, within_base,
             within_tuned (their variances: of the differences between samples, of one answer), note
         unpaired    by suite, the ids that only one of the two runs holds
+        extractions {suite, metric, n, lost_base, lost_tuned (shares of answers not extracted),
+                    both (samples extracted in both arms), both_base, both_tuned (the metric over
+                    those), changed_format (far fewer are extracted, and the score fell)}
+        truncations {suite, base, of_base, tuned, of_tuned}: answers cut off while thinking
     saved           with --sequential: {samples, planned_samples, requests, planned_requests},
                     how many were not asked for, and how many were planned; else null
     profile         with --profile alone: one for each engine, see reports/profile.py
@@ -45,6 +49,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from evalkit.records import Comparison, Delta, Manifest, Run, SuiteVerdict, Verdict
+from reports.formats import changed_format
 from reports.plan import add_up
 from reports.power import power_table
 from reports.profile import profile_rows
@@ -161,6 +166,11 @@ def _arm(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:
         "checks": [asdict(check) for check in verdict.checks],
         "deltas": [_delta(delta) for delta in comparison.deltas],
         "unpaired": {suite: list(ids) for suite, ids in comparison.unpaired.items()},
+        "extractions": [
+            {**asdict(one), "changed_format": changed_format(comparison, one)}
+            for one in comparison.extractions
+        ],
+        "truncations": [asdict(one) for one in comparison.truncations],
     }
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from evalkit.gate import meaning
 from evalkit.records import Comparison, Flip, Outcome, SuiteVerdict, Verdict
 from reports.anchors import sample_anchor
+from reports.formats import remarks
 from reports.steps import caution, curves, deciding, speaking
 from reports.wording import (
     HEADLINE,
@@ -57,6 +58,7 @@ def report_markdown(
         "",
         *_table(comparisons, verdicts),
         *_early(comparisons, verdicts),
+        *_formats(comparisons, verdicts),
         *_checks(comparisons, verdicts),
         *_regressions(comparisons, verdicts, report),
     ]
@@ -158,6 +160,17 @@ def _early(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> li
         return []
     note = f" {SEQUENCE_NOTE}" if any(map(needs_sequence_note, verdicts)) else ""
     return ["", f"Saved {text}.{note}"]
+
+
+def _formats(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:
+    """How much could be read of what was written."""
+    found = [
+        remark
+        for comparison, verdict in zip(comparisons, verdicts, strict=True)
+        for remark in remarks(comparison, verdict)
+    ]
+    lines = [f"- {'⚠️ ' * one.warns}{escape(one.suite)}: {escape(one.text)}" for one in found]
+    return ["", *lines] if lines else []
 
 
 def _checks(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:

@@ -17,6 +17,7 @@ from evalkit.gate import meaning
 from evalkit.records import Comparison, Outcome, Run, SuiteVerdict, Verdict
 from reports.console import item, labelled
 from reports.console import open_console as open_console
+from reports.formats import remarks
 from reports.listing import print_findings as print_findings
 from reports.listing import print_suite as print_suite
 from reports.listing import print_suites as print_suites
@@ -212,6 +213,9 @@ def outcome_text(one: SuiteVerdict | Verdict) -> Text:
 def _explanations(comparison: Comparison, verdict: Verdict) -> RenderableType:
     """Why a suite did not pass, what is missing, and which canaries are not well."""
     lines = [line for one in verdict.suites for line in _of_suite(comparison, one)]
+    for one in remarks(comparison, verdict):
+        mark = Text("!", style="yellow") if one.warns else Text("·", style="dim")
+        lines.append(item(mark, f"{one_line(one.suite)}: {one.text}"))
     for check in verdict.checks:
         if check.status != "ok":
             style = "bold red" if check.status == "failed" else "yellow"

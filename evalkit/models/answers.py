@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import openai
 from openai.types import Completion as TextAnswer
-from openai.types.chat import ChatCompletion
+from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from evalkit.models.endpoint import Endpoint, Failed, Malformed
 from evalkit.records import Prompt, Request, StopReason
+from evalkit.thinking import cut_at, joined, split
 
 Lengths = dict[tuple[str, str], "asyncio.Task[int]"]
 """Tokens of a context by (arm, context), each asked for once."""
@@ -56,9 +57,12 @@ def _reading() -> Iterator[None]:
 
 async def chatted(endpoint: Endpoint, request: Request) -> Said:
     """The answer to chat turns."""
+    return await _past_thinking(_chat, endpoint, request)
 
+
+async def _chat(endpoint: Endpoint, request: Request, stops: Sequence[str]) -> Said:
     async def send(client: openai.AsyncOpenAI) -> Said:
-        options = _sampling(endpoint, request)
+        options = _sampling(endpoint, request, stops)
         options[endpoint.dialect.limit] = options.pop("max_tokens")
         turns: Any = messages(request.prompt)
         answer: object = await client.chat.completions.create(
@@ -68,7 +72,7 @@ async def chatted(endpoint: Endpoint, request: Request) -> Said:
             if not isinstance(answer, ChatCompletion):
                 raise Malformed("no chat completion")
             choice = answer.choices[0]
-            text = choice.message.content or choice.message.refusal or ""
+            text = _with_thinking(request, choice.message, choice.finish_reason)
             return _generated(endpoint, request, text, choice.finish_reason, answer)
 
     return await endpoint.ask(send)
@@ -76,10 +80,15 @@ async def chatted(endpoint: Endpoint, request: Request) -> Said:
 
 async def written(endpoint: Endpoint, request: Request) -> Said:
     """The continuation of a plain text."""
+    return await _past_thinking(_write, endpoint, request)
 
+
+async def _write(endpoint: Endpoint, request: Request, stops: Sequence[str]) -> Said:
     async def send(client: openai.AsyncOpenAI) -> Said:
         answer: object = await client.completions.create(
-            model=endpoint.config.model, prompt=_text(request), **_sampling(endpoint, request)
+            model=endpoint.config.model,
+            prompt=_text(request),
+            **_sampling(endpoint, request, stops),
         )
         with _reading():
             if not isinstance(answer, TextAnswer):
@@ -88,6 +97,37 @@ async def written(endpoint: Endpoint, request: Request) -> Said:
             return _generated(endpoint, request, choice.text, choice.finish_reason, answer)
 
     return await endpoint.ask(send)
+
+
+async def _past_thinking(
+    ask: Callable[[Endpoint, Request, Sequence[str]], Awaitable[Said]],
+    endpoint: Endpoint,
+    request: Request,
+) -> Said:
+    """The answer; asked again where a stop string, which a server looks for everywhere, ended the
+    thinking before it."""
+    assert request.decoding is not None
+    decoding = request.decoding
+    said = await ask(endpoint, request, decoding.stop)
+    thoughts = split(said.text, decoding.thinking, _plain_prompt(request))
+    stopped = thoughts.answer_at is None and said.stop_reason == "stop"
+    return await ask(endpoint, request, ()) if stopped and decoding.stop else said
+
+
+def _plain_prompt(request: Request) -> str:
+    return request.prompt if isinstance(request.prompt, str) else ""
+
+
+def _with_thinking(request: Request, message: ChatCompletionMessage, reason: str | None) -> str:
+    """The text of an answer, behind the thinking that some servers give apart from it."""
+    assert request.decoding is not None
+    answer: Any = message.content or message.refusal or ""
+    told = [getattr(message, name, None) for name in ("reasoning_content", "reasoning")]
+    thinking = next((one for one in told if isinstance(one, str) and one), "")
+    if not isinstance(answer, str):
+        raise Malformed("no text in it")
+    ended = reason == "stop" and not request.decoding.stop
+    return joined(thinking, answer, request.decoding.thinking, ended=ended)
 
 
 async def scored(endpoint: Endpoint, request: Request, lengths: Lengths) -> Said:
@@ -174,11 +214,12 @@ def _generated(
     if reason == "content_filter":
         raise Failed(f"{endpoint.url} withheld the answer (content filter)")
     assert request.decoding is not None
-    found = [at for stop in request.decoding.stop if (at := text.find(stop)) >= 0]
-    length = reason == "length" and not found
+    decoding = request.decoding
+    short = cut_at(text, decoding.stop, decoding.thinking, _plain_prompt(request))
+    length = reason == "length" and short == text
     usage = answer.usage
     return Said(
-        text=text[: min(found)] if found else text,
+        text=short,
         stop_reason="length" if length else "stop",
         tokens_in=usage.prompt_tokens if usage else 0,
         tokens_out=usage.completion_tokens if usage else 0,
@@ -190,7 +231,7 @@ def _greedy(endpoint: Endpoint) -> dict[str, Any]:
     return {"temperature": 0.0} if endpoint.dialect.temperature else {}
 
 
-def _sampling(endpoint: Endpoint, request: Request) -> dict[str, Any]:
+def _sampling(endpoint: Endpoint, request: Request, stops: Sequence[str]) -> dict[str, Any]:
     """Decoding as parameters; what greedy decoding does not need is not sent, as some refuse it."""
     assert request.decoding is not None
     decoding = request.decoding
@@ -199,8 +240,8 @@ def _sampling(endpoint: Endpoint, request: Request) -> dict[str, Any]:
         options["seed"] = _seed(decoding.seed, request.index)
         if endpoint.dialect.temperature:  # whoever takes no temperature takes no top_p either
             options |= {"temperature": decoding.temperature, "top_p": decoding.top_p}
-    if decoding.stop:
-        options["stop"] = list(decoding.stop)
+    if stops:
+        options["stop"] = list(stops)
     return options
 
 

@@ -16,7 +16,7 @@ from evalkit.models.answers import NoScores, Said, chatted, messages, scored, wr
 from evalkit.models.base import Batch, Outline, Prepared
 from evalkit.models.endpoint import Endpoint, Failed, Refused, open_endpoint
 from evalkit.progress import Progress, Silent
-from evalkit.records import Check, Completion, Request
+from evalkit.records import Check, Completion, Decoding, Request
 
 VERSION = "openai/1"
 _BATCH = 4  # requests in a batch for every one in flight: progress and storing happen often
@@ -97,8 +97,7 @@ class OpenAIEngine:
         endpoint = self._endpoints[request.arm]
         text = isinstance(request.prompt, str)
         prompt: Any = request.prompt if text else messages(request.prompt)
-        decoding = asdict(request.decoding) if request.decoding else {}
-        decoding.pop("end_of_turn", None)  # an endpoint ends its texts by its own rules
+        decoding = _manner(request.decoding) if request.decoding else None
         repeat = request.index if request.kind == "generate" else 0
         parts = (VERSION, endpoint.url, endpoint.config.model, request.kind, prompt,
                  request.continuation, decoding or None, repeat)  # fmt: skip
@@ -230,6 +229,18 @@ class OpenAIEngine:
                 runner.run(endpoint.close())
             self._lengths.clear()
             runner.close()
+
+
+def _manner(decoding: Decoding) -> dict[str, Any]:
+    """What of the decoding decides an answer; where stop strings count does where there are any.
+
+    Its texts an endpoint ends by its own rules.
+    """
+    told = asdict(decoding)
+    del told["end_of_turn"]
+    if not (decoding.stop and decoding.thinking):
+        del told["thinking"]
+    return told
 
 
 def _refuse(requests: Sequence[Request], why: str, advice: str) -> None:

@@ -24,6 +24,8 @@ class Scorer:
 
     `notes` tell a reader of the run how far the numbers can be trusted (a classifier's held-out
     AUC, for instance). `references` holds the means of metrics over the reference texts it read.
+    A `pooled` scorer is given all of a sample's generated answers at once, be it one or several;
+    any other is given one at a time, and its scores are averaged.
     """
 
     name: str
@@ -32,3 +34,4 @@ class Scorer:
     notes: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     references: Mapping[str, float] = field(default_factory=dict)
+    pooled: bool = False

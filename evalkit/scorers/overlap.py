@@ -15,6 +15,7 @@ from pydantic import Field
 from evalkit.records import Metric, Sample
 from evalkit.scorers.base import Scorer
 from evalkit.scorers.context import ScorerContext
+from evalkit.scorers.folding import Fold
 from evalkit.scorers.generated import Value, text_scorer
 from evalkit.scorers.text import Language, words
 
@@ -23,7 +24,12 @@ Tokenizer: TypeAlias = Literal["auto", "word", "character", "jieba"]
 _NO_REFERENCE = Value(None, "the sample has no target to compare with")
 
 
-def chrf(_context: ScorerContext, *, word_order: Annotated[int, Field(ge=0, le=4)] = 0) -> Scorer:
+def chrf(
+    _context: ScorerContext,
+    *,
+    word_order: Annotated[int, Field(ge=0, le=4)] = 0,
+    fold: Fold = "none",
+) -> Scorer:
     """chrF (Popović 2015) by sacrebleu; `word_order: 2` is chrF++. The best target counts.
 
     `chrf` is the mean of the texts' own, `corpus_chrf` sacrebleu's corpus_chrf of them all.
@@ -37,20 +43,32 @@ def chrf(_context: ScorerContext, *, word_order: Annotated[int, Field(ge=0, le=4
 
     whole = Metric(name="corpus_chrf", kind="chrf", unit="0–100")
     return text_scorer(
-        "chrf", (Metric(name="chrf", unit="0–100", least=0.0, most=100.0), whole), measure
+        "chrf",
+        (Metric(name="chrf", unit="0–100", least=0.0, most=100.0), whole),
+        measure,
+        fold=fold,
     )
 
 
-def bleu(context: ScorerContext) -> Scorer:
+def bleu(
+    context: ScorerContext,
+    *,
+    tokenizer: Literal["auto", "13a", "zh", "char"] = "auto",
+    fold: Fold = "none",
+) -> Scorer:
     """BLEU by sacrebleu: exponential smoothing, tokenised as `13a`, as `zh` for Chinese.
 
+    `zh` takes Chinese characters one by one and words of other scripts whole; `char` takes every
+    character.
     `bleu` is the mean of the texts' own (effective order), `corpus_bleu` sacrebleu's corpus_bleu.
     """
     from sacrebleu.metrics import BLEU
 
+    names = (
+        {"en": "13a", "zh": "zh"} if tokenizer == "auto" else dict.fromkeys(("en", "zh"), tokenizer)
+    )
     metrics = {
-        "en": BLEU(effective_order=True, tokenize="13a"),
-        "zh": BLEU(effective_order=True, tokenize="zh"),
+        language: BLEU(effective_order=True, tokenize=name) for language, name in names.items()
     }
 
     def measure(sample: Sample, text: str) -> tuple[Value, Value]:
@@ -59,7 +77,10 @@ def bleu(context: ScorerContext) -> Scorer:
 
     whole = Metric(name="corpus_bleu", kind="bleu", unit="0–100")
     return text_scorer(
-        "bleu", (Metric(name="bleu", unit="0–100", least=0.0, most=100.0), whole), measure
+        "bleu",
+        (Metric(name="bleu", unit="0–100", least=0.0, most=100.0), whole),
+        measure,
+        fold=fold,
     )
 
 
@@ -99,7 +120,11 @@ class _Jieba:
 
 
 def rouge(
-    context: ScorerContext, *, tokenizer: Tokenizer = "auto", stemmer: bool = False
+    context: ScorerContext,
+    *,
+    tokenizer: Tokenizer = "auto",
+    stemmer: bool = False,
+    fold: Fold = "none",
 ) -> Scorer:
     """ROUGE-1, ROUGE-2 and ROUGE-L (F-measure, rouge_score); the best target counts for each.
 
@@ -124,7 +149,7 @@ def rouge(
         return [Value(max(float(score[kind].fmeasure) for score in found)) for kind in kinds]
 
     metrics = tuple(Metric(name=kind, unit="0–1", least=0.0, most=1.0) for kind in kinds)
-    return text_scorer("rouge", metrics, measure)
+    return text_scorer("rouge", metrics, measure, fold=fold)
 
 
 def _way(tokenizer: Tokenizer, language: Language) -> str:

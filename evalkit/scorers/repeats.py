@@ -7,18 +7,20 @@ from collections.abc import Sequence
 
 from evalkit.records import Completion, Sample, Score
 from evalkit.scorers.base import Scorer
-from evalkit.scorers.generated import unscored
+from evalkit.scorers.generated import unscored, unusable
 
 
 def score_each(scorer: Scorer, sample: Sample, completions: Sequence[Completion]) -> list[Score]:
     """One Score per metric, over all of a sample's generated answers."""
+    if scorer.pooled:
+        return scorer.score(sample, completions)
     rows = [_scores(scorer, sample, completion) for completion in completions]
     return [averaged(scores) for scores in zip(*rows, strict=True)]
 
 
 def _scores(scorer: Scorer, sample: Sample, completion: Completion) -> Sequence[Score]:
-    if completion.error:
-        return unscored(sample, scorer.metrics, completion.error)
+    if problem := unusable(completion):
+        return unscored(sample, scorer.metrics, problem)
     return scorer.score(sample, [completion])
 
 

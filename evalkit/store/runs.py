@@ -60,6 +60,7 @@ _COMPLETIONS = pa.schema(
         ("index", _INT),
         ("key", _TEXT),
         ("text", _TEXT),
+        ("thinking", _TEXT),
         ("prompt_text", _TEXT),
         ("prompt_hash", _TEXT),
         ("prompt_start", pa.list_(_INT)),
@@ -303,6 +304,7 @@ def _completion(row: dict[str, Any]) -> Completion:
     fields = {k: v for k, v in row.items() if k not in {"suite", "sample_id", "index"}}
     for name in ("token_ids", "logprobs", "prompt_start"):
         fields[name] = tuple(fields.get(name) or ())  # absent in runs of an earlier version
+    fields["thinking"] = fields.get("thinking") or ""
     return Completion(**fields)
 
 

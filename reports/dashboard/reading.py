@@ -20,6 +20,7 @@ _STOP = {
     "length": "cut at the limit",
     "scored": "scored",
     "error": "error",
+    "thinking": "cut off while thinking",
 }
 _LONG = 20_000  # characters of a prompt shown at once
 
@@ -151,6 +152,8 @@ def _answer(
         inside = tag("div", "ek-text ek-bad", completion.error)
     elif not "".join(one.text for one in segments).strip():
         inside = tag("div", "ek-text ek-muted", "(an empty answer)")
+    if completion is not None and completion.thinking:
+        inside = Markup(_thinking(completion.thinking) + inside)
     header = tag(
         "header",
         "",
@@ -159,6 +162,14 @@ def _answer(
         tag("span", "ek-score", number(score, decimals(score))),
     )
     return tag("article", f"ek-answer ek-{arm}", header, inside)
+
+
+def _thinking(text: str) -> Markup:
+    """What was thought before the answer, folded away: it is not scored."""
+    shown = text[:_LONG]
+    more = f"\n… {len(text) - _LONG:,} more characters are not shown" if len(text) > _LONG else ""
+    head = tag("summary", "ek-small", f"Thinking, {len(text):,} characters")
+    return tag("details", "ek-thinking", head, tag("div", "ek-text ek-muted", shown + more))
 
 
 def _tokens(count: int) -> str:

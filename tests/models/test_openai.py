@@ -649,3 +649,50 @@ def test_the_first_trouble_is_told_once(serve: Any, engine: Any) -> None:
     ear = Ear()
     answers(engine(server.url, max_retries=9, progress=ear), [ask(number) for number in range(6)])
     assert ear.heard == [f"base: {server.url}: 500: crash; asking again, with growing pauses."]
+
+
+TAGS = ("<think>", "</think>")
+
+
+def thought(thinking: str, text: str | None, reason: str = "stop") -> Answer:
+    status, headers, body = chat(text, reason)
+    body["choices"][0]["message"]["reasoning_content"] = thinking
+    return status, headers, body
+
+
+def test_thinking_that_a_server_gives_apart_comes_back_in_its_tags(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: thought("3 + 4", "7"))
+    asked = ask(decoding=Decoding(max_new_tokens=8, thinking=TAGS))
+    (done,) = answers(engine(server.url), [asked])
+    assert done.text == "<think>\n3 + 4\n</think>\n7"
+    (plain,) = answers(engine(server.url), [ask()])
+    assert plain.text == "7"
+    cut = serve(lambda *_: thought("3 + 4 is", None, "length"))
+    (done,) = answers(engine(cut.url), [asked])
+    assert (done.text, done.stop_reason) == ("<think>3 + 4 is", "length")
+
+
+def test_a_server_that_stops_within_the_thinking_is_asked_again_without_the_stop(
+    serve: Any, engine: Any
+) -> None:
+    def behave(_path: str, body: dict[str, Any], _number: int) -> Answer:
+        whole = "<think>a\n\nb</think>\n\nyes\n\nno"
+        return chat(whole.partition("\n\n")[0] if "stop" in body else whole)
+
+    server = serve(behave)
+    decoding = Decoding(max_new_tokens=8, stop=("\n\n",), thinking=TAGS)
+    (done,) = answers(engine(server.url), [ask(decoding=decoding)])
+    assert done.text == "<think>a\n\nb</think>\n\nyes"
+    assert [body.get("stop") for _, body, *_ in server.asked] == [["\n\n"], None]
+    unthinking = serve(lambda *_: chat("yes\n\nno"))
+    answers(engine(unthinking.url), [ask(decoding=decoding)])
+    assert len(unthinking.asked) == 1
+
+
+def test_tags_without_stop_strings_change_no_key(serve: Any, engine: Any) -> None:
+    opened = engine(serve(completions).url)
+    plain, tagged = Decoding(), Decoding(thinking=TAGS)
+    stops = Decoding(stop=("x",)), Decoding(stop=("x",), thinking=TAGS)
+    keys = [one.key for one in opened.prepare([ask(decoding=d) for d in (plain, tagged, *stops)])]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3

@@ -8,7 +8,7 @@ import pytest
 
 from evalkit.errors import SuiteError
 from evalkit.records import Message, Sample
-from evalkit.scorers.match import numbers
+from evalkit.scorers.extraction import numbers
 from tests.scorers.examples import make_sample, make_scorer, scores, value, values
 
 
@@ -139,3 +139,51 @@ def test_answering_is_told_from_asking_on(reply: str, answered: float, asks_inst
     sample = Sample(id="s", suite="t", prompt=question, targets=("Beijing", "北京"))
     found = values(make_scorer("answers", language="mixed"), sample, reply)
     assert found == {"answered": answered, "asks_instead": asks_instead}
+
+
+def test_a_choice_is_a_target_s_letter_however_it_is_written() -> None:
+    sample = make_sample("B")
+    scorer = make_scorer("choice", sample)
+    assert values(scorer, sample, "故选（Ｂ）。") == {"accuracy": 1.0, "extracted": 1.0}
+    assert values(scorer, sample, "The answer is C.") == {"accuracy": 0.0, "extracted": 1.0}
+    either = scores(scorer, sample, "The answer is B or C.")
+    assert (either["accuracy"].value, either["extracted"].value) == (0.0, 0.0)
+    assert either["accuracy"].reason == "not extracted: more than one answer is given"
+
+
+def test_a_rows_own_choices_say_how_many_letters_there_are() -> None:
+    sample = Sample(
+        id="s", suite="t", prompt="?", targets=("E",), choices=("1", "2", "3", "4", "5")
+    )
+    assert value(make_scorer("choice"), "Answer: E", sample) == 1.0
+    assert values(make_scorer("choice"), make_sample("A"), "Answer: E")["extracted"] == 0.0
+    assert values(make_scorer("choice", letters="ABCDE"), make_sample("E"), "E")["accuracy"] == 1.0
+
+
+def test_several_letters_are_right_together_or_not_at_all() -> None:
+    scorer = make_scorer("choice", several=True)
+    assert value(scorer, "故选CA", make_sample("AC")) == 1.0
+    assert value(scorer, "故选A", make_sample("AC")) == 0.0
+
+
+@pytest.mark.parametrize("target", ["E", "Paris", "AB", ""])
+def test_a_target_that_is_no_letter_is_found_when_the_suite_is_opened(target: str) -> None:
+    with pytest.raises(SuiteError, match=r"'s1'.*not one of the letters ABCD"):
+        make_scorer("choice", make_sample(target))
+
+
+def test_where_the_answer_is_looked_for_can_be_said() -> None:
+    said = "\\boxed{7}, so the answer is 8, after 9 steps"
+    for extract, wanted in ((["boxed"], "7"), (["phrase"], "8"), (["any"], "9")):
+        assert value(make_scorer("number", extract=extract), said, make_sample(wanted)) == 1.0
+    assert value(make_scorer("number"), said, make_sample("8")) == 1.0
+    with pytest.raises(SuiteError, match="option 'extract"):
+        make_scorer("number", extract=["guess"])
+
+
+def test_a_percentage_is_its_number_or_a_share() -> None:
+    assert value(make_scorer("number"), "百分之五十", make_sample("50")) == 1.0
+    share = make_scorer("number", percent="share")
+    assert value(share, "50%", make_sample("0.5")) == 1.0
+    assert value(share, "0.5", make_sample("50%")) == 1.0
+    assert value(make_scorer("number"), "0.75", make_sample("3/4")) == 1.0

@@ -24,7 +24,7 @@ def test_an_unknown_scorer_is_refused_with_the_nearest_name() -> None:
     ("name", "options", "said"),
     [
         ("contains", {"macth": "word"}, "'contains'.*'macth'.*did you mean 'match'"),
-        ("exact_match", {"x": 1}, "'exact_match'.*'x'.*takes no options"),
+        ("answers", {"x": 1}, "'answers'.*'x'.*takes no options"),
         ("contains", {"match": "part"}, "'match'.*'word' or 'prefix'"),
         ("number", {"tolerance": "small"}, "'number'.*'tolerance'"),
         ("regex", {}, "'pattern' is missing"),

@@ -17,6 +17,7 @@ from evalkit.models.base import Prepared
 from evalkit.models.hf.network import not_finite
 from evalkit.models.hf.tokens import Tokens, generation_defaults
 from evalkit.records import Decoding, StopReason
+from evalkit.thinking import cut_at
 
 NEUTRAL = {
     "no_repeat_ngram_size": 0,
@@ -129,11 +130,11 @@ def _end(row: Row, rules: Rules) -> None:
     """Set the row's stop reason and text if its last token ended it."""
     if row.ids[-1] in rules.ending(row.decoding):
         row.stop_reason = "stop"
-        row.text = cut_at(_decode(row.ids[:-1], rules), row.decoding.stop)
+        row.text = _cut(_decode(row.ids[:-1], rules), row)
         return
     if any(row.decoding.stop) and _may_have_stopped(row, rules):
         text = _decode(row.ids, rules)
-        if (short := cut_at(text, row.decoding.stop)) != text:
+        if (short := _cut(text, row)) != text:
             row.stop_reason, row.text = "stop", short
             return
     if len(row.ids) >= row.decoding.max_new_tokens:
@@ -147,10 +148,9 @@ def _may_have_stopped(row: Row, rules: Rules) -> bool:
     return any(stop in tail for stop in row.decoding.stop if stop)
 
 
-def cut_at(text: str, stops: Sequence[str]) -> str:
-    """The text before the first of the stop strings."""
-    found = [place for stop in stops if stop and (place := text.find(stop)) >= 0]
-    return text[: min(found)] if found else text
+def _cut(text: str, row: Row) -> str:
+    """The text before the first of its stop strings; within its thinking they do not count."""
+    return cut_at(text, row.decoding.stop, row.decoding.thinking, row.item.prompt_text)
 
 
 def _decode(ids: Sequence[int], rules: Rules) -> str:

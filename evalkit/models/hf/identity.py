@@ -104,6 +104,8 @@ def _manner(request: Request, rules: Rules) -> bytes:
     decoding = request.decoding
     assert decoding is not None, "a generate request carries its decoding"
     material: list[object] = [request.kind, decoding.max_new_tokens, decoding.stop]
+    if decoding.stop and decoding.thinking:  # which says where stop strings count
+        material.append(decoding.thinking)
     material += [sorted(rules.ending(decoding)), rules.repetition_penalty]
     if decoding.temperature > 0:  # a greedy text depends on no seed
         material += [decoding.temperature, decoding.top_p, decoding.seed, request.index]

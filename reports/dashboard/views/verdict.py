@@ -13,6 +13,7 @@ from reports import charts
 from reports.dashboard import markup, sources
 from reports.dashboard.markup import Markup, tag
 from reports.flips import better_and_worse, moved, p_text, slices_text, stands_out
+from reports.formats import remarks
 from reports.repeats import answers_text
 from reports.retained import HEADS, NOTE, rows
 from reports.stepcharts import over_steps
@@ -65,6 +66,8 @@ def _arm(comparison: Comparison, verdict: Verdict, opened: sources.Opened) -> No
         st.subheader("Retained and gained")
         st.html(markup.table(HEADS, matrix, numeric=range(3, len(HEADS))))
         st.html(tag("p", "ek-muted", NOTE))
+    for one in remarks(comparison, verdict):
+        markup.note(f"{one.suite}: {one.text}", "warning" if one.warns else "ok")
     _links(comparison, verdict, sources.address(opened))
     drawn = _drawn(comparison, verdict, f"{opened.file} {opened.time} {comparison.tuned.name}")
     _charts(comparison, verdict, drawn)

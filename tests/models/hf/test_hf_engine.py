@@ -17,11 +17,11 @@ import pytest
 from evalkit.errors import ModelError
 from evalkit.models.base import Batch
 from evalkit.models.hf import base_identity, open_hf
-from evalkit.models.hf.generation import cut_at
 from evalkit.models.hf.loading import quiet
 from evalkit.models.hf.memory import cache_bytes
 from evalkit.models.hf.plan import width, windows
 from evalkit.records import Decoding, Message, Request
+from evalkit.thinking import cut_at
 from tests.models.hf.tiny_models import (
     TEMPLATE,
     Tiny,
@@ -209,6 +209,20 @@ def test_a_stop_string_ends_its_row_and_not_the_batch(tiny: Callable[..., Tiny])
     assert got[0].tokens_out < 20
     for one, other in zip(got, free, strict=True):
         assert other.token_ids[: one.tokens_out] == one.token_ids
+
+
+def test_a_stop_string_within_the_thinking_ends_nothing(tiny: Callable[..., Tiny]) -> None:
+    engine = open_arms(tiny())
+    prompt = "What is the capital <t>"  # as by a template that opens the thinking itself
+    (free,) = answers(engine, [writing(prompt, Decoding(max_new_tokens=24))])
+    middle = len(free.text) // 2
+    tags, stop = ("<t>", free.text[middle : middle + 3]), free.text[1:3]
+    thinking = Decoding(max_new_tokens=24, stop=(stop,), thinking=tags)
+    plain = Decoding(max_new_tokens=24, stop=(stop,))
+    got, short = answers(engine, [writing(prompt, one) for one in (thinking, plain)])
+    assert got.text == cut_at(free.text, (stop,), tags, prompt)
+    assert len(got.text) > middle > len(short.text)
+    assert short.text == free.text[: free.text.find(stop)]
 
 
 def test_the_end_of_turn_ends_a_text(tiny: Callable[..., Tiny]) -> None:

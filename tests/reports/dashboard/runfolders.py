@@ -269,6 +269,26 @@ def make_repeats(root: Path) -> None:
     write_comparisons(root / "compare" / "repeats", [compare(*runs)])
 
 
+def make_thinkers(root: Path) -> None:
+    """Run folders of 20 sums; the tuned arm thinks, and writes half of its answers in words."""
+    extracted = Metric(name="extracted", kind="binary", extraction_of="accuracy")
+    info = _info("reasoning/sums", "Sums", "generate", 20, ACCURACY, extracted)
+    runs = []
+    for arm in ("base", "tuned"):
+        told = replace(manifest(arm, {}), suites=(info,))
+        mine = []
+        for index in range(20):
+            wordy = arm == "tuned" and index < 10
+            sample = Sample(id=f"t-{index}", suite=info.name, prompt="3 + 4?", targets=("7",))
+            said = "seven" if wordy else "7"
+            done = _completion(arm, sample, 0, text=said, generated=True)
+            if arm == "tuned":
+                done = replace(done, thinking=f"Three <b>and</b> four, for the {index}th time.")
+            mine.append(_result(sample, (done,), accuracy=not wordy, extracted=not wordy))
+        runs.append(write_run(root / told.run_id, told, mine))
+    write_comparisons(root / "compare" / "thinkers", [compare(*runs)])
+
+
 def make_perplexity(root: Path) -> None:
     """A run of two texts, of 3 nats on 1 token and of 9 on 5."""
     metric = Metric(name="perplexity", kind="perplexity", higher_is_better=False)

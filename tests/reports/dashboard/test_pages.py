@@ -21,6 +21,7 @@ from tests.reports.dashboard.runfolders import (
     make_perplexity,
     make_repeats,
     make_runs,
+    make_thinkers,
     make_training,
 )
 
@@ -251,6 +252,21 @@ def test_all_answers_to_a_question_can_be_read_with_their_own_scores(
     app.button(key="next").click().run()
     (which,) = [one for one in app.number_input if one.label.startswith("Answer")]
     assert which.value == 1
+
+
+def test_a_changed_format_is_told_from_lost_knowledge(start: Start, tmp_path: Path) -> None:
+    make_thinkers(tmp_path / "runs")
+    text = _text(start(tmp_path / "runs", VERDICT))
+    assert "not extracted (accuracy): smollm2 0 %, smollm2-rednote 50 % of 20 samples" in text
+    assert "smollm2-rednote may have changed its format and not its knowledge" in text
+
+
+def test_thinking_is_folded_away_above_the_answer(start: Start, tmp_path: Path) -> None:
+    make_thinkers(tmp_path / "runs")
+    app = start(tmp_path / "runs", SIDE_BY_SIDE, of="reasoning/sums", sample="t-0")
+    shown = next(e.value for e in app.html if "ek-pair" in e.value)
+    assert re.findall("<details[^>]*>", shown) == ['<details class="ek-thinking">']
+    assert "Three &lt;b&gt;and&lt;/b&gt; four, for the 0th time." in shown
 
 
 def test_the_verdict_page_tells_how_many_answers_there_were(start: Start, tmp_path: Path) -> None:
