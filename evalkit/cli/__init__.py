@@ -16,7 +16,7 @@ from typing import NoReturn
 import typer
 
 from evalkit import __version__
-from evalkit.cli import calibrating, evaluating, power, suites, training, upkeep
+from evalkit.cli import calibrating, evaluating, importing, power, suites, training, upkeep
 from evalkit.errors import EvalkitError, ExitCode
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ app.command(epilog=evaluating.GATE_EXAMPLES)(evaluating.gate)
 app.command(calibrating.CALIBRATE, epilog=calibrating.CALIBRATE_EXAMPLES)(calibrating.calibrate)
 app.command(epilog=evaluating.REPORT_EXAMPLES)(evaluating.report)
 app.command(epilog=upkeep.DASHBOARD_EXAMPLES)(upkeep.dashboard)
+app.add_typer(importing.app, name="import")
 app.add_typer(suites.app, name="suites")
 app.add_typer(upkeep.cache, name="cache")
 app.command(epilog=upkeep.FETCH_EXAMPLES)(upkeep.fetch)
