@@ -47,6 +47,28 @@ def lm_eval(
     _import(lambda progress: [read_lm_eval(path, progress)], name, output, as_json, quiet)
 
 
+@app.command(
+    "inspect",
+    epilog=examples(
+        "evalkit import inspect logs/base.eval --name base",
+        "evalkit import inspect logs/base_arc.eval logs/base_gsm8k.json --name base",
+    ),
+)
+def inspect(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Logs of one model: .eval or .json, each of another task.")
+    ],
+    name: Name = "",
+    output: Output = Path("runs"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Logs of inspect_ai."""
+    from evalkit.imports.inspect_ai import read_inspect
+
+    _import(lambda progress: [read_inspect(paths, progress)], name, output, as_json, quiet)
+
+
 def _import(
     read: Callable[[Progress], Sequence[Imported]],
     name: str,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,8 +16,11 @@ from typing import Any, Literal, TypeAlias
 import evalkit
 from evalkit.config import safe_name
 from evalkit.errors import UsageError
-from evalkit.records import Completion, Manifest, Metric, Result, Run, SuiteInfo
+from evalkit.records import Completion, Manifest, Metric, Result, Run, Score, SuiteInfo
 from evalkit.store.runs import SCHEMA_VERSION, check_writable, write_run
+
+_SLICES = 20  # values that a field may have
+_SLICE_NAME = 60  # characters
 
 Tool: TypeAlias = Literal["lm_eval", "opencompass", "inspect", "promptfoo"]
 
@@ -160,6 +164,55 @@ def number(value: object) -> float | None:
     if isinstance(value, (bool, int, float)) and math.isfinite(value):
         return float(value)
     return None
+
+
+def mean_score(
+    sample_id: str, name: str, values: Sequence[float | None], reason: str = ""
+) -> Score:
+    """The mean of what several answers of a sample got; None where none of them got a number."""
+    known = [value for value in values if value is not None]
+    if not known:
+        told = reason or "the log has no number for it"
+        return Score(sample_id=sample_id, scorer=name, value=None, reason=told)
+    return Score(
+        sample_id=sample_id,
+        scorer=name,
+        value=math.fsum(known) / len(known),
+        values=tuple(known) if len(values) > 1 else (),
+    )
+
+
+def slices_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """What may name a slice: short texts and truth values of a sample's metadata."""
+    return {
+        label(key): label(value)
+        for key, value in metadata.items()
+        if isinstance(value, (str, bool)) and 0 < len(str(value)) <= _SLICE_NAME
+    }
+
+
+def with_slices(
+    results: Sequence[Result], told: Sequence[Mapping[str, str]]
+) -> tuple[list[Result], dict[str, int]]:
+    """The results in slices, and how many samples each slice has.
+
+    A field with more than 20 values tells samples apart, and no slices.
+    """
+    values: dict[str, set[str]] = defaultdict(set)
+    for one in told:
+        for key, value in one.items():
+            values[key].add(value)
+    kept = {key for key, found in values.items() if 1 < len(found) <= _SLICES}
+    sliced = [
+        replace(
+            result,
+            sample=replace(
+                result.sample, slices={key: one[key] for key in sorted(kept & one.keys())}
+            ),
+        )
+        for result, one in zip(results, told, strict=True)
+    ]
+    return sliced, dict(Counter(name for one in sliced for name in one.sample.slice_names))
 
 
 def short_hash(*parts: object) -> str:

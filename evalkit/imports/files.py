@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from evalkit import jsonl
 from evalkit.errors import UsageError
@@ -16,6 +20,8 @@ MAX_JSON = 1_000_000_000  # bytes of a file that has to be read whole
 MAX_MEMBER = 200_000_000  # bytes of one unpacked file of an archive
 MAX_ARCHIVE = 20_000_000_000  # bytes of all that is read from one archive
 _CHUNK = 1 << 20
+_ZSTANDARD = 93  # what inspect_ai packs with, and Python's zipfile knows from 3.14 on
+_LOCAL = struct.Struct("<4s22xHH")  # a member's own header: signature, lengths of name and extra
 
 
 class BrokenLogError(UsageError):
@@ -101,13 +107,12 @@ class Archive:
 
     def read(self, name: str) -> dict[str, Any]:
         """One member's JSON object; BrokenLogError beyond the limits, whatever its header says."""
-        place = f"{self._path}:{name}"
+        place, limit = f"{self._path}:{name}", min(MAX_MEMBER, self._left) + 1
         try:
-            with self._zip.open(name) as member:
-                content = member.read(min(MAX_MEMBER, self._left) + 1)
+            content = self._unpacked(self._zip.getinfo(name), limit)
         except KeyError:
             raise BrokenLogError(f"{self._path}: there is no {name} in it.") from None
-        # A damaged stream is a zlib error, a method that this Python lacks a NotImplementedError.
+        # A damaged stream is an error of zlib, zstd or zipfile, or of whoever reads the header.
         except Exception as error:
             raise BrokenLogError(f"{place}: cannot be unpacked: {error}.") from None
         self._left -= len(content)
@@ -116,6 +121,29 @@ class Archive:
                 f"{place}: more than {MAX_MEMBER:,} bytes, or {MAX_ARCHIVE:,} all."
             )
         return parsed(content, place)
+
+    def _unpacked(self, member: zipfile.ZipInfo, limit: int) -> bytes:
+        """Up to `limit` bytes of a member."""
+        if member.compress_type != _ZSTANDARD:
+            with self._zip.open(member) as stream:
+                return stream.read(limit)
+        packed = pa.BufferReader(self._packed(member))
+        with pa.CompressedInputStream(packed, "zstd") as stream:
+            content = bytes(stream.read(limit))
+        if len(content) < limit and zlib.crc32(content) != member.CRC:
+            raise zipfile.BadZipFile("its checksum is wrong")
+        return content
+
+    def _packed(self, member: zipfile.ZipInfo) -> bytes:
+        """A member as it lies in the file, behind a header of its own."""
+        with self._path.open("rb") as file:
+            file.seek(member.header_offset)
+            header = file.read(_LOCAL.size)
+            signature, name, extra = _LOCAL.unpack(header)
+            if signature != b"PK\x03\x04":
+                raise zipfile.BadZipFile("it does not begin where the archive says")
+            file.seek(name + extra, 1)
+            return file.read(member.compress_size)
 
 
 def digest_of(paths: Iterable[Path]) -> str:

@@ -53,7 +53,7 @@ def test_every_command_explains_itself_with_an_example() -> None:
         ["dashboard"], ["fetch"],
         ["doctor"], ["demo"], ["suites", "list"], ["suites", "show"], ["suites", "new"],
         ["suites", "check"], ["cache", "stats"], ["cache", "clear"],
-        ["import", "lm_eval"],
+        ["import", "lm_eval"], ["import", "inspect"],
     ):  # fmt: skip
         result = runner.invoke(app, [*command, "--help"])
         assert result.exit_code == 0, command
