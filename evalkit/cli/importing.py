@@ -69,6 +69,36 @@ def inspect(
     _import(lambda progress: [read_inspect(paths, progress)], name, output, as_json, quiet)
 
 
+@app.command("opencompass", epilog=examples("evalkit import opencompass outputs/default"))
+def opencompass(
+    path: Annotated[
+        Path, typer.Argument(help="OpenCompass's --work-dir, or one of the time stamps in it.")
+    ],
+    name: Name = "",
+    output: Output = Path("runs"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """A work folder of OpenCompass; a run for each model in it."""
+    from evalkit.imports.opencompass import read_opencompass
+
+    _import(lambda progress: read_opencompass(path, progress), name, output, as_json, quiet)
+
+
+@app.command("promptfoo", epilog=examples("evalkit import promptfoo results.json"))
+def promptfoo(
+    path: Annotated[Path, typer.Argument(help="What `promptfoo eval -o results.json` wrote.")],
+    name: Name = "",
+    output: Output = Path("runs"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """A result file of promptfoo; a run for each provider in it."""
+    from evalkit.imports.promptfoo import read_promptfoo
+
+    _import(lambda progress: read_promptfoo(path, progress), name, output, as_json, quiet)
+
+
 def _import(
     read: Callable[[Progress], Sequence[Imported]],
     name: str,
