@@ -55,7 +55,7 @@ TASKS: Mapping[str, dict[str, Any]] = {
     },
     "translates": {
         "output_type": "generate_until",
-        "doc_to_text": "{{question}}",
+        "doc_to_text": "Count on. {{question}}",
         "doc_to_target": "{{sentence}}",
         "generation_kwargs": {"until": ["\n"], "do_sample": False},
         "metric_list": [{"metric": "bleu"}, {"metric": "chrf"}, {"metric": "ter"}],
@@ -137,9 +137,9 @@ def write_log(
 
         def _text(self, prompt: str) -> str:
             number = int(prompt.split(" things")[0].rpartition(" ")[2])
-            size = 1 if chance(prompt) < skill else 6
+            size = 6 if prompt.startswith("Count on.") else 1
             words = [_WORDS[(number + k) % 10] for k in range(size)]
-            return " ".join(words[::-1] if chance(name, prompt) < 0.3 else words)
+            return " ".join(words) if chance(prompt) < skill else f"{words[-1]}, I think"
 
     tracker = EvaluationTracker(output_path=str(output))
     results = simple_evaluate(
