@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from evalkit.estimates import corpus_value
 from evalkit.imports.base import number
 from evalkit.records import Metric, MetricKind
@@ -50,7 +48,7 @@ def read_column(logged: Sequence[Any], aggregate: float | None) -> Column | None
     elif aggregate is None:
         return None
     else:
-        readings = (_weighted_perplexity, _bits, _brier, *_overlaps(known))
+        readings = (_weighted_perplexity, _bits, _f1, *_overlaps(known))
     for reading in readings:
         column = reading(logged)
         if column and (aggregate is None or _close(_number_of(column), aggregate)):
@@ -123,23 +121,19 @@ def _rate(total: object, units: float, *, exponential: bool = False) -> Value:
         return Value(None)
 
 
-def _brier(logged: Sequence[Any]) -> Column | None:
-    """(index of the right choice, probabilities of all) as the sum of squared errors."""
+def _f1(logged: Sequence[Any]) -> Column | None:
+    """(right class, said class) of 0 and 1: F1 is 2tp / (2tp + fp + fn), a ratio of sums."""
     values = []
     for one in logged:
         if one is None:
             values.append(Value(None))
             continue
-        if not isinstance(one, list) or len(one) != 2 or not isinstance(one[1], list):
+        if not isinstance(one, list) or len(one) != 2 or not all(each in (0, 1) for each in one):
             return None
-        right, shares = one
-        numbers = [number(share) for share in shares]
-        if not isinstance(right, int) or not 0 <= right < len(shares) or None in numbers:
-            return None
-        errors = np.array(numbers, dtype=np.float64)
-        errors[right] -= 1.0
-        values.append(Value(float((errors**2).sum())))
-    return Column("continuous", values)
+        right, said = one
+        stats = (2.0 * (right and said), float(right + said))
+        values.append(Value(float(right == said), stats))
+    return Column("ratio", values)
 
 
 def _overlaps(known: Sequence[Any]) -> Iterator[Callable[[Sequence[Any]], Column | None]]:
@@ -148,12 +142,13 @@ def _overlaps(known: Sequence[Any]) -> Iterator[Callable[[Sequence[Any]], Column
         return
     if not all(_texts(one[0]) and _texts(one[1]) for one in known):
         return
-    from sacrebleu.metrics import BLEU, CHRF
+    from sacrebleu.metrics import BLEU, CHRF, TER
 
     scales: list[tuple[MetricKind, Any]] = [
         ("bleu", BLEU()),
         ("chrf", CHRF()),
         ("chrf", CHRF(word_order=2)),
+        ("ratio", TER()),
     ]
     for kind, metric in scales:
         yield partial(_overlap, kind, metric)
@@ -168,8 +163,14 @@ def _overlap(kind: MetricKind, metric: Any, logged: Sequence[Any]) -> Column:
             values.append(Value(None))
             continue
         found = sentence_value(metric, _texts(one[1])[0], _texts(one[0]))
-        values.append(Value(found.value, found.stats))
+        values.append(Value(found.value, _percent(found.stats) if kind == "ratio" else found.stats))
     return Column(kind, values, "0–100")
+
+
+def _percent(stats: tuple[float, ...]) -> tuple[float, float]:
+    """TER: edits of the references' mean length, in percent."""
+    edits, length = stats
+    return 100 * edits, length
 
 
 def _texts(value: object) -> tuple[str, ...]:

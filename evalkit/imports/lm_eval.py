@@ -1,10 +1,13 @@
-"""lm-eval's output folders (`--output_path DIR --log_samples`): results_*.json, samples_*.jsonl."""
+"""lm-eval's output folders (`--output_path DIR --log_samples`): results_*.json, samples_*.jsonl.
+
+How a metric's values make its number is not logged (see `aggregates`), and how tasks make that of
+a group is in `lm_eval_groups`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,9 +24,10 @@ from evalkit.imports.base import (
     suite_info,
 )
 from evalkit.imports.files import BrokenLogError, digest_of, read_lines, read_object
+from evalkit.imports.lm_eval_groups import Task, grouped, metric_name
 from evalkit.imports.lm_eval_rows import Document, completions_of, document_of, sample_of
 from evalkit.progress import Progress
-from evalkit.records import Metric, Result, Score, SuiteInfo
+from evalkit.records import Metric, Result, Score
 
 _DATED = re.compile(r"(?P<head>.*)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?)\.(json|jsonl)")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of a function that a task's configuration holds
@@ -43,23 +47,19 @@ class _Output(NamedTuple):
     samples: dict[str, Path]
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One task, read: its suite, what its fingerprint is made of, and its results."""
-
-    info: SuiteInfo
-    setup: Mapping[str, str]
-    results: Sequence[Result]
-    notes: Sequence[str]
-
-
 def read_lm_eval(path: Path, progress: Progress) -> Imported:
     """The newest evaluation of each task in an output folder, or that of one results file.
 
     UsageError where the folder holds no samples, or the evaluations of several models.
     """
     outputs = _chosen(_outputs(path))
-    tasks = [_task(name, output, progress) for output in outputs for name in sorted(output.samples)]
+    tasks = [
+        task
+        for output in outputs
+        for task in grouped(
+            [_task(name, output, progress) for name in sorted(output.samples)], output.results
+        )
+    ]
     newest = max(outputs, key=lambda one: one.path.name).results
     config = newest.get("config") or {}
     started = number(newest.get("date"))
@@ -160,7 +160,7 @@ def _real(value: object) -> float | None:
         return None
 
 
-def _task(name: str, output: _Output, progress: Progress) -> _Task:
+def _task(name: str, output: _Output, progress: Progress) -> Task:
     results = output.results
     described = (results.get("results") or {}).get(name)
     config = (results.get("configs") or {}).get(name)
@@ -188,7 +188,7 @@ def _task(name: str, output: _Output, progress: Progress) -> _Task:
     found = [
         _result(suite, kind, document, columns, place) for place, document in enumerate(documents)
     ]
-    return _Task(info, setup, found, notes)
+    return Task(name, info, setup, found, notes)
 
 
 _TASKS = {
@@ -245,17 +245,16 @@ def _columns(
     return columns, notes
 
 
-def _name(key: str) -> str:
-    """lm-eval's METRIC,FILTER; without the filter where it is the one that does nothing."""
-    return label(key.removesuffix(",none"))
-
-
 def _metric(key: str, column: Column, directions: Mapping[str, Any]) -> Metric:
     direction = directions.get(key.partition(",")[0])
     higher = direction if isinstance(direction, bool) else None
     if column.kind == "continuous":
-        return measured(_name(key), [one.value for one in column.values], higher_is_better=higher)
-    return Metric(name=_name(key), higher_is_better=higher, kind=column.kind, unit=column.unit)
+        return measured(
+            metric_name(key), [one.value for one in column.values], higher_is_better=higher
+        )
+    return Metric(
+        name=metric_name(key), higher_is_better=higher, kind=column.kind, unit=column.unit
+    )
 
 
 def _setup(name: str, config: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:
@@ -280,7 +279,7 @@ def _result(
         scores=tuple(
             Score(
                 sample_id=document.id,
-                scorer=_name(key),
+                scorer=metric_name(key),
                 value=column.values[place].value,
                 reason="" if column.values[place].value is not None else _UNSCORED,
                 stats=column.values[place].stats,

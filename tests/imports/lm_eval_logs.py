@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-ROWS = 40
+ROWS, FEW = 40, 12
 TASKS: Mapping[str, dict[str, Any]] = {
     "picks": {
         "output_type": "multiple_choice",
@@ -36,6 +36,21 @@ TASKS: Mapping[str, dict[str, Any]] = {
                 ],
             },
         ],
+    },
+    "few_picks": {  # a task of another size, for the group
+        "output_type": "multiple_choice",
+        "test_split": "few",
+        "doc_to_text": "{{question}}",
+        "doc_to_target": "{{answer}}",
+        "doc_to_choice": "{{choices}}",
+        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+    },
+    "classes": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question}}",
+        "doc_to_target": "{{even}}",
+        "doc_to_choice": ["odd", "even"],
+        "metric_list": [{"metric": "f1"}, {"metric": "mcc"}, {"metric": "brier_score"}],
     },
     "texts": {
         "output_type": "loglikelihood_rolling",
@@ -73,18 +88,21 @@ def write_tasks(folder: Path) -> Path:
             "choices": [_WORDS[(n + k) % 10] for k in range(4)],
             "answer": 0,
             "word": _WORDS[n % 10],
+            "even": int(n % 2 == 0),
             "sentence": " ".join(_WORDS[(n + k) % 10] for k in range(6)),
         }
         for n in range(ROWS)
     ]
     data = folder / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    few = folder / "few.jsonl"
+    few.write_text("".join(json.dumps(row) + "\n" for row in rows[:FEW]), encoding="utf-8")
     for name, task in TASKS.items():
         whole = {
             "task": f"made_{name}",
             "dataset_path": "json",
             "dataset_kwargs": {
-                "data_files": {"test": str(data)},
+                "data_files": {"test": str(data), "few": str(few)},
                 "cache_dir": str(folder / "cache"),
             },
             "test_split": "test",
@@ -92,6 +110,13 @@ def write_tasks(folder: Path) -> Path:
             **task,
         }
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+    for weighted in (True, False):
+        group = {
+            "group": f"made_{'group' if weighted else 'equals'}",
+            "task": ["made_picks", "made_few_picks"],
+            "aggregate_metric_list": [{"metric": "acc", "weight_by_size": weighted}],
+        }
+        (folder / f"{group['group']}.yaml").write_text(yaml.safe_dump(group), encoding="utf-8")
     return folder
 
 
@@ -125,7 +150,7 @@ def write_log(
 
         def _likelihood(self, prompt: str, continuation: str) -> tuple[float, bool]:
             number = int(prompt.split(" things")[0].rpartition(" ")[2])
-            right = continuation.strip() == _WORDS[number % 10]
+            right = continuation.strip() in (_WORDS[number % 10], ("even", "odd")[number % 2])
             knows = right and chance(prompt) < skill
             return -0.1 if knows else -1 - 5 * chance(name, prompt, continuation), knows
 

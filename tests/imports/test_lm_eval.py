@@ -21,7 +21,7 @@ from evalkit.records import Run
 from evalkit.store.runs import read_run
 from reports.summary import summarise
 from tests.imports.conftest import Logs
-from tests.imports.lm_eval_logs import ROWS
+from tests.imports.lm_eval_logs import FEW, ROWS, write_log
 
 
 def imported(path: Path, output: Path, name: str = "") -> Run:
@@ -63,9 +63,9 @@ def test_every_number_is_the_one_that_lm_eval_itself_printed(
         task = row.suite.removeprefix("lm_eval:")
         key = row.metric.name if "," in row.metric.name else f"{row.metric.name},none"
         assert row.value == pytest.approx(theirs[task][key], rel=1e-9), (task, key)
-        assert row.n == ROWS
+        assert row.n == (FEW if "few" in task else ROWS)
         seen += 1
-    assert seen == 11
+    assert seen == 15
 
 
 def test_the_kinds_and_directions_of_metrics_are_lm_evals(logs: Logs, tmp_path: Path) -> None:
@@ -87,6 +87,10 @@ def test_the_kinds_and_directions_of_metrics_are_lm_evals(logs: Logs, tmp_path: 
         ("lasts", "acc"): ("binary", True),
         ("translates", "bleu"): ("bleu", True),
         ("translates", "chrf"): ("chrf", True),
+        ("translates", "ter"): ("ratio", False),
+        ("few_picks", "acc"): ("binary", True),
+        ("few_picks", "acc_norm"): ("binary", True),
+        ("classes", "f1"): ("ratio", True),
     }
 
 
@@ -94,7 +98,8 @@ def test_a_corpus_metric_that_cannot_be_paired_is_left_out_and_said(
     logs: Logs, tmp_path: Path
 ) -> None:
     run = imported(logs.folder / "base", tmp_path)
-    assert any("ter,none is left out" in note for note in run.manifest.notes)
+    left_out = [note.partition(",")[0] for note in run.manifest.notes]
+    assert left_out == ["made_classes: mcc", "made_classes: brier_score"]
 
 
 def test_questions_and_answers_can_be_read(logs: Logs, tmp_path: Path) -> None:
@@ -284,4 +289,33 @@ def test_the_newest_evaluation_of_a_task_is_taken(
     versions = {name: setup["version"] for name, setup in found.setups.items()}
     assert versions["lm_eval:made_picks"] == "7.0"
     assert versions["lm_eval:made_sums"] == "1.0"
-    assert len(found.suites) == 5
+    assert len(found.suites) == 7
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_group_whose_number_is_a_mean_of_samples_is_one_suite_in_slices(
+    logs: Logs, tmp_path: Path
+) -> None:
+    own = write_log(tmp_path / "out", logs.tasks, "base", 0.5, wanted=("group",))
+    run = imported(tmp_path / "out", tmp_path / "runs")
+    (info,) = run.manifest.suites
+    assert info.name == "lm_eval:made_group"
+    assert info.slices == {"task=made_few_picks": FEW, "task=made_picks": ROWS}
+    (row,) = summarise(run)
+    assert row.value == pytest.approx(own["groups"]["made_group"]["acc,none"])
+    by_task = {
+        task: [r.scores[0].value for r in run.results if r.sample.slices["task"] == task]
+        for task in ("made_picks", "made_few_picks")
+    }
+    for task, values in by_task.items():
+        mean = sum(value for value in values if value is not None) / len(values)
+        assert mean == pytest.approx(own["results"][task]["acc,none"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_group_whose_tasks_count_alike_stays_a_list_of_them(logs: Logs, tmp_path: Path) -> None:
+    write_log(tmp_path / "out", logs.tasks, "base", 0.5, wanted=("equals",))
+    run = imported(tmp_path / "out", tmp_path / "runs")
+    names = [info.name for info in run.manifest.suites]
+    assert names == ["lm_eval:made_few_picks", "lm_eval:made_picks"]
+    assert any("made_equals: its tasks stay apart" in note for note in run.manifest.notes)
