@@ -191,7 +191,7 @@ def report(
     gate_file: GateFile = None,
     sets: Sets = None,
 ) -> None:
-    """Write reports of a comparison, by its own gate or another; runs are compared first."""
+    """Write reports of a comparison, or of runs that it compares."""
     from evalkit.store.runs import write_comparisons
     from reports.write import write_reports
 

@@ -19,6 +19,7 @@ from evalkit.errors import UsageError
 from evalkit.records import Completion, Manifest, Metric, Result, Run, Score, SuiteInfo
 from evalkit.store.runs import SCHEMA_VERSION, check_writable, write_run
 
+_MOST_TOKENS = 2**53
 _SLICES = 20  # values that a field may have
 _SLICE_NAME = 60  # characters
 
@@ -79,14 +80,17 @@ def _manifest(imported: Imported, name: str) -> Manifest:
             "engine": f"import/{imported.tool}",
             "model": imported.model,
             "recording": imported.digest,
-            **{key: value for key, value in imported.fingerprints.items() if value},
+            **{key: plain(value) for key, value in imported.fingerprints.items() if value},
         },
         suites=imported.suites,
-        versions={"evalkit-compare": evalkit.__version__, **imported.versions},
-        git_commit=imported.git_commit,
+        versions={
+            "evalkit-compare": evalkit.__version__,
+            **{label(name): plain(version) for name, version in imported.versions.items()},
+        },
+        git_commit=plain(imported.git_commit),
         seed=imported.seed,
-        started=imported.started,
-        finished=imported.finished,
+        started=plain(imported.started),
+        finished=plain(imported.finished),
         counts=_counts(imported.results, completions),
         notes=imported.notes,
     )
@@ -113,7 +117,7 @@ def suite_info(
     setup: Mapping[str, str],
     samples: int,
     *,
-    available: int | None = None,
+    available: object = None,
     slices: Mapping[str, int] | None = None,
 ) -> SuiteInfo:
     """A suite as a log describes it; the first metric that has a direction is the gated one.
@@ -138,7 +142,7 @@ def suite_info(
         path="",
         samples=samples,
         source=name.partition(":")[0],
-        available=available,
+        available=(count(available) or None) if isinstance(available, int) else None,
         slices=slices,
     )
 
@@ -164,6 +168,12 @@ def number(value: object) -> float | None:
     if isinstance(value, (bool, int, float)) and math.isfinite(value):
         return float(value)
     return None
+
+
+def count(value: object) -> int:
+    """A number of tokens; 0, which stands for unknown, where it is none."""
+    known = number(value)
+    return int(known) if known is not None and 0 <= known < _MOST_TOKENS else 0
 
 
 def mean_score(

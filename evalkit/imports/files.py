@@ -7,14 +7,18 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pyarrow as pa
 
 from evalkit import jsonl
 from evalkit.errors import UsageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_JSON = 1_000_000_000  # bytes of a file that has to be read whole
 MAX_MEMBER = 200_000_000  # bytes of one unpacked file of an archive
@@ -26,6 +30,36 @@ _LOCAL = struct.Struct("<4s22xHH")  # a member's own header: signature, lengths 
 
 class BrokenLogError(UsageError):
     """A log that cannot be read; the message says which file and line, and why."""
+
+
+def known_form(tool: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A reader of a tool's logs, to which a log of another form is a user's file, not our mistake.
+
+    A log is JSON of any shape: whatever is looked for in it may be a text, a list or nothing.
+    """
+
+    def around(read: Callable[P, T]) -> Callable[P, T]:
+        @wraps(read)
+        def reading(*given: P.args, **named: P.kwargs) -> T:
+            try:
+                return read(*given, **named)
+            except _MISSHAPEN as error:
+                raise BrokenLogError(
+                    f"{_told(given[0])}: not the form of {tool}'s logs that is known here "
+                    f"({type(error).__name__}: {error}). Was it written by a very old or a newer "
+                    f"{tool}, or edited?"
+                ) from error
+
+        return reading
+
+    return around
+
+
+_MISSHAPEN = (AttributeError, TypeError, KeyError, IndexError, ValueError, OverflowError)
+
+
+def _told(given: object) -> str:
+    return ", ".join(map(str, given)) if isinstance(given, (list, tuple)) else str(given)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from evalkit.errors import UsageError
 from evalkit.imports.base import (
     Imported,
+    count,
     label,
     mean_score,
     measured,
@@ -22,7 +23,7 @@ from evalkit.imports.base import (
     suite_info,
     with_slices,
 )
-from evalkit.imports.files import Archive, BrokenLogError, digest_of, read_object
+from evalkit.imports.files import Archive, BrokenLogError, digest_of, known_form, read_object
 from evalkit.progress import Progress
 from evalkit.records import (
     Completion,
@@ -74,6 +75,7 @@ class _Log:
         return plain(self.header["eval"].get("model") or "unknown model")
 
 
+@known_form("inspect_ai")
 def read_inspect(paths: Sequence[Path], progress: Progress) -> Imported:
     """The logs of one model, each of another task; a sample's epochs are several answers to it.
 
@@ -244,8 +246,8 @@ def _completion(row: Mapping[str, Any]) -> Completion:
         text=_content(row, text),
         stop_reason=_STOPS.get(choices[0].get("stop_reason"), "stop"),
         prompt_text=prompt if isinstance(prompt, str) else "\n".join(t.content for t in prompt),
-        tokens_in=int(usage.get("input_tokens") or 0),
-        tokens_out=int(usage.get("output_tokens") or 0),
+        tokens_in=count(usage.get("input_tokens")),
+        tokens_out=count(usage.get("output_tokens")),
         seconds=number(output.get("time")) or 0.0,
     )
 

@@ -23,7 +23,7 @@ from evalkit.imports.base import (
     short_hash,
     suite_info,
 )
-from evalkit.imports.files import BrokenLogError, digest_of, read_lines, read_object
+from evalkit.imports.files import BrokenLogError, digest_of, known_form, read_lines, read_object
 from evalkit.imports.lm_eval_groups import Task, grouped, metric_name
 from evalkit.imports.lm_eval_rows import Document, completions_of, document_of, sample_of
 from evalkit.progress import Progress
@@ -47,6 +47,7 @@ class _Output(NamedTuple):
     samples: dict[str, Path]
 
 
+@known_form("lm-eval")
 def read_lm_eval(path: Path, progress: Progress) -> Imported:
     """The newest evaluation of each task in an output folder, or that of one results file.
 

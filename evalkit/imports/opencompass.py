@@ -21,7 +21,7 @@ from evalkit.imports.base import (
     short_hash,
     suite_info,
 )
-from evalkit.imports.files import BrokenLogError, digest_of, read_object
+from evalkit.imports.files import BrokenLogError, digest_of, known_form, read_object
 from evalkit.progress import Progress
 from evalkit.records import Completion, Message, Metric, Prompt, Result, Role, Sample, SuiteInfo
 
@@ -43,6 +43,7 @@ class _Dataset:
     files: Sequence[Path]
 
 
+@known_form("OpenCompass")
 def read_opencompass(path: Path, progress: Progress) -> list[Imported]:
     """Each model of a work folder, of its newest time stamp where it holds several.
 
@@ -291,5 +292,5 @@ def _completion(key: str, row: Mapping[str, Any]) -> Completion:
     labels = _labels(row)
     if labels:
         found = ", ".join(f"{one} {row[_CHOICE + one].get('PPL')}" for one in labels)
-        text = f"{text}\n({found})"
+        text = plain(f"{text}\n({found})")
     return Completion(key=key, text=text, stop_reason="stop", prompt_text=asked)

@@ -11,6 +11,7 @@ from typing import Any
 from evalkit.errors import UsageError
 from evalkit.imports.base import (
     Imported,
+    count,
     label,
     mean_score,
     measured,
@@ -21,7 +22,7 @@ from evalkit.imports.base import (
     suite_info,
     with_slices,
 )
-from evalkit.imports.files import BrokenLogError, digest_of, read_object
+from evalkit.imports.files import BrokenLogError, digest_of, known_form, read_object
 from evalkit.progress import Progress
 from evalkit.records import Completion, Result, Sample
 
@@ -38,6 +39,7 @@ class _Case:
     answers: list[tuple[Completion, Mapping[str, float | None]]] = field(default_factory=list)
 
 
+@known_form("promptfoo")
 def read_promptfoo(path: Path, progress: Progress) -> list[Imported]:
     """Each provider of a file, in its order; a repeated test is several answers to one sample.
 
@@ -66,8 +68,8 @@ def read_promptfoo(path: Path, progress: Progress) -> list[Imported]:
 
 
 def _placed(path: Path, rows: Sequence[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for count, row in enumerate(rows, start=1):
-        place = f"{path}: result {count}"
+    for index, row in enumerate(rows, start=1):
+        place = f"{path}: result {index}"
         if not isinstance(row, dict) or not isinstance(row.get("vars", {}), dict):
             raise BrokenLogError(f"{place}: not a result of promptfoo.")
         yield place, row
@@ -84,7 +86,7 @@ def _provider(row: Mapping[str, Any], place: str) -> str:
 def _check_columns(path: Path, provider: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """One column of promptfoo's table for each prompt, or two providers go by the same name."""
     columns = {row.get("promptIdx"): _prompt_id(row) for row in rows}
-    if any(count > 1 for count in Counter(columns.values()).values()):
+    if any(times > 1 for times in Counter(columns.values()).values()):
         raise UsageError(
             f"{path}: two providers are called {provider!r}. Give each a label of its own in "
             "promptfoo's configuration and evaluate again."
@@ -210,8 +212,8 @@ def _completion(key: str, row: Mapping[str, Any]) -> Completion:
         text=plain(output if output is not None else ""),
         stop_reason="length" if response.get("finishReason") == "length" else "stop",
         prompt_text=plain((row.get("prompt") or {}).get("raw") or ""),
-        tokens_in=int(number(usage.get("prompt")) or 0),
-        tokens_out=int(number(usage.get("completion")) or 0),
+        tokens_in=count(usage.get("prompt")),
+        tokens_out=count(usage.get("completion")),
         seconds=(number(row.get("latencyMs")) or 0.0) / 1000,
     )
 
