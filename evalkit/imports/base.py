@@ -122,9 +122,11 @@ def suite_info(
 ) -> SuiteInfo:
     """A suite as a log describes it; the first metric that has a direction is the gated one.
 
-    UsageError where there is none.
+    A perplexity only where there is no other: it has no scale that a margin could be declared on.
+    UsageError where no metric has a direction.
     """
-    gated = next((one for one in metrics if one.higher_is_better is not None), None)
+    judged = [one for one in metrics if one.higher_is_better is not None]
+    gated = min(judged, key=lambda one: one.kind == "perplexity", default=None)
     if gated is None:
         raise UsageError(
             f"{name} has no metric with a value for each sample and a direction, so it cannot be "

@@ -94,6 +94,14 @@ def test_the_kinds_and_directions_of_metrics_are_lm_evals(logs: Logs, tmp_path: 
     }
 
 
+def test_a_perplexity_is_gated_only_where_there_is_no_other_metric(
+    logs: Logs, tmp_path: Path
+) -> None:
+    run = imported(logs.folder / "base", tmp_path)
+    gated = {info.name.removeprefix("lm_eval:made_"): info.metric for info in run.manifest.suites}
+    assert (gated["texts"], gated["lasts"], gated["picks"]) == ("bits_per_byte", "acc", "acc")
+
+
 def test_a_corpus_metric_that_cannot_be_paired_is_left_out_and_said(
     logs: Logs, tmp_path: Path
 ) -> None:
