@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 
 from evalkit.errors import CanaryError
 from evalkit.records import Check, Completion, Pair, Result, Run
@@ -101,11 +102,7 @@ def _same_prompts(pairs: Sequence[Pair]) -> Check:
         if b.prompt_hash and t.prompt_hash
     ]
     if not seen:
-        return Check(
-            name=name,
-            status="warning",
-            message="not known: at least one arm does not tell the tokens it saw",
-        )
+        return _same_texts(name, pairs)
     differ = [(b, t) for b, t in seen if b.prompt_hash != t.prompt_hash]
     if not differ:
         start = ", ".join(map(str, seen[0][0].prompt_start))
@@ -115,17 +112,8 @@ def _same_prompts(pairs: Sequence[Pair]) -> Check:
             status="ok",
             message=f"all {len(seen)} prompts have the same token ids{shown}",
         )
-    texts = sum(b.prompt_text != t.prompt_text for b, t in differ)
-    if texts:
-        example = next((b, t) for b, t in differ if b.prompt_text != t.prompt_text)
-        return Check(
-            name=name,
-            status="failed",
-            message=(
-                f"{texts} of {len(seen)} prompts differ in their text, the first begins "
-                f"{example[0].prompt_text[:60]!r} against {example[1].prompt_text[:60]!r}"
-            ),
-        )
+    if any(b.prompt_text != t.prompt_text for b, t in differ):
+        return _other_texts(name, differ, len(seen))
     return Check(
         name=name,
         status="warning",
@@ -137,6 +125,49 @@ def _first_turns(result: Result) -> Sequence[Completion]:
     """A later turn follows the arm's own answer, and so differs where the answers do."""
     turns = 1 + len(result.sample.then)
     return result.completions[: math.ceil(len(result.completions) / turns)]
+
+
+def _same_texts(name: str, pairs: Sequence[Pair]) -> Check:
+    """The same by the prompts' texts alone: other tools' logs tell no tokens."""
+    told = [
+        (b, t)
+        for pair in pairs
+        for b, t in zip(_first_turns(pair.base), _first_turns(pair.tuned), strict=False)
+        if b.prompt_text and t.prompt_text
+    ]
+    if not told:
+        return Check(
+            name=name,
+            status="warning",
+            message="not known: at least one arm does not tell the tokens it saw",
+        )
+    if any(b.prompt_text != t.prompt_text for b, t in told):
+        return _other_texts(name, told, len(told))
+    return Check(
+        name=name,
+        status="ok",
+        message=f"all {len(told)} prompts have the same text; their tokens are not known",
+    )
+
+
+def _other_texts(name: str, seen: Sequence[tuple[Completion, Completion]], asked: int) -> Check:
+    differ = [(b, t) for b, t in seen if b.prompt_text != t.prompt_text]
+    base, tuned = _around_difference(*(one.prompt_text for one in differ[0]))
+    return Check(
+        name=name,
+        status="failed",
+        message=(
+            f"{len(differ)} of {asked} prompts differ in their text; where the first differs it "
+            f"reads {base!r} against {tuned!r}"
+        ),
+    )
+
+
+def _around_difference(base: str, tuned: str) -> tuple[str, str]:
+    """Sixty characters of two texts, from a little before they part."""
+    shared = commonprefix([base, tuned])  # noqa: RUF071, characters are meant
+    start = max(0, len(shared) - 20)
+    return base[start : start + 60], tuned[start : start + 60]
 
 
 def _same_template(base: Run, tuned: Run) -> Check:

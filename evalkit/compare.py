@@ -11,6 +11,7 @@ from evalkit.canaries import check_arms
 from evalkit.choices import choice_flips
 from evalkit.errors import UsageError
 from evalkit.estimates import LEVEL, Scored, estimated, grouped
+from evalkit.imports import base as imports
 from evalkit.readings import extractions, truncation
 from evalkit.records import (
     Comparison,
@@ -237,6 +238,12 @@ def _common_suites(base: Run, tuned: Run) -> list[SuiteInfo]:
             f"{_names(base)} against {_names(tuned)}. Evaluate both on the same suites."
         )
     changed = [i.name for i in common if i.fingerprint != theirs[i.name].fingerprint]
+    if changed and (differs := imports.changed(base.manifest, tuned.manifest, changed)):
+        raise UsageError(
+            f"The suites {', '.join(changed)} were not asked alike in the two logs, so their "
+            f"answers cannot be paired: {differs}. Run both with the same version and settings of "
+            "the tool, and import them again."
+        )
     if changed:
         raise UsageError(
             f"The suites {', '.join(changed)} changed between the two runs, so their answers "

@@ -21,6 +21,7 @@ from evalkit.cli import (
     data,
     evaluating,
     fetching,
+    importing,
     lm_eval,
     power,
     suites,
@@ -65,6 +66,7 @@ app.command(epilog=evaluating.GATE_EXAMPLES)(evaluating.gate)
 app.command(calibrating.CALIBRATE, epilog=calibrating.CALIBRATE_EXAMPLES)(calibrating.calibrate)
 app.command(epilog=evaluating.REPORT_EXAMPLES)(evaluating.report)
 app.command(epilog=upkeep.DASHBOARD_EXAMPLES)(upkeep.dashboard)
+app.add_typer(importing.app, name="import")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
 app.add_typer(upkeep.cache, name="cache")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from evalkit.config import GateConfig, RunConfig
     from evalkit.evaluate import Plan
     from evalkit.models.base import Outline
-    from evalkit.records import Comparison, Run, Verdict
+    from evalkit.records import Comparison, Manifest, Run, Verdict
     from evalkit.sequential import Schedule
 
 RUN_EXAMPLES = examples("evalkit run base.yaml --suites knowledge/everyday-en --limit 50")
@@ -48,7 +48,8 @@ GATE_EXAMPLES = examples(
     "evalkit gate calibrate --quick",
 )
 REPORT_EXAMPLES = examples(
-    "evalkit report runs/compare/base-vs-tuned-1a2b3c --format markdown,junit"
+    "evalkit report runs/compare/base-vs-tuned-1a2b3c --format markdown,junit",
+    "evalkit report runs/base-1a2b3c runs/tuned-4d5e6f",
 )
 
 
@@ -139,7 +140,7 @@ def compare_arms(
     if not runs:
         return ExitCode.PASS
     comparisons = [compare_runs(runs[0], tuned) for tuned in runs[1:]]
-    folder = results.output / "compare" / _comparison_name(runs)
+    folder = results.output / "compare" / _comparison_name([one.manifest for one in runs])
     write_comparisons(folder, comparisons)
     verdicts = _decide(comparisons, configs[0].gate)
     files = write_reports(folder, comparisons, verdicts, formats)
@@ -171,10 +172,16 @@ def gate(
 
 
 def report(
-    path: Annotated[Path, typer.Argument(help="A comparison: its folder or its JSON file.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="A comparison (file or folder), or run folders, the base's first."),
+    ],
     formats: Formats = "html",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder; default: the comparison's.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder; default: the comparison's, of runs one beside them."
+        ),
     ] = None,
     report_url: Annotated[
         str,
@@ -185,13 +192,18 @@ def report(
     gate_file: GateFile = None,
     sets: Sets = None,
 ) -> None:
-    """Write reports of a comparison, by its own gate or another."""
+    """Write reports of a comparison, or of runs that it compares."""
+    from evalkit.store.runs import write_comparisons
     from reports.write import write_reports
 
     wanted = _formats(formats)
-    comparisons = _comparisons([path])
+    comparisons = _comparisons(paths)
     verdicts = _decide(comparisons, _gate(comparisons[0], gate_file, sets))
-    folder = output or (path if path.is_dir() else path.parent)
+    folder = output or (paths[0] if paths[0].is_dir() else paths[0].parent)
+    if len(paths) > 1:
+        arms = [comparisons[0].base, *(one.tuned for one in comparisons)]
+        folder = output or paths[0].parent / "compare" / _comparison_name(arms)
+        write_comparisons(folder, comparisons)
     for file in write_reports(folder, comparisons, verdicts, wanted, report_url):
         typer.echo(str(file))
 
@@ -322,9 +334,8 @@ def _tell_profile(runs: Sequence[Run], results: Results) -> None:
         print_profile([one.manifest for one in runs])
 
 
-def _comparison_name(runs: Sequence[Run]) -> str:
+def _comparison_name(arms: Sequence[Manifest]) -> str:
     """A folder's name that says who is compared and is another for other runs."""
-    ids = [one.manifest.run_id for one in runs]
-    names = "-".join(one.manifest.name for one in runs[1:])
-    mark = hashlib.sha256(" ".join(ids).encode()).hexdigest()[:8]
-    return f"{runs[0].manifest.name}-vs-{names}"[:80] + f"-{mark}"
+    names = "-".join(one.name for one in arms[1:])
+    mark = hashlib.sha256(" ".join(one.run_id for one in arms).encode()).hexdigest()[:8]
+    return f"{arms[0].name}-vs-{names}"[:80] + f"-{mark}"

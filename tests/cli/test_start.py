@@ -54,6 +54,8 @@ def test_every_command_explains_itself_with_an_example() -> None:
         ["doctor"], ["demo"], ["lm_eval"], ["suites", "list"], ["suites", "show"],
         ["suites", "new"],
         ["suites", "check"], ["cache", "stats"], ["cache", "clear"],
+        ["import", "lm_eval"], ["import", "inspect"],
+        ["import", "opencompass"], ["import", "promptfoo"],
     ):  # fmt: skip
         result = runner.invoke(app, [*command, "--help"])
         assert result.exit_code == 0, command

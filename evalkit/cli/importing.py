@@ -1,0 +1,127 @@
+"""import: what other tools logged becomes a run, which is compared and gated like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from evalkit.cli.options import Json, Manner, Output, Quiet, examples, working
+
+if TYPE_CHECKING:
+    from evalkit.imports.base import Imported
+    from evalkit.progress import Progress
+
+app = typer.Typer(no_args_is_help=True, help="Make runs of what other tools logged.")
+
+Name: TypeAlias = Annotated[
+    str, typer.Option("--name", help="The run's name; default: the model's in the log.")
+]
+
+
+@app.command(
+    "lm_eval",
+    epilog=examples(
+        "evalkit import lm_eval out/base --name base",
+        "evalkit import lm_eval out/tuned --name tuned",
+        "evalkit gate runs/base-1a2b3c4d5e runs/tuned-4d5e6f7a8b",
+    ),
+)
+def lm_eval(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="lm-eval's --output_path, written with --log_samples; or results_*.json."
+        ),
+    ],
+    name: Name = "",
+    output: Output = Path("runs"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Samples that lm-eval logged."""
+    from evalkit.imports.lm_eval import read_lm_eval
+
+    _import(lambda progress: [read_lm_eval(path, progress)], name, output, as_json, quiet)
+
+
+@app.command(
+    "inspect",
+    epilog=examples(
+        "evalkit import inspect logs/base.eval --name base",
+        "evalkit import inspect logs/base_arc.eval logs/base_gsm8k.json --name base",
+    ),
+)
+def inspect(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Logs of one model: .eval or .json, each of another task.")
+    ],
+    name: Name = "",
+    output: Output = Path("runs"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Logs of inspect_ai."""
+    from evalkit.imports.inspect_ai import read_inspect
+
+    _import(lambda progress: [read_inspect(paths, progress)], name, output, as_json, quiet)
+
+
+@app.command("opencompass", epilog=examples("evalkit import opencompass outputs/default"))
+def opencompass(
+    path: Annotated[
+        Path, typer.Argument(help="OpenCompass's --work-dir, or one of the time stamps in it.")
+    ],
+    name: Name = "",
+    output: Output = Path("runs"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """A work folder of OpenCompass; a run for each model in it."""
+    from evalkit.imports.opencompass import read_opencompass
+
+    _import(lambda progress: read_opencompass(path, progress), name, output, as_json, quiet)
+
+
+@app.command("promptfoo", epilog=examples("evalkit import promptfoo results.json"))
+def promptfoo(
+    path: Annotated[Path, typer.Argument(help="What `promptfoo eval -o results.json` wrote.")],
+    name: Name = "",
+    output: Output = Path("runs"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """A result file of promptfoo; a run for each provider in it."""
+    from evalkit.imports.promptfoo import read_promptfoo
+
+    _import(lambda progress: read_promptfoo(path, progress), name, output, as_json, quiet)
+
+
+def _import(
+    read: Callable[[Progress], Sequence[Imported]],
+    name: str,
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Read a log, write a run folder for each model in it, and say what came of it."""
+    from evalkit.imports.base import keep, slug
+    from reports.machine import run_json
+    from reports.terminal import print_run
+
+    with working(Manner(quiet=quiet)) as progress:
+        found = read(progress)
+        several = len(found) > 1
+        runs = [
+            keep(one, f"{name}-{slug(one.model)}" if name and several else name, output)
+            for one in found
+        ]
+    for run in runs:
+        if as_json:
+            typer.echo(run_json(run, profiled=False))
+            continue
+        print_run(run)
+        for note in run.manifest.notes:
+            typer.echo(f"Note       {note}")
