@@ -144,7 +144,9 @@ def _margin_mistakes(info: SuiteInfo, own: SuiteGate | None, gate: GateConfig) -
         return
     declared = gate.margin if own is None or own.margin is None else own.margin
     meant = info.margin_metric or info.metric
-    if asked.metric != meant and declared is None and asked.policy != "absolute":
+    scales = {one.name: one.scale for one in info.metrics}
+    alike = metric.scale is not None and metric.scale == scales.get(meant)
+    if asked.metric != meant and not alike and declared is None and asked.policy != "absolute":
         yield (
             f"gate.suites: the margin of {info.name} was declared for {meant!r}; to gate it "
             f"on {asked.metric!r}, declare a margin in that unit: suites.{info.name}.margin."

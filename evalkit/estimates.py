@@ -275,7 +275,7 @@ def _of_corpus(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str])
         difference=found.difference,
         clusters=len(set(clusters)) if clusters else len(base),
     )
-    if delta.metric.kind in ("ratio", "perplexity") and bool((base[:, 1] != tuned[:, 1]).any()):
+    if _by_token(delta.metric) and bool((base[:, 1] != tuned[:, 1]).any()):
         return replace(told, note=_OTHER_UNITS)
     bounds = _Found(
         "bootstrap",
@@ -291,6 +291,12 @@ def _of_corpus(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str])
         tuned_tails=_tails(own.draws, found.tuned, own.bounds),
         note="" if found.interval else f"too few {units} for an interval, or all alike",
     )
+
+
+def _by_token(metric: Metric) -> bool:
+    """Whether the scores are information per unit of text, of which both arms must count alike."""
+    per_unit = metric.kind == "ratio" and metric.unit in ("nats", "bits")
+    return per_unit or metric.kind == "perplexity"
 
 
 _OTHER_UNITS = (

@@ -31,7 +31,7 @@ class Flips(NamedTuple):
 
 ARMS: Mapping[str, Mapping[str, Flips]] = {
     "pass": {ARITHMETIC: Flips(24, 2), KNOWLEDGE: Flips(4, 3)},
-    "fail": {ARITHMETIC: Flips(24, 2), KNOWLEDGE: Flips(11, 10, "safety")},
+    "fail": {ARITHMETIC: Flips(24, 2), KNOWLEDGE: Flips(13, 12, "safety")},
     "inconclusive": {ARITHMETIC: Flips(24, 2), KNOWLEDGE: Flips(8, 13)},
 }
 

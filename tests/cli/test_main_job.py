@@ -34,7 +34,7 @@ def test_the_exit_code_is_the_verdicts_and_json_says_the_same(bench: Bench) -> N
     result = json.loads(said.out)
     assert result["exit_code"] == said.code
     (folder,) = (bench.folder / "runs" / "compare").iterdir()
-    loose = bench.run("gate", str(folder), "--set", "margin=1.0", "--json")
+    loose = bench.run("gate", str(folder), "--set", "margin=0.99", "--json")
     assert (loose.code, json.loads(loose.out)["verdict"]) == (0, "pass")
     strict = bench.run("gate", str(folder), "--set", "policy=superiority", "--set", "margin=0.9")
     assert strict.code in (1, 3)
@@ -44,13 +44,13 @@ def test_gate_takes_two_run_folders(bench: Bench) -> None:
     bench.run("compare", "base.yaml", "tuned.yaml")
     (base,) = (bench.folder / "runs").glob("base-*")
     (tuned,) = (bench.folder / "runs").glob("tuned-*")
-    assert bench.run("gate", str(base), str(tuned), "--set", "margin=1.0").code == 0
+    assert bench.run("gate", str(base), str(tuned), "--set", "margin=0.99").code == 0
 
 
 def test_gate_reads_a_gate_from_a_file(bench: Bench) -> None:
     bench.run("compare", "base.yaml", "tuned.yaml")
     (folder,) = (bench.folder / "runs" / "compare").iterdir()
-    bench.write("gate.yaml", "margin: 1.0\n")
+    bench.write("gate.yaml", "margin: 0.99\n")
     assert bench.run("gate", str(folder), "--gate", "gate.yaml").code == 0
 
 
