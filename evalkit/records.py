@@ -222,6 +222,8 @@ class EarlyStop:
     samples. `asked` were, and are the run's results: the first in the order of the run's seed.
     `settled`: they were enough for the verdict; else the suite was asked to its end. `alphas` are
     the one-sided levels at which it was looked at. `requests` were made of `planned_requests`.
+    The gate asks of `metric`, for each of `claims` ("" the whole suite, else a slice); with
+    `absolute`, of the tuned score itself. Runs that do not tell the metric have it "".
     """
 
     planned: int
@@ -229,6 +231,9 @@ class EarlyStop:
     largest: int
     slices: Mapping[str, int] = field(default_factory=dict)
     alphas: tuple[float, ...] = ()
+    metric: str = ""
+    claims: tuple[str, ...] = ("",)
+    absolute: bool = False
     asked: int = 0
     settled: bool = False
     planned_requests: int = 0
