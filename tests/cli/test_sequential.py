@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import random
@@ -114,6 +115,10 @@ def test_no_interval_for_a_fixed_number_is_shown_anywhere(letters: Bench) -> Non
         assert delta["interval"] == "sequence"
         assert (delta["p_value"], delta["boot_low"], delta["boot_high"]) == (None, None, None)
         assert "Tango" not in delta["method"]
+        for hidden in ("standard_error", "tuned_error", "skewness", "tuned_skewness"):
+            assert delta[hidden] is None
+    with (folder / "deltas.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["standard_error"] for row in csv.DictReader(file)} == {""}
     delta = gated(document)
     for file in ("report.html", "report.md", "junit.xml"):
         text = (folder / file).read_text(encoding="utf-8")
