@@ -212,6 +212,11 @@ class SuiteInfo:
     slices: Mapping[str, int] | None = None
     margin_metric: str = ""
 
+    @property
+    def gated(self) -> Metric:
+        """The metric that is gated."""
+        return next(one for one in self.metrics if one.name == self.metric)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyStop:

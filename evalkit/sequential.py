@@ -12,16 +12,14 @@ from evalkit.compare import scored_pairs
 from evalkit.config import GateConfig, HFModel
 from evalkit.errors import UsageError
 from evalkit.evaluate import Evaluation
-from evalkit.gate import alone_among, claims, policy_of, settles
+from evalkit.gate import alone_among, claims, policy_of, settles, why_whole
 from evalkit.harnesses.base import Suite
 from evalkit.models.base import Outline
 from evalkit.planning import Plan
 from evalkit.progress import Progress, Silent
-from evalkit.records import Delta, EarlyStop, Metric, Pair, Run, SuiteInfo
-from evalkit.sequences import in_order, obstacle, of_slice, planned, watched
+from evalkit.records import Delta, EarlyStop, Pair, Run, SuiteInfo
+from evalkit.sequences import in_order, of_slice, planned, watched
 from evalkit.store.completions import CompletionStore
-
-_NO_BOUNDS = "point"  # the policy that holds nothing against a bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +46,7 @@ def make_schedules(plan: Plan) -> list[Schedule]:
 def _schedule(suite: Suite, gate: GateConfig, seed: int, suites: Sequence[Suite]) -> Schedule:
     among = claims([one.info for one in suites], gate)
     levels = sorted({gate.alpha, alone_among(gate.alpha, among)}, reverse=True)
-    whole = obstacle(_gated(suite.info))
-    policy = policy_of(suite.info, gate)
-    if policy == _NO_BOUNDS:
-        whole = "policy point holds nothing against a bound"
+    whole = why_whole(suite.info, gate)
     places = [list(range(len(suite.samples)))] if whole else in_order(suite.samples, seed)
     return Schedule(
         info=suite.info,
@@ -60,14 +55,10 @@ def _schedule(suite: Suite, gate: GateConfig, seed: int, suites: Sequence[Suite]
             planned(suite.samples, levels),
             metric=suite.info.metric,
             claims=("", *_declared(gate, suite.info.name)),
-            absolute=policy == "absolute",
+            absolute=policy_of(suite.info, gate) == "absolute",
         ),
         whole=whole,
     )
-
-
-def _gated(info: SuiteInfo) -> Metric:
-    return next(metric for metric in info.metrics if metric.name == info.metric)
 
 
 def check_sequential(plan: Plan) -> None:
@@ -171,7 +162,7 @@ def _seen(one: Schedule, pairs: Sequence[Pair], name: str) -> Delta:
     early = of_slice(one.early, name) if name else one.early
     if name:
         pairs = [pair for pair in pairs if name in pair.base.sample.slice_names]
-    delta, scored = scored_pairs(one.info.name, _gated(one.info), pairs)
+    delta, scored = scored_pairs(one.info.name, one.info.gated, pairs)
     delta = replace(delta, planned=early.planned)
     if scored is None:
         return delta

@@ -21,7 +21,8 @@ comparison_json (`evalkit compare --json`, report.json):
             tails (one-sided bounds that cannot be had again from the rest: {alpha, low, high}),
             method, tuned_error (standard error of the tuned score), tuned_tails (its bounds, kept
             with a sequence), skewness, tuned_skewness (of the differences and of the tuned
-            scores; they and the standard errors are null where planned is not 0), adjusted_p (of a slice among all slices, Benjamini–Hochberg), changed (choices:
+            scores; they and the standard errors are null where planned is not 0),
+            adjusted_p (of a slice among all slices, Benjamini–Hochberg), changed (choices:
             wrong in both arms, but differently), divergence (choices: mean KL divergence of base
             from tuned, nats), n, planned (samples there would have been; 0 without --sequential),
             clusters,

@@ -168,9 +168,7 @@ def fixed_n_hidden(delta: Delta) -> Delta:
     """
     if not delta.planned:
         return delta
-    return replace(
-        delta, standard_error=None, tuned_error=None, skewness=None, tuned_skewness=None
-    )
+    return replace(delta, standard_error=None, tuned_error=None, skewness=None, tuned_skewness=None)
 
 
 class Saved(NamedTuple):

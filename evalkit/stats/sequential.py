@@ -26,9 +26,9 @@ from evalkit.stats.base import Interval, Reals
 
 Settled = Literal["pass", "fail", "undecided"]
 
-# A factor of the capital never falls below 1 − _CUT: one sample cannot ruin the gambler. Half is
+# A factor of the capital never falls below 1 − CUT: one sample cannot ruin the gambler. Half is
 # what Waudby-Smith and Ramdas use.
-_CUT = 0.5
+CUT = 0.5
 # Stakes of the three gamblers, in units of the stake that is best if all planned samples are used:
 # the larger ones are right where the effect is large and few samples will do.
 _STAKES = (1.0, 2.0, 4.0)
@@ -272,7 +272,7 @@ def _stakes(unit: Reals, weights: Reals, alpha: float, planned: int | None) -> R
 
 def _capitals(unit: Reals, weights: Reals, stakes: Reals, mean: float) -> Reals:
     """Log of the capital of each gambler who bets on a larger mean [gamblers, n]."""
-    cap = _CUT / mean if mean > 0 else math.inf
+    cap = CUT / mean if mean > 0 else math.inf
     found = np.minimum(stakes, cap)
     found *= weights * (unit - mean)
     found += 1.0

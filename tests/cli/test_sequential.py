@@ -117,8 +117,8 @@ def test_no_interval_for_a_fixed_number_is_shown_anywhere(letters: Bench) -> Non
         assert "Tango" not in delta["method"]
         for hidden in ("standard_error", "tuned_error", "skewness", "tuned_skewness"):
             assert delta[hidden] is None
-    with (folder / "deltas.csv").open(encoding="utf-8", newline="") as file:
-        assert {row["standard_error"] for row in csv.DictReader(file)} == {""}
+    with (folder / "deltas.csv").open(encoding="utf-8", newline="") as table:
+        assert {row["standard_error"] for row in csv.DictReader(table)} == {""}
     delta = gated(document)
     for file in ("report.html", "report.md", "junit.xml"):
         text = (folder / file).read_text(encoding="utf-8")
@@ -303,3 +303,17 @@ def test_adapters_of_one_base_are_asked_in_turns(bench: Bench) -> None:
     document = json.loads(said.out)
     assert said.code == document["exit_code"]
     assert (gated(document)["planned"], gated(document)["interval"]) == (60, "sequence")
+
+
+def test_a_dry_run_and_power_tell_what_a_sequence_can_decide(letters: Bench) -> None:
+    write_arm(letters, "tuned", draws(2, 0.3))
+    command = ("compare", "base.yaml", "tuned.yaml", "--dry-run", "--json")
+    (early,) = json.loads(letters.run(*command, "--sequential").out)["gate"]["suites"]
+    (whole,) = json.loads(letters.run(*command).out)["gate"]["suites"]
+    assert (early["sequential"], whole["sequential"]) == (True, False)
+    assert early["samples_needed"] > 1.6 * whole["samples_needed"]
+    assert early["detectable"] > 1.2 * whole["detectable"]
+    (told,) = json.loads(letters.run("power", "base.yaml", "--sequential", "--json").out)["suites"]
+    assert told == early
+    said = letters.run("power", "base.yaml", "--sequential")
+    assert "looked at after every block" in " ".join(said.out.split())
