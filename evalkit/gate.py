@@ -31,6 +31,7 @@ from evalkit.records import (
     SuiteVerdict,
     Verdict,
 )
+from evalkit.sequences import obstacle
 from evalkit.settling import available, prospect
 from evalkit.stats.base import Interval
 from evalkit.stats.multiple import holm
@@ -115,6 +116,13 @@ def settles(info: SuiteInfo, deltas: Mapping[str, Delta], gate: GateConfig, amon
 def policy_of(info: SuiteInfo, gate: GateConfig) -> Policy:
     """The policy by which a suite is gated."""
     return asked_of(info, gate)[0].policy
+
+
+def why_whole(info: SuiteInfo, gate: GateConfig) -> str:
+    """Why a suite is asked as a whole, whatever is settled; empty where it is looked at early."""
+    if policy_of(info, gate) == "point":
+        return "policy point holds nothing against a bound"
+    return obstacle(info.gated)
 
 
 def _stands(delta: Delta, asked: Asked, gate: GateConfig, among: int) -> bool:

@@ -7,7 +7,7 @@ unknown: no number is made up for a score without a scale.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from evalkit.config import Expected
 from evalkit.estimates import grouped
-from evalkit.records import Comparison, Delta, Metric, Result, Run, Score
+from evalkit.records import Comparison, Delta, Metric, Result, Run, Sample, Score
 from evalkit.stats.means import mean_difference
 from evalkit.stats.power import cautious_deviation_binary, resampled_deviation
 from evalkit.stats.repeats import variance_components
@@ -227,7 +227,7 @@ def _scores(
     found = [
         (score, result.sample.cluster)
         for result in run.results
-        if result.sample.suite == suite and in_slice(result.sample.slices, part)
+        if result.sample.suite == suite and in_slice(result.sample, part)
         for score in _usable(result, metric)
     ]
     return [score for score, _ in found], [cluster for _, cluster in found]
@@ -239,6 +239,6 @@ def _usable(result: Result, metric: Metric) -> Iterable[Score]:
             yield score
 
 
-def in_slice(slices: Mapping[str, str], part: str) -> bool:
-    """Whether a sample with these slices lies in "key=value"; every sample lies in ""."""
-    return not part or any(f"{key}={value}" == part for key, value in slices.items())
+def in_slice(sample: Sample, part: str) -> bool:
+    """Whether a sample lies in "key=value"; every sample lies in ""."""
+    return not part or part in sample.slice_names

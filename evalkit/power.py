@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import UsageError
 from evalkit.estimates import ALPHAS, grouped
-from evalkit.gate import Question, questions
+from evalkit.gate import Question, questions, why_whole
 from evalkit.harnesses.base import Suite
 from evalkit.noise import (
     UNKNOWN,
@@ -30,6 +30,15 @@ from evalkit.noise import (
     usual,
 )
 from evalkit.records import Metric
+from evalkit.stats.betting import (
+    Drawn,
+    chance_sequence,
+    detectable_sequence,
+    flips_drawn,
+    least_distance,
+    needed_sequence,
+    spread_drawn,
+)
 from evalkit.stats.clusters import FEW_CLUSTERS
 from evalkit.stats.power import (
     chance_binary,
@@ -50,7 +59,8 @@ class SuitePower:
     `decides`: whether the margin is at least `detectable`. `chance`: that it is decided where the
     tuned model is no better or worse than the base. `needed`: samples, in clusters of the same
     sizes, with which that chance is the gate's power. `least_margin`: no smaller one can be met by
-    these samples, whatever the models do. `note` says why something is not known.
+    these samples, whatever the models do. `note` says why something is not known. `sequential`: all
+    that is of a confidence sequence, which holds at every look; else of the test for one n.
     """
 
     question: Question
@@ -62,6 +72,7 @@ class SuitePower:
     chance: float | None = None
     needed: int | None = None
     least_margin: float | None = None
+    sequential: bool = False
     note: str = ""
 
 
@@ -70,10 +81,13 @@ def power_of(
     gate: GateConfig,
     pilot: Pilot | None = None,
     completions: int = 1,
+    *,
+    sequential: bool = False,
 ) -> list[SuitePower]:
     """The power of every question of the gate, suite by suite, each whole before its slices.
 
-    `completions` are the answers that a generating suite will give to each sample. The suites and
+    `completions` are the answers that a generating suite will give to each sample. `sequential`:
+    a suite is looked at after every block, unless it has to be asked as a whole. The suites and
     the gate have passed `check_gate`. UsageError for a pilot that knows none of the suites.
     """
     names = [suite.info.name for suite in suites]
@@ -83,27 +97,49 @@ def power_of(
             f"{', '.join(sorted(pilot.suites))}. Take another pilot, or none."
         )
     return [
-        _power(question, suite, gate, pilot, completions if suite.repeated else 1)
+        _power(
+            question,
+            suite,
+            gate,
+            pilot,
+            completions if suite.repeated else 1,
+            sequential=sequential and not why_whole(suite.info, gate),
+        )
         for suite in suites
         for question in questions(suite.info, gate)
     ]
 
 
 def _power(
-    asked: Question, suite: Suite, gate: GateConfig, pilot: Pilot | None, completions: int
+    asked: Question,
+    suite: Suite,
+    gate: GateConfig,
+    pilot: Pilot | None,
+    completions: int,
+    *,
+    sequential: bool,
 ) -> SuitePower:
-    samples = [one for one in suite.samples if in_slice(one.slices, asked.slice)]
+    samples = [one for one in suite.samples if in_slice(one, asked.slice)]
     # A sample that is named a cluster of its own is still treated as clustered by the estimates.
     clusters = grouped([one.cluster for one in samples])
     sizes = sorted(Counter(clusters).values()) if clusters else [1] * len(samples)
     noise = _noise(asked, gate, pilot, completions)
-    found = SuitePower(question=asked, samples=len(samples), clusters=len(sizes), noise=noise)
+    found = SuitePower(
+        question=asked,
+        samples=len(samples),
+        clusters=len(sizes),
+        noise=noise,
+        sequential=sequential,
+    )
     paired_shares = asked.metric.kind == "binary" and asked.policy != "absolute"
     by_score = paired_shares and completions == 1 and not clusters
     if by_score:
-        found = replace(found, least_margin=least_margin_binary(len(samples), gate.alpha))
+        least = least_distance if sequential else least_margin_binary
+        found = replace(found, least_margin=least(len(samples), gate.alpha))
     if noise.deviation is None:
         return replace(found, note="its noise is not known")
+    if sequential:
+        return _answered(found, _sequence(asked, sizes, noise, gate.alpha, by_score), gate)
     few = bool(clusters) and len(sizes) < FEW_CLUSTERS
     alpha = _kept_alpha(asked.metric, gate.alpha, few_clusters=few)
     if alpha is None:
@@ -114,7 +150,7 @@ def _power(
     return _answered(found, design, gate)
 
 
-def _answered(found: SuitePower, design: _Design, gate: GateConfig) -> SuitePower:
+def _answered(found: SuitePower, design: _Design | _Sequence, gate: GateConfig) -> SuitePower:
     """What the design can tell, read by what is asked of it."""
     asked = found.question
     # Both tests of an equivalence must hold, and either may miss by chance (Phillips 1990).
@@ -200,9 +236,7 @@ class _Design:
 
     @property
     def _error(self) -> float:
-        """Of the mean. Unless a pilot says better, all samples of a cluster are taken for one."""
-        worth = sum(self.sizes) if self.noise.clustered else effective_samples(self.sizes, 1.0)
-        return (self.noise.deviation or 0.0) / math.sqrt(max(1.0, worth))
+        return _error_of(self.noise, self.sizes)
 
     @property
     def _least_clusters(self) -> int:
@@ -210,6 +244,91 @@ class _Design:
         if self.by_score:
             return 1
         return max(2, 1 + math.ceil(-math.log2(2 * self.alpha))) if self.few_clusters else 2
+
+
+def _error_of(noise: Noise, sizes: Sequence[int]) -> float:
+    """Of the mean. Unless a pilot says better, all samples of a cluster are taken for one."""
+    worth = sum(sizes) if noise.clustered else effective_samples(sizes, 1.0)
+    return (noise.deviation or 0.0) / math.sqrt(max(1.0, worth))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sequence:
+    """As many draws (samples, or clusters of `size`) as `draws`, looked at early: `stats.betting`.
+
+    `width` is that of the scale on which the draws are [0, 1]; no threshold nearer than `least`
+    can be met.
+    """
+
+    draws: int
+    size: float
+    drawn: Drawn
+    alpha: float
+    width: float
+    least: float
+    most: float
+
+    def detectable(self, power: float) -> float | None:
+        """The least distance of a threshold that is told from no change."""
+        found = detectable_sequence(self.draws, self.drawn, self.alpha, power, self.most)
+        return None if found is None else max(found * self.width, self.least)
+
+    def chance(self, margin: float) -> float:
+        """The chance that no change is told from a threshold so far away."""
+        if not self.least < margin < self.most * self.width:
+            return 0.0 if margin <= self.least else 1.0
+        return chance_sequence(self.draws, self.drawn, margin / self.width, self.alpha)
+
+    def needed(self, margin: float, power: float) -> int | None:
+        """Samples in clusters of the same sizes, with which that chance is the power."""
+        if margin >= self.most * self.width:
+            return None
+        draws = needed_sequence(self.drawn, margin / self.width, self.alpha, power)
+        return None if draws is None else math.ceil(draws * self.size)
+
+    def lacking(self) -> str:
+        """Why there will be no interval at all; empty where there will be one."""
+        return "" if self.draws else "it has no sample"
+
+
+def _sequence(
+    asked: Question, sizes: Sequence[int], noise: Noise, alpha: float, by_score: bool
+) -> _Sequence:
+    """Differences lie on [−span, span], the tuned score itself on the metric's own scale."""
+    scale = asked.metric.scale
+    assert scale is not None  # else the suite is asked as a whole
+    draws, span = len(sizes), scale[1] - scale[0]
+    deviation = _error_of(noise, sizes) * math.sqrt(max(1, draws))
+    least = 0.0
+    if asked.policy == "absolute":
+        bound, width = _hardest(asked, scale), span
+        drawn, most = spread_drawn(deviation / width, bound), 1 - bound
+    else:
+        width, most = 2 * span, 0.5
+        drawn = (
+            flips_drawn(noise.flips)
+            if by_score and noise.flips is not None
+            else spread_drawn(deviation / width)
+        )
+        least = (least_distance(draws, alpha) or 0.0) * span
+    return _Sequence(
+        draws=draws,
+        size=sum(sizes) / draws if draws else 1.0,
+        drawn=drawn,
+        alpha=alpha,
+        width=width,
+        least=least,
+        most=most,
+    )
+
+
+def _hardest(asked: Question, scale: tuple[float, float]) -> float:
+    """The floor on [0, 1], or the ceiling seen from above: the one on whose far side a bet is
+    most limited."""
+    low, high = scale
+    places = [] if asked.floor is None else [(asked.floor - low) / (high - low)]
+    places += [] if asked.ceiling is None else [(high - asked.ceiling) / (high - low)]
+    return min(max(places, default=0.0), 1.0)
 
 
 def _kept_alpha(metric: Metric, alpha: float, *, few_clusters: bool) -> float | None:

@@ -233,6 +233,11 @@ class SuiteInfo:
     margin_metric: str = ""
     aspect: str = ""
 
+    @property
+    def gated(self) -> Metric:
+        """The metric that is gated."""
+        return next(one for one in self.metrics if one.name == self.metric)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyStop:
@@ -243,6 +248,8 @@ class EarlyStop:
     samples. `asked` were, and are the run's results: the first in the order of the run's seed.
     `settled`: they were enough for the verdict; else the suite was asked to its end. `alphas` are
     the one-sided levels at which it was looked at. `requests` were made of `planned_requests`.
+    The gate asks of `metric`, for each of `claims` ("" the whole suite, else a slice); with
+    `absolute`, of the tuned score itself. Runs that do not tell the metric have it "".
     """
 
     planned: int
@@ -250,6 +257,9 @@ class EarlyStop:
     largest: int
     slices: Mapping[str, int] = field(default_factory=dict)
     alphas: tuple[float, ...] = ()
+    metric: str = ""
+    claims: tuple[str, ...] = ("",)
+    absolute: bool = False
     asked: int = 0
     settled: bool = False
     planned_requests: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,16 +12,14 @@ from evalkit.compare import scored_pairs
 from evalkit.config import GateConfig, HFModel
 from evalkit.errors import UsageError
 from evalkit.evaluate import Evaluation
-from evalkit.gate import alone_among, claims, policy_of, settles
+from evalkit.gate import alone_among, claims, policy_of, settles, why_whole
 from evalkit.harnesses.base import Suite
 from evalkit.models.base import Outline
 from evalkit.planning import Plan
 from evalkit.progress import Progress, Silent
-from evalkit.records import Delta, EarlyStop, Metric, Pair, Run, SuiteInfo
-from evalkit.sequences import in_order, obstacle, of_slice, planned, watched
+from evalkit.records import Delta, EarlyStop, Pair, Run, SuiteInfo
+from evalkit.sequences import in_order, of_slice, planned, watched
 from evalkit.store.completions import CompletionStore
-
-_NO_BOUNDS = "point"  # the policy that holds nothing against a bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +46,19 @@ def make_schedules(plan: Plan) -> list[Schedule]:
 def _schedule(suite: Suite, gate: GateConfig, seed: int, suites: Sequence[Suite]) -> Schedule:
     among = claims([one.info for one in suites], gate)
     levels = sorted({gate.alpha, alone_among(gate.alpha, among)}, reverse=True)
-    whole = obstacle(_gated(suite.info))
-    if policy_of(suite.info, gate) == _NO_BOUNDS:
-        whole = "policy point holds nothing against a bound"
+    whole = why_whole(suite.info, gate)
     places = [list(range(len(suite.samples)))] if whole else in_order(suite.samples, seed)
     return Schedule(
         info=suite.info,
         blocks=tuple(tuple(suite.samples[place].id for place in block) for block in places),
-        early=planned(suite.samples, levels),
+        early=replace(
+            planned(suite.samples, levels),
+            metric=suite.info.metric,
+            claims=("", *_declared(gate, suite.info.name)),
+            absolute=policy_of(suite.info, gate) == "absolute",
+        ),
         whole=whole,
     )
-
-
-def _gated(info: SuiteInfo) -> Metric:
-    return next(metric for metric in info.metrics if metric.name == info.metric)
 
 
 def check_sequential(plan: Plan) -> None:
@@ -137,13 +134,12 @@ def _is_settled(plan: Plan, work: Evaluation, one: Schedule, schedules: Sequence
     base, *tuned = plan.arms
     gate = base.config.gate
     among = claims([each.info for each in schedules], gate)
-    name = one.info.name
     for arm in tuned:
         pairs = _pairs(work, base.config.name, arm.config.name, one)
         # Two models that answer all alike end in an error, not in a verdict: see `canaries`.
         if not answers_that_differ(pairs):
             return False
-        deltas = {s: _seen(one, pairs, s) for s in ("", *_declared(gate, name))}
+        deltas = {part: _seen(one, pairs, part) for part in one.early.claims}
         if not settles(one.info, deltas, gate, among):
             return False
     return True
@@ -165,18 +161,14 @@ def _seen(one: Schedule, pairs: Sequence[Pair], name: str) -> Delta:
     """The gated difference of the suite or of a slice, as it is known so far."""
     early = of_slice(one.early, name) if name else one.early
     if name:
-        pairs = [pair for pair in pairs if name in _slices(pair)]
-    delta, scored = scored_pairs(one.info.name, _gated(one.info), pairs)
+        pairs = [pair for pair in pairs if name in pair.base.sample.slice_names]
+    delta, scored = scored_pairs(one.info.name, one.info.gated, pairs)
     delta = replace(delta, planned=early.planned)
     if scored is None:
         return delta
     bases, tuneds = scored.values()
     known = replace(delta, difference=float((tuneds - bases).mean()), tuned=float(tuneds.mean()))
     return watched(known, scored, early, early.alphas)
-
-
-def _slices(pair: Pair) -> Iterator[str]:
-    return (f"{key}={value}" for key, value in pair.base.sample.slices.items())
 
 
 def _stopped(one: Schedule, blocks: int, plan: Plan, settled: Container[str]) -> EarlyStop:

@@ -21,7 +21,8 @@ comparison_json (`evalkit compare --json`, report.json):
             tails (one-sided bounds that cannot be had again from the rest: {alpha, low, high}),
             method, tuned_error (standard error of the tuned score), tuned_tails (its bounds, kept
             with a sequence), skewness, tuned_skewness (of the differences and of the tuned
-            scores), adjusted_p (of a slice among all slices, Benjamini–Hochberg), changed (choices:
+            scores; they and the standard errors are null where planned is not 0),
+            adjusted_p (of a slice among all slices, Benjamini–Hochberg), changed (choices:
             wrong in both arms, but differently), divergence (choices: mean KL divergence of base
             from tuned, nats), n, planned (samples there would have been; 0 without --sequential),
             clusters,
@@ -55,7 +56,7 @@ from reports.power import power_table
 from reports.profile import profile_rows
 from reports.steps import deciding, training_step
 from reports.summary import LEVEL, summarise
-from reports.wording import saved
+from reports.wording import fixed_n_hidden, saved
 
 if TYPE_CHECKING:
     from evalkit.config import GateConfig
@@ -197,7 +198,7 @@ def _suite(one: SuiteVerdict) -> dict[str, Any]:
 
 def _delta(delta: Delta) -> dict[str, Any]:
     """Flat: the metric's own fields stand beside the numbers."""
-    row = asdict(delta)
+    row = asdict(fixed_n_hidden(delta))
     metric = row.pop("metric")
     head = {"suite": row.pop("suite"), "metric": metric.pop("name"), "slice": row.pop("slice")}
     return {**head, **metric, **row}

@@ -52,6 +52,8 @@ def print_power(
     fits = console.measure(wide, options=endless).maximum <= console.width
     console.print()
     told = f"one-sided at alpha {gate.alpha:g}, with a power of {percent(gate.power)}"
+    if any(one.sequential for one in rows):
+        told += ", looked at after every block"
     console.print(Text.assemble(("What the gate can decide", "bold"), f"  {told}"))
     console.print(wide if fits else _table(rows, wide=False))
     console.print(_legend(rows))
@@ -87,6 +89,7 @@ def _row(one: SuitePower) -> dict[str, Any]:
         "chance": one.chance,
         "samples_needed": one.needed,
         "least_margin": one.least_margin,
+        "sequential": one.sequential,
         "note": one.note,
     }
 
@@ -100,15 +103,18 @@ def _table(rows: Sequence[SuitePower], *, wide: bool) -> Table:
         table.add_column("least margin", justify="right", no_wrap=True)
     table.add_column("decides", no_wrap=True)
     table.add_column("needs n", justify="right", no_wrap=True)
+    mixed = any(one.sequential for one in rows)
     for one in rows:
-        table.add_row(*_cells(one, wide=wide))
+        table.add_row(*_cells(one, wide=wide, whole=mixed and not one.sequential))
     return table
 
 
-def _cells(one: SuitePower, *, wide: bool) -> list[Text]:
+def _cells(one: SuitePower, *, wide: bool, whole: bool) -> list[Text]:
     asked, noise = one.question, one.noise
     name = Text.assemble(one_line(asked.suite), (_part(one), "dim"))
     size = Text(f"{one.samples:,}")
+    if whole:
+        size.append("\nasked whole", style="dim")
     if one.clusters < one.samples:
         size.append(f"\n{one.clusters:,} clusters", style="dim")
     scatter, source = _scatter(noise, one), _SOURCE[noise.source]

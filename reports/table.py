@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.records import Comparison, Delta, SuiteVerdict, Verdict
-from reports.wording import one_line
+from reports.wording import fixed_n_hidden, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,8 @@ def _gated(verdict: Verdict, delta: Delta) -> SuiteVerdict | None:
 
 
 def _row(comparison: Comparison, delta: Delta, one: SuiteVerdict | None) -> dict[str, Any]:
-    plain = {name: getattr(delta, name) for name in _COLUMNS if hasattr(delta, name)}
+    shown = fixed_n_hidden(delta)
+    plain = {name: getattr(shown, name) for name in _COLUMNS if hasattr(shown, name)}
     return plain | {
         "tuned_run": comparison.tuned.name,
         "base_run": comparison.base.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteInfo, SuiteVerdict, Verdict
@@ -157,6 +158,17 @@ def outlook(one: SuiteVerdict, comparison: Comparison) -> str:
     if one.reachable:
         return f"{text}: the {what} has {held:,}"
     return f"{text}: not reachable with this {what}, which has {held:,}"
+
+
+def fixed_n_hidden(delta: Delta) -> Delta:
+    """Without what only an interval for a fixed number of samples is made of, where that is wrong.
+
+    Of a suite that could be stopped early: the difference ± 1.96 standard errors is what must not
+    be shown. The record keeps them, for what more samples would bring.
+    """
+    if not delta.planned:
+        return delta
+    return replace(delta, standard_error=None, tuned_error=None, skewness=None, tuned_skewness=None)
 
 
 class Saved(NamedTuple):

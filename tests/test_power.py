@@ -21,6 +21,7 @@ from evalkit.power import SuitePower, power_of
 from evalkit.records import Comparison, Delta, Metric, Policy, Sample
 from evalkit.stats import power as formulas
 from evalkit.stats.clusters import wild_bootstrap_test
+from evalkit.stats.sequential import first_settled
 from tests.builders import make_info, make_run
 
 SUITE = "knowledge/tiny"
@@ -319,3 +320,64 @@ def test_a_pilot_of_other_suites_is_a_mistake() -> None:
     other = make_run("base", {"style/other": [1.0, 0.0]})
     with pytest.raises(UsageError, match=r"none of the suites knowledge/tiny, but style/other"):
         power_of([_suite(10)], _gate(), Pilot(run=other))
+
+
+def _settled(drawn: np.ndarray, margin: float) -> float:
+    """The share of these rows of differences that a sequence lets pass, by its own bounds."""
+    n = drawn.shape[1]
+    outcomes = [first_settled(row, -margin, -1, 1, 0.05, n).outcome for row in drawn]
+    return outcomes.count("pass") / len(outcomes)
+
+
+@pytest.mark.parametrize(("flips", "margin"), [(0.2, 0.1), (0.2, 0.05), (0.05, 0.05), (0.02, 0.1)])
+def test_a_sequence_passes_an_unchanged_model_about_as_often_as_promised(
+    flips: float, margin: float
+) -> None:
+    """Few flips too, where the plain formula promises 80 % and 0 to 44 % come of it."""
+    suite, gate = _suite(30), _gate(margin, flips=flips)
+    (found,) = power_of([suite], gate, sequential=True)
+    assert found.needed is not None
+    rng = np.random.default_rng(21)
+    for n, least, most in ((found.needed, 0.75, 0.93), (found.needed // 2, 0.0, 0.7)):
+        rows = rng.choice([-1.0, 0.0, 1.0], (300, n), p=[flips / 2, 1 - flips, flips / 2])
+        (told,) = power_of([_suite(n)], gate, sequential=True)
+        simulated = _settled(rows, margin)
+        assert least <= simulated <= most
+        assert told.chance is not None
+        assert -0.05 < simulated - told.chance < 0.17
+        assert told.decides is (n == found.needed)
+
+
+def test_a_sequence_of_scores_and_of_clusters_needs_what_it_says() -> None:
+    gate = _gate(0.1, deviation=0.25)
+    (found,) = power_of([_suite(30, SHARE)], gate, sequential=True)
+    assert found.needed is not None
+    rows = np.clip(np.random.default_rng(22).normal(0, 0.25, (300, found.needed)), -1, 1)
+    assert 0.75 < _settled(rows, 0.1) < 0.93
+    names = [f"p{place // 4}" for place in range(40)]
+    (grouped,) = power_of([_suite(40, SHARE, clusters=names)], gate, sequential=True)
+    assert grouped.needed == 4 * found.needed
+
+
+def test_no_change_at_all_meets_the_least_margin_of_a_sequence_and_none_smaller() -> None:
+    (found,) = power_of([_suite(60)], _gate(0.05), sequential=True)
+    least = found.least_margin
+    assert least is not None
+    assert (found.chance, found.decides) == (0.0, False)
+    rows = np.zeros((1, 60))
+    assert (_settled(rows, least + 1e-6), _settled(rows, least - 1e-6)) == (1.0, 0.0)
+
+
+def test_a_suite_that_is_asked_whole_keeps_the_power_of_its_test() -> None:
+    gate = _gate(policy="point")
+    assert power_of([_suite(60)], gate, sequential=True) == power_of([_suite(60)], gate)
+    endless = _suite(60, ENDLESS), _gate(deviation=0.1)
+    assert [one.sequential for one in power_of(endless[:1], endless[1], sequential=True)] == [False]
+
+
+def test_a_floor_is_farther_for_a_sequence() -> None:
+    gate = _gate(policy="absolute", floor=0.9)
+    whole, early = (power_of([_suite(400)], gate, sequential=s)[0] for s in (False, True))
+    assert whole.detectable is not None
+    assert early.detectable is not None
+    assert 1.2 < early.detectable / whole.detectable < 2

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.compare import compare
+from evalkit.bounds import p_not_below
+from evalkit.compare import compare, suite_deltas
 from evalkit.config import GateConfig, RecordedModel, RunConfig, SuiteGate
+from evalkit.estimates import ALPHAS
 from evalkit.evaluate import evaluate
 from evalkit.gate import alone_among, claims, decide
 from evalkit.harnesses.base import Suite
 from evalkit.models.recorded import RecordedEngine, Recording, Row
 from evalkit.planning import Plan, make_plan
-from evalkit.records import Metric, Run, Sample, SuiteInfo
+from evalkit.records import Metric, Pair, Result, Run, Sample, Score, SuiteInfo
 from evalkit.scorers.context import ScorerContext
 from evalkit.scorers.match import exact_match
-from evalkit.sequences import obstacle
+from evalkit.sequences import in_order, obstacle, planned
 from evalkit.sequential import evaluate_early, make_schedules
+from evalkit.stats.sequential import ConfidenceSequence
 from evalkit.store.completions import CompletionStore
 from tests.test_evaluate import Counting
 
@@ -89,7 +93,7 @@ def coins(seed: int, rate: float, n: int) -> list[bool]:
 
 
 def test_a_run_that_was_killed_ends_as_it_would_have(tmp_path: Path) -> None:
-    plan = make_two([make_suite("my/a", 300)], [coins(1, 0.7, 300)], [coins(2, 0.45, 300)])
+    plan = make_two([make_suite("my/a", 300)], [coins(1, 0.7, 300)], [coins(3, 0.45, 300)])
     with CompletionStore(tmp_path / "whole.sqlite") as store:
         counted, engine = broken(plan)
         whole = evaluate_early(counted, store, tmp_path / "whole")
@@ -238,3 +242,94 @@ def test_the_whole_decision_errs_no_more_often_than_alpha(tmp_path: Path, size: 
     for wrong in ("pass", "fail"):
         assert stats.binom.sf(outcomes.count(wrong) - 1, simulations, 0.05) > 1e-3, wrong
     assert early >= outcomes.count("pass") + outcomes.count("fail")
+
+
+def arms_of(
+    samples: Sequence[Sample], base: Sequence[bool], tuned: Sequence[bool]
+) -> tuple[SuiteInfo, list[Pair]]:
+    """A suite of right-or-wrong scores and its pairs, without any model."""
+    metric = Metric(name="right", kind="binary")
+    info = replace(make_suite("my/a", 1).info, metric="right", metrics=(metric,))
+
+    def result(sample: Sample, hit: bool) -> Result:
+        score = Score(sample_id=sample.id, scorer="right", value=float(hit))
+        return Result(sample=sample, completions=(), scores=(score,))
+
+    arms = zip(samples, base, tuned, strict=True)
+    return info, [Pair(base=result(s, b), tuned=result(s, t)) for s, b, t in arms]
+
+
+def test_a_part_without_a_cluster_is_put_into_the_order_in_which_it_was_asked() -> None:
+    """Of some samples with a cluster, the first block may hold none."""
+    samples = [
+        replace(one, cluster=f"p{place // 3}" if place < 30 else "")
+        for place, one in enumerate(make_suite("my/a", 220).samples)
+    ]
+    seen = 0
+    for seed in range(60):
+        asked = [samples[place] for place in in_order(samples, seed)[0]]
+        if any(one.cluster for one in asked):
+            continue
+        seen += 1
+        again = [asked[place] for block in in_order(asked, seed) for place in block]
+        assert [one.id for one in again] == [one.id for one in asked]
+    assert seen
+    early = planned(samples, (0.05,))
+    none, hits = samples[30:62], [True] * 32
+    info, pairs = arms_of(none, hits, hits)
+    (delta,) = suite_deltas(info, pairs, early, 0)
+    sequence = ConfidenceSequence(-1, 1, 0.05, early.draws)
+    sequence.add([0.0] * 32, [1 / 3] * 32)  # each is a third of the largest cluster
+    (bounds,) = sequence.one_sided_at([0.05])
+    assert bounds is not None
+    tail = next(one for one in delta.tails if one.alpha == 0.05)
+    assert (tail.low, tail.high) == pytest.approx(tuple(bounds))
+
+
+def test_what_the_gate_does_not_ask_is_bounded_at_the_level_shown_alone() -> None:
+    samples = [
+        replace(one, slices={"x": str(place % 2)})
+        for place, one in enumerate(make_suite("my/a", 100).samples)
+    ]
+    info, pairs = arms_of(samples, coins(1, 0.7, 100), coins(2, 0.7, 100))
+    info = replace(info, metrics=(*info.metrics, Metric(name="other", kind="binary")))
+    more = [
+        replace(one, scores=(*one.scores, replace(one.scores[0], scorer="other")))
+        for pair in pairs
+        for one in (pair.base, pair.tuned)
+    ]
+    pairs = [Pair(base=b, tuned=t) for b, t in zip(more[::2], more[1::2], strict=True)]
+    early = replace(planned(samples, (0.05,)), metric="right", claims=("", "x=1"))
+    found = {(d.metric.name, d.slice): d for d in suite_deltas(info, pairs, early)}
+    levels = {key: tuple(tail.alpha for tail in one.tails) for key, one in found.items()}
+    assert levels == {
+        ("right", ""): ALPHAS,
+        ("right", "x=1"): ALPHAS,
+        ("right", "x=0"): (0.025,),
+        ("other", ""): (0.025,),
+    }
+    assert not any(one.tuned_tails for one in found.values())
+    other, asked = found["other", ""], found["right", ""]
+    assert (other.low, other.high) == pytest.approx((asked.low, asked.high), abs=1e-9)
+    own = suite_deltas(info, pairs, replace(early, absolute=True))
+    assert [bool(one.tuned_tails) for one in own] == [True, False, False, False]
+    assert all(one.boot_low is None and one.p_value is None for one in own)
+
+
+def test_the_p_of_a_sequence_is_as_seldom_small_as_it_says() -> None:
+    """The levels are nested, so the least that excludes the truth is one p, not the best of eight:
+    each level errs seldom, and so do all below it together."""
+    rng = np.random.default_rng(5)
+    suite = make_suite("my/a", 150)
+    early = planned(suite.samples, (0.05, alone_among(0.05, 4)))
+    ps = []
+    for _ in range(400):
+        base, tuned = at_the_margin(rng, 150, 1)
+        info, pairs = arms_of(suite.samples, base, tuned)
+        (delta,) = suite_deltas(info, pairs, early)
+        lows, highs = ([getattr(t, side) for t in delta.tails] for side in ("low", "high"))
+        assert lows == sorted(lows, reverse=True)
+        assert highs == sorted(highs)
+        ps.append(p_not_below(delta, -MARGIN))
+    for level in (0.1, 0.05, 0.025, 0.0125):
+        assert stats.binom.sf(sum(p <= level for p in ps) - 1, 400, level) > 1e-3

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from evalkit.config import GateConfig, RunConfig
     from evalkit.evaluate import Plan
     from evalkit.models.base import Outline
+    from evalkit.noise import Pilot
     from evalkit.records import Comparison, Manifest, Run, Verdict
     from evalkit.sequential import Schedule
 
@@ -93,6 +94,12 @@ def compare(
             "settled.",
         ),
     ] = False,
+    pilot: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --dry-run: earlier results that show the noise, as of `evalkit power`."
+        ),
+    ] = None,
     asked: Questions,
     formats: Formats = "html",
     results: Results,
@@ -105,6 +112,8 @@ def compare(
             "tuned.yaml, or --checkpoints with a training run's folder. To evaluate one model use "
             "`evalkit run`."
         )
+    if pilot is not None and not results.dry_run:
+        raise UsageError("--pilot is for --dry-run, which tells what can be decided. Leave it out.")
     wanted = _formats(formats)
     configs = load_configs(files, asked)
     if checkpoints is not None:
@@ -112,7 +121,9 @@ def compare(
 
         configs += checkpoint_arms(configs[0], files[0], checkpoints, asked, manner)
         _check_names(configs)
-    raise typer.Exit(compare_arms(configs, results, manner, wanted, sequential=sequential))
+    raise typer.Exit(
+        compare_arms(configs, results, manner, wanted, sequential=sequential, pilot=pilot)
+    )
 
 
 def _check_names(configs: Sequence[RunConfig]) -> None:
@@ -130,13 +141,14 @@ def compare_arms(
     formats: Sequence[str] = ("html",),
     *,
     sequential: bool = False,
+    pilot: Path | None = None,
 ) -> ExitCode:
     """Evaluate all arms, compare each with the first, decide, write the reports, print them."""
     from evalkit.compare import compare as compare_runs
     from evalkit.store.runs import write_comparisons
     from reports.write import write_reports
 
-    runs = _evaluate(configs, results, manner, sequential=sequential)
+    runs = _evaluate(configs, results, manner, sequential=sequential, pilot=pilot)
     if not runs:
         return ExitCode.PASS
     comparisons = [compare_runs(runs[0], tuned) for tuned in runs[1:]]
@@ -228,9 +240,15 @@ def _gate(comparison: Comparison, file: Path | None, sets: Sequence[str] | None)
 
 
 def _evaluate(
-    configs: Sequence[RunConfig], results: Results, manner: Manner, *, sequential: bool = False
+    configs: Sequence[RunConfig],
+    results: Results,
+    manner: Manner,
+    *,
+    sequential: bool = False,
+    pilot: Path | None = None,
 ) -> list[Run]:
     """Plan and run; nothing comes back from a dry run, which only shows the plan."""
+    from evalkit.cli.power import read_pilot
     from evalkit.evaluate import evaluate, open_plan, open_suites
     from evalkit.gate import check_gate
     from evalkit.home import home
@@ -239,6 +257,7 @@ def _evaluate(
     from evalkit.store.completions import CompletionStore
     from evalkit.store.runs import check_writable
 
+    known_noise = read_pilot(pilot) if pilot else None
     with working(manner) as progress, CompletionStore(home() / "completions.sqlite") as store:
         with naming_what_is_missing(configs, offline=manner.offline):
             suites = open_suites(configs[0])
@@ -264,7 +283,7 @@ def _evaluate(
             for engine in plan.engines:
                 engine.close()
     schedules = make_schedules(plan) if sequential else ()
-    _show_plan(plan, known, outlines, configs, schedules, as_json=results.as_json)
+    _show_plan(plan, known, outlines, configs, schedules, known_noise, as_json=results.as_json)
     return []
 
 
@@ -274,6 +293,7 @@ def _show_plan(
     outlines: Sequence[Outline],
     configs: Sequence[RunConfig],
     schedules: Sequence[Schedule],
+    pilot: Pilot | None,
     *,
     as_json: bool,
 ) -> None:
@@ -283,7 +303,11 @@ def _show_plan(
     from reports.terminal import print_plan, print_power
 
     gate, completions = configs[0].gate, configs[0].decoding.repeats
-    power = power_of(plan.suites, gate, completions=completions) if len(configs) > 1 else []
+    power = (
+        power_of(plan.suites, gate, pilot, completions, sequential=bool(schedules))
+        if len(configs) > 1
+        else []
+    )
     if as_json:
         typer.echo(plan_json(plan.costs(known), outlines, power, gate, schedules))
         return

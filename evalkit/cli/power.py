@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 POWER_EXAMPLES = examples(
     "evalkit power base.yaml",
     "evalkit power base.yaml --pilot runs/compare/base-vs-tuned-1a2b3c --set gate.margin=0.03",
+    "evalkit power base.yaml --sequential",
 )
 
 
@@ -29,6 +30,12 @@ def power(
             help="Earlier results that show the noise: a comparison, or the run of one arm."
         ),
     ] = None,
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential", help="What can be decided where suites are looked at after each block."
+        ),
+    ] = False,
     asked: Questions,
     as_json: Json = False,
     reach: Reach,
@@ -45,7 +52,9 @@ def power(
         suites = open_suites(config)
     check_gate([suite.info for suite in suites], config.gate)
     known = read_pilot(pilot) if pilot else None
-    rows = power_of(suites, config.gate, known, completions=config.decoding.repeats)
+    rows = power_of(
+        suites, config.gate, known, completions=config.decoding.repeats, sequential=sequential
+    )
     if as_json:
         typer.echo(power_json(rows, config.gate))
     else:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,9 +26,9 @@ from evalkit.stats.base import Interval, Reals
 
 Settled = Literal["pass", "fail", "undecided"]
 
-# A factor of the capital never falls below 1 − _CUT: one sample cannot ruin the gambler. Half is
+# A factor of the capital never falls below 1 − CUT: one sample cannot ruin the gambler. Half is
 # what Waudby-Smith and Ramdas use.
-_CUT = 0.5
+CUT = 0.5
 # Stakes of the three gamblers, in units of the stake that is best if all planned samples are used:
 # the larger ones are right where the effect is large and few samples will do.
 _STAKES = (1.0, 2.0, 4.0)
@@ -102,14 +104,27 @@ class ConfidenceSequence:
         """
         return self._bounds(self.alpha / 2)
 
+    def one_sided_at(self, alphas: Sequence[float]) -> list[Interval | None]:
+        """The one-sided bounds at each of these levels, all from the bets that are best at `alpha`.
+
+        One gambler's capital rules out all of them, so they are nested: a bound at a smaller level
+        never lies inside that at a larger one, and the least level whose bound excludes a value
+        is a p value of it that holds at all times (Ville 1939).
+        """
+        return self._bounds_at(self.alpha, alphas)
+
     def _bounds(self, alpha: float) -> Interval | None:
-        stakes = _stakes(self._unit, self._weights, alpha, self.planned)
-        low = _lower(self._unit, self._weights, stakes, alpha)
-        high = 1 - _lower(1 - self._unit, self._weights, stakes, alpha)
-        if low >= high:
-            return None
+        return self._bounds_at(alpha, [alpha])[0]
+
+    def _bounds_at(self, spent: float, alphas: Sequence[float]) -> list[Interval | None]:
+        stakes = _stakes(self._unit, self._weights, spent, self.planned)
+        lows = _lowers(self._unit, self._weights, stakes, alphas)
+        highs = [1 - low for low in _lowers(1 - self._unit, self._weights, stakes, alphas)]
         width = self.high - self.low
-        return Interval(self.low + low * width, self.low + high * width)
+        return [
+            Interval(self.low + low * width, self.low + high * width) if low < high else None
+            for low, high in zip(lows, highs, strict=True)
+        ]
 
 
 def settled(interval: Interval | None, threshold: float) -> Settled:
@@ -188,8 +203,11 @@ def blocks(
     if first < 1 or growth < 1:
         raise ValueError("Blocks must not be empty or shrink.")
     groups = clusters or ids
+    counts = Counter(groups)
     keys = [
-        (_digest(seed, group), _digest(seed, one)) for group, one in zip(groups, ids, strict=True)
+        # Of a sample alone in its cluster the second place is never asked for.
+        (_digest(seed, group), _digest(seed, one) if counts[group] > 1 else b"")
+        for group, one in zip(groups, ids, strict=True)
     ]
     cut: list[list[int]] = []
     size = float(first)
@@ -252,26 +270,73 @@ def _stakes(unit: Reals, weights: Reals, alpha: float, planned: int | None) -> R
     return np.asarray(_STAKES)[:, None] * spend
 
 
+def _capitals(unit: Reals, weights: Reals, stakes: Reals, mean: float) -> Reals:
+    """Log of the capital of each gambler who bets on a larger mean [gamblers, n]."""
+    cap = CUT / mean if mean > 0 else math.inf
+    found = np.minimum(stakes, cap)
+    found *= weights * (unit - mean)
+    found += 1.0
+    # In place, and log for log1p: n factors are off by n·1e-16 at most, and it takes a third.
+    np.log(found, out=found)
+    np.cumsum(found, axis=1, out=found)
+    return found
+
+
 def _log_capital(unit: Reals, weights: Reals, stakes: Reals, mean: float) -> Reals:
     """Log of K⁺_t(mean) [n], the average capital of the gamblers who bet on a larger mean."""
-    cap = _CUT / mean if mean > 0 else math.inf
-    gains = np.log1p(np.minimum(stakes, cap) * (weights * (unit - mean)))
-    capital = np.cumsum(gains, axis=1)
-    top = capital.max(axis=0)
-    average: Reals = top + np.log(np.mean(np.exp(capital - top), axis=0))
+    return _average(_capitals(unit, weights, stakes, mean))
+
+
+def _average(capitals: Reals) -> Reals:
+    top = capitals.max(axis=0)
+    average: Reals = top + np.log(np.mean(np.exp(capitals - top), axis=0))
     return average
 
 
-def _lower(unit: Reals, weights: Reals, stakes: Reals, alpha: float) -> float:
-    """The largest mean in [0, 1] that is ruled out as too small, 0 where none is."""
-    goal = -math.log(alpha)
-
-    def excess(mean: float) -> float:
-        # Before the first value the capital is 1.
-        return float(_log_capital(unit, weights, stakes, mean).max(initial=0.0)) - goal
-
-    if excess(0.0) <= 0:
+def _peak(unit: Reals, weights: Reals, stakes: Reals, mean: float) -> float:
+    """The largest log of K⁺_t(mean) that there ever was; before the first value it is 0."""
+    if not len(unit):
         return 0.0
-    # Nobody wins by betting on more than 1, so the sign changes. Rounding must not help.
-    root = float(optimize.brentq(excess, 0.0, 1.0, xtol=_TOLERANCE))
-    return max(root - 2 * _TOLERANCE, 0.0)
+    capitals = _capitals(unit, weights, stakes, mean)
+    richest = capitals.max(axis=0)
+    # The average is below the richest, and above it less log(gamblers): all others are out of it.
+    near = richest >= richest.max() - math.log(len(stakes))
+    return max(0.0, float(_average(capitals[:, near]).max()))
+
+
+def _lowers(unit: Reals, weights: Reals, stakes: Reals, alphas: Sequence[float]) -> list[float]:
+    """The largest mean in [0, 1] that is ruled out as too small at each level, 0 where none is.
+
+    From the largest level down, each search starts where the one before ended.
+    """
+
+    @cache
+    def peak(mean: float) -> float:
+        return _peak(unit, weights, stakes, mean)
+
+    step = 0.5 / math.sqrt(1 + len(unit))
+    start = 0.5
+    if len(unit):
+        start = float(np.average(unit, weights=weights))
+        step = max(1e-6, float(unit.std()) / math.sqrt(len(unit)))
+    found: dict[float, float] = {}
+    for alpha in sorted(set(alphas), reverse=True):
+        start = _crossing(peak, -math.log(alpha), start, step)
+        # Rounding must not help.
+        found[alpha] = max(start - 2 * _TOLERANCE, 0.0)
+    return [found[alpha] for alpha in alphas]
+
+
+def _crossing(peak: Callable[[float], float], goal: float, start: float, step: float) -> float:
+    """Where a capital that falls with the mean comes down to the goal; 0 where it never is above.
+
+    Nobody wins by betting on more than 1, so that the search upwards ends there.
+    """
+    low = high = min(max(start, 0.0), 1.0)
+    while peak(low) <= goal:
+        if low == 0.0:
+            return 0.0
+        high, low, step = low, max(low - step, 0.0), 2 * step
+    while high <= low or peak(high) > goal:
+        low, high, step = high, min(high + step, 1.0), 2 * step
+    return float(optimize.brentq(lambda mean: peak(mean) - goal, low, high, xtol=_TOLERANCE))

@@ -95,6 +95,17 @@ def test_a_dry_run_of_a_comparison_says_it_too(recorded: Bench) -> None:
     assert "What the gate" not in recorded.run("run", "base.yaml", "--dry-run", "-q").out
 
 
+def test_a_dry_run_takes_a_pilot_and_a_run_does_not(recorded: Bench) -> None:
+    command = ("compare", "base.yaml", "tuned.yaml")
+    assert recorded.run(*command, "-q").code in (0, 1, 3)
+    folder = str(next(Path("runs/compare").iterdir()))
+    said = recorded.run(*command, "--dry-run", "--json", "--pilot", folder)
+    assert json.loads(said.out)["gate"]["suites"] == _power(recorded, "--pilot", folder)["suites"]
+    refused = recorded.run(*command, "--pilot", folder)
+    assert refused.code == 2
+    assert "--pilot is for --dry-run" in refused.err
+
+
 def test_the_examples_gate_is_told_for_all_of_its_suites(desk: Bench) -> None:
     file = ROOT / "examples/rednote/base.yaml"
     said = desk.run("power", str(file), "--json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import random
@@ -114,6 +115,10 @@ def test_no_interval_for_a_fixed_number_is_shown_anywhere(letters: Bench) -> Non
         assert delta["interval"] == "sequence"
         assert (delta["p_value"], delta["boot_low"], delta["boot_high"]) == (None, None, None)
         assert "Tango" not in delta["method"]
+        for hidden in ("standard_error", "tuned_error", "skewness", "tuned_skewness"):
+            assert delta[hidden] is None
+    with (folder / "deltas.csv").open(encoding="utf-8", newline="") as table:
+        assert {row["standard_error"] for row in csv.DictReader(table)} == {""}
     delta = gated(document)
     for file in ("report.html", "report.md", "junit.xml"):
         text = (folder / file).read_text(encoding="utf-8")
@@ -135,13 +140,14 @@ def test_the_interval_is_that_of_the_sequence_over_the_samples_in_their_order(
     base, tuned = draws(1, 0.7), draws(2, 0.3)
     write_arm(letters, "tuned", tuned)
     delta = gated(compared(letters)[1])
-    order = sorted(range(SAMPLES), key=lambda n: hashlib.sha256(f"0\0q{n}".encode()).digest())
+    order = sorted(range(SAMPLES), key=lambda n: hashlib.sha256(f"0\0\0q{n}".encode()).digest())
     asked = order[: delta["n"]]
     differences = [float(tuned(n)) - float(base(n)) for n in asked]
     sequence = ConfidenceSequence(-1.0, 1.0, 0.05, SAMPLES)
     sequence.add(differences)
-    assert sequence.interval is not None
-    assert (delta["low"], delta["high"]) == pytest.approx(tuple(sequence.interval), abs=1e-8)
+    (shown,) = sequence.one_sided_at([0.025])
+    assert shown is not None
+    assert (delta["low"], delta["high"]) == pytest.approx(tuple(shown), abs=1e-8)
     assert delta["difference"] == pytest.approx(sum(differences) / len(asked))
 
 
@@ -297,3 +303,17 @@ def test_adapters_of_one_base_are_asked_in_turns(bench: Bench) -> None:
     document = json.loads(said.out)
     assert said.code == document["exit_code"]
     assert (gated(document)["planned"], gated(document)["interval"]) == (60, "sequence")
+
+
+def test_a_dry_run_and_power_tell_what_a_sequence_can_decide(letters: Bench) -> None:
+    write_arm(letters, "tuned", draws(2, 0.3))
+    command = ("compare", "base.yaml", "tuned.yaml", "--dry-run", "--json")
+    (early,) = json.loads(letters.run(*command, "--sequential").out)["gate"]["suites"]
+    (whole,) = json.loads(letters.run(*command).out)["gate"]["suites"]
+    assert (early["sequential"], whole["sequential"]) == (True, False)
+    assert early["samples_needed"] > 1.6 * whole["samples_needed"]
+    assert early["detectable"] > 1.2 * whole["detectable"]
+    (told,) = json.loads(letters.run("power", "base.yaml", "--sequential", "--json").out)["suites"]
+    assert told == early
+    said = letters.run("power", "base.yaml", "--sequential")
+    assert "looked at after every block" in " ".join(said.out.split())

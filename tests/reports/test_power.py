@@ -146,6 +146,7 @@ def test_programs_read_whole_numbers_and_null_for_what_is_not_known() -> None:
         "chance": 0.461,
         "samples_needed": 507,
         "least_margin": 0.0133,
+        "sequential": False,
         "note": "",
     }
     assert unknown["detectable"] is unknown["decides"] is unknown["deviation"] is None
@@ -154,3 +155,11 @@ def test_programs_read_whole_numbers_and_null_for_what_is_not_known() -> None:
 def test_the_plan_of_a_comparison_holds_it_and_that_of_a_run_does_not() -> None:
     assert json.loads(plan_json([], [], [SMALL], GATE))["gate"]["suites"][0]["decides"] is False
     assert "gate" not in json.loads(plan_json([], []))
+
+
+def test_a_suite_that_is_asked_whole_is_marked_beside_those_looked_at_early() -> None:
+    early = replace(SMALL, sequential=True)
+    assert "asked whole" in _printed(early, LARGE)
+    assert "looked at after every block" in " ".join(_printed(early, LARGE).split())
+    assert "asked whole" not in _printed(early)
+    assert "asked whole" not in _printed(SMALL, LARGE)

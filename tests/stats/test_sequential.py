@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -364,3 +365,39 @@ def test_the_values_needed_settle_it_with_about_that_power(distance: float) -> N
     assert 1.5 * (samples_needed(deviation, distance, ALPHA) or 0) < needed
     assert values_needed(deviation, 0.0, ALPHA) is None
     assert values_needed(0.0, distance, ALPHA) is None
+
+
+LEVELS = (0.1, 0.05, 0.025, 0.01, 0.001)
+
+
+@pytest.mark.parametrize("name", ["even", "rare", "ternary"])
+def test_bounds_at_many_levels_are_nested_and_are_where_the_capital_reaches_them(name: str) -> None:
+    for n in (0, 1, 20, 300):
+        found = sequence(series(name)[:n], 0.0, 1.0, 300)
+        bounds = found.one_sided_at(LEVELS)
+        assert bounds[1] == pytest.approx(found.one_sided, abs=1e-9)
+        for wide, narrow in pairwise(reversed(bounds)):
+            assert wide is not None
+            assert narrow is not None
+            assert wide.low <= narrow.low <= narrow.high <= wide.high
+    # By the definition: the product of the three gamblers' factors, one mean after the other.
+    x = series(name)
+    estimates = (0.5 + np.cumsum(x)) / np.arange(2, 302)
+    spread = (0.25 + np.cumsum((x - estimates) ** 2)) / np.arange(2, 302)
+    bets = np.sqrt(-2 * math.log(ALPHA) / (np.r_[0.25, spread[:-1]] * 300))
+
+    def capital(m: float) -> float:
+        factors = [1 + np.minimum(s * bets, 0.5 / m) * (x - m) for s in (1, 2, 4)]
+        return float(np.mean(np.cumprod(factors, axis=1), axis=0).max())
+
+    for level, interval in zip(LEVELS, bounds, strict=True):
+        assert interval is not None
+        if interval.low:
+            assert capital(interval.low) == pytest.approx(1 / level, rel=1e-4)
+
+
+def test_all_levels_of_100000_values_take_less_than_three_seconds() -> None:
+    found = sequence(flips(0.0, 1, 100_000)[0], planned=100_000)
+    started = time.process_time()
+    assert None not in found.one_sided_at([*LEVELS, 0.005, 0.0025])
+    assert time.process_time() - started < 3
