@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from evalkit.asked import Asked, asked_of, nearest
 from evalkit.asked import Question as Question
@@ -121,9 +122,9 @@ def _stands(delta: Delta, asked: Asked, gate: GateConfig, among: int) -> bool:
     gone = delta.missing + delta.unscored
     if gone and gone / (delta.n + delta.missing) > gate.max_missing:
         return False
-    outcome = _placed(delta, asked, gate.alpha)[0]
+    outcome = _placed(delta, asked, gate.alpha).outcome
     if outcome == "fail":
-        outcome = _placed(delta, asked, alone_among(gate.alpha, among))[0]
+        outcome = _placed(delta, asked, alone_among(gate.alpha, among)).outcome
     return outcome != "inconclusive"
 
 
@@ -144,7 +145,9 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> SuiteVerdict:
     delta = _measured(comparison, asked)
 
-    def verdict(outcome: Outcome, reason: str, ground: Ground) -> SuiteVerdict:
+    def verdict(
+        outcome: Outcome, reason: str, ground: Ground, bounds: Interval | None = None
+    ) -> SuiteVerdict:
         return SuiteVerdict(
             suite=asked.info.name,
             slice=asked.slice,
@@ -157,6 +160,8 @@ def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> Suite
             delta=delta,
             reason=reason,
             ground=ground,
+            low=bounds.low if bounds else None,
+            high=bounds.high if bounds else None,
         )
 
     if delta is None:
@@ -202,15 +207,32 @@ def _with_prospect(
     return replace(one, samples_needed=found.needed, reachable=found.reachable)
 
 
-def _placed(delta: Delta, asked: Asked, alpha: float) -> tuple[Outcome, str, Ground]:
+class _Placed(NamedTuple):
+    """What bounds say, and the bounds; None where there are none, or none are asked."""
+
+    outcome: Outcome
+    reason: str
+    ground: Ground
+    bounds: Interval | None = None
+
+
+def _placed(delta: Delta, asked: Asked, alpha: float) -> _Placed:
     """Where the bounds lie; `point` alone has none."""
     if asked.policy == "point":
-        return *_naive(delta, asked.margin), "value"
+        return _Placed(*_naive(delta, asked.margin), "value")
     absolute = asked.policy == "absolute"
     bounds = tuned_bounds(delta, alpha) if absolute else benefit_bounds(delta, alpha)
     if bounds is None:
-        return "inconclusive", delta.note or "no interval can be given", "absent"
-    return *_within_asked(bounds, asked), "bounds"
+        return _Placed("inconclusive", delta.note or "no interval can be given", "absent")
+    outcome, reason = _within_asked(bounds, asked)
+    return _Placed(outcome, f"{reason} ({_told(bounds, asked, alpha)})", "bounds", bounds)
+
+
+def _told(bounds: Interval, asked: Asked, alpha: float) -> str:
+    """The bounds in words: what is shown beside them is two-sided, whatever alpha is."""
+    sign = "" if asked.policy == "absolute" else "+"
+    level = f"{100 * (1 - alpha):.4g}"
+    return f"one-sided {level} % bounds {bounds.low:{sign}.3f} and {bounds.high:{sign}.3f}"
 
 
 def _within_asked(bounds: Interval, asked: Asked) -> tuple[Outcome, str]:

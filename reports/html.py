@@ -290,6 +290,7 @@ def _filters() -> Mapping[str, Any]:
         "number": wording.number,
         "signed": wording.signed,
         "interval": wording.interval,
+        "shown": wording.shown_interval,
         "metric": wording.metric_label,
         "count": wording.sample_count,
         "margin": wording.margin_text,

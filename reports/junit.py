@@ -18,12 +18,12 @@ from reports.steps import speaking
 from reports.wording import (
     clean,
     decimals,
-    interval,
     metric_label,
     number,
     one_line,
     reason,
     sample_count,
+    shown_interval,
     signed,
 )
 
@@ -92,7 +92,7 @@ def _numbers(one: SuiteVerdict) -> str:
     return (
         f"{metric_label(delta.metric)}: base {number(delta.base, digits)}, "
         f"tuned {number(delta.tuned, digits)}, difference {signed(delta.difference, digits)} "
-        f"{interval(delta.low, delta.high, digits)}, n {sample_count(delta)}"
+        f"{shown_interval(one, digits)}, n {sample_count(delta)}; {one_line(one.reason)}"
     )
 
 

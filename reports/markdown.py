@@ -16,7 +16,6 @@ from reports.wording import (
     SEQUENCE_NOTE,
     SYMBOL,
     decimals,
-    interval,
     metric_label,
     needs_sequence_note,
     number,
@@ -24,6 +23,7 @@ from reports.wording import (
     outcomes_of,
     sample_count,
     saved_text,
+    shown_interval,
     signed,
     tally,
 )
@@ -113,7 +113,7 @@ def _single_row(name: str, one: SuiteVerdict | None) -> str:
     if one.delta is None:
         return f"| {escape(name)} | – | – | – | 0 | {word} |"
     delta, digits = one.delta, decimals(one.delta.base, one.delta.tuned)
-    change = f"{signed(delta.difference, digits)} {interval(delta.low, delta.high, digits)}"
+    change = f"{signed(delta.difference, digits)} {shown_interval(one, digits)}"
     return (
         f"| {_named(name, one)} | {number(delta.base, digits)} | {number(delta.tuned, digits)} "
         f"| {change} | {sample_count(delta)} | {word} |"
@@ -145,9 +145,7 @@ def _cell(one: SuiteVerdict | None) -> str:
     if one.delta is None:
         return word
     digits = decimals(one.delta.base, one.delta.tuned)
-    numbers = (
-        f"{signed(one.delta.difference, digits)} {interval(one.delta.low, one.delta.high, digits)}"
-    )
+    numbers = f"{signed(one.delta.difference, digits)} {shown_interval(one, digits)}"
     return f"{word} {numbers} n={sample_count(one.delta)}"
 
 

@@ -33,7 +33,6 @@ from reports.wording import (
     decimals,
     direction,
     early_text,
-    interval,
     metric_label,
     missing_text,
     needs_bound_note,
@@ -43,6 +42,7 @@ from reports.wording import (
     reason,
     sample_count,
     saved_text,
+    shown_interval,
     signed,
     some_ids,
     span,
@@ -180,7 +180,7 @@ def _numbers(one: SuiteVerdict) -> list[Text]:
         Text(number(delta.base, digits)),
         Text(number(delta.tuned, digits)),
         Text(signed(delta.difference, digits), style="bold"),
-        Text(interval(delta.low, delta.high, digits), style="dim"),
+        Text(shown_interval(one, digits), style="dim"),
         Text(sample_count(delta)),
     ]
 
