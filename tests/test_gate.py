@@ -278,7 +278,8 @@ def test_absolute_needs_a_bound_and_bounds_need_absolute() -> None:
     with pytest.raises(ValueError, match="are of policy: absolute"):
         SuiteGate(floor=0.5)
     # The margin of its slices has an effect, where they have none of their own.
-    assert SuiteGate(policy="absolute", floor=0.9, margin=0.1, must_not_regress=("a=b",))
+    sliced = SuiteGate(policy="absolute", floor=0.9, margin=0.1, must_not_regress=("a=b",))
+    assert sliced.margin == 0.1
     with pytest.raises(ValueError, match="margin has no effect"):
         SuiteGate(
             policy="absolute", floor=0.9, margin=0.1, must_not_regress=("a=b",), slice_margin=0.2

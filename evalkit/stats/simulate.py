@@ -141,7 +141,7 @@ def rarely_lost(
     make the mean `difference`, which the samples hold few of.
     """
     lost = gaining / completions - difference
-    if not (0 <= lost and gaining + lost <= 1):
+    if not (lost >= 0 and gaining + lost <= 1):
         raise ValueError(f"A difference of {difference:.3g} cannot be had by lost samples.")
     uniform = rng.random((simulations, n))
     gains = np.where(uniform < lost + gaining, 1 / completions, 0.0)
