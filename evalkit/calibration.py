@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.asked import asked_of
+from evalkit.declared import declared_gate
 from evalkit.errors import UsageError
 from evalkit.estimates import grouped
 from evalkit.progress import Progress, Silent
@@ -200,11 +202,17 @@ def calibrate_run(
     rows = [
         _split_row(info, answers, at, alpha, simulations, shown)
         for info, answers in usable
-        for at in (info.margin if margin is None else margin, 0.0)
+        for at in (_margin(run, info) if margin is None else margin, 0.0)
     ]
     kept = {info.name for info, _ in usable}
     skipped = tuple(info.name for info in run.manifest.suites if info.name not in kept)
     return Calibration(alpha=alpha, simulations=simulations, rows=tuple(rows), skipped=skipped)
+
+
+def _margin(run: Run, info: SuiteInfo) -> float:
+    """That of the gate the run was made with; where it asks for none, the suite's own."""
+    asked = asked_of(info, declared_gate(run.manifest))[0]
+    return asked.margin or info.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +224,10 @@ class _Answers:
 
 
 def _answers(run: Run, info: SuiteInfo) -> _Answers | None:
-    """None where fewer than two samples have two answers, or the metric is no mean of samples."""
+    """None where fewer than two samples have two answers, or the metric is no mean of samples.
+
+    As many answers of each sample as most have: the few samples with fewer are left out.
+    """
     metric = _gated(info)
     if metric.kind not in ("binary", "continuous"):
         return None
@@ -227,8 +238,9 @@ def _answers(run: Run, info: SuiteInfo) -> _Answers | None:
     rows = [(result, values) for result in mine if len(values := _values(result, metric)) > 1]
     if len(rows) < 2:
         return None
-    fewest = min(len(values) for _, values in rows)
-    scores = np.array([values[:fewest] for _, values in rows], dtype=np.float64)
+    usual = int(np.median([len(values) for _, values in rows]))
+    rows = [(result, values) for result, values in rows if len(values) >= usual]
+    scores = np.array([values[:usual] for _, values in rows], dtype=np.float64)
     return _Answers(scores, grouped([result.sample.cluster for result, _ in rows]))
 
 

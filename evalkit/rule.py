@@ -24,7 +24,8 @@ def gate_rule(
     ask: Ask = "non_inferiority",
     floor: float | None = None,
 ) -> Rule:
-    """The gate as a rule from differences [n], or tuned scores of "absolute", and clusters.
+    """The gate as a rule from differences [n] (of "lower is better" benefits; of "absolute" the
+    tuned scores) and clusters.
 
     Where the outcome hangs on counts of gained and lost samples it is worked out once for each.
     """
@@ -70,7 +71,7 @@ def _delta(suite: str, metric: Metric, values: Reals, clusters: Sequence[str], a
     if ask == "absolute":
         base, tuned = np.roll(values, 1), values
     else:
-        change = -values if metric.higher_is_better is False else values
+        change = -values if ask == "lower is better" else values
         least = metric.least or 0.0
         base, tuned = least + np.maximum(-change, 0.0), least + np.maximum(change, 0.0)
     empty = Delta(

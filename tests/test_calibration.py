@@ -14,7 +14,18 @@ from evalkit.calibration import Calibration, Row, calibrate_made_up, calibrate_r
 from evalkit.errors import UsageError
 from evalkit.records import Metric, MetricKind, Result, Run
 from evalkit.stats.base import Reals
-from evalkit.stats.calibrate import KINDS, SIZES, TRUTHS, Case, Rate, Truth, cases, error_rates
+from evalkit.stats.calibrate import (
+    KINDS,
+    SIZES,
+    TRUTHS,
+    Case,
+    Kind,
+    Rate,
+    SplitRates,
+    Truth,
+    cases,
+    error_rates,
+)
 from tests.builders import make_info, make_run
 
 SUITE = "knowledge/tiny"
@@ -39,7 +50,7 @@ def _right_or_wrong(n: int, completions: int) -> Reals:
 
 def _few_cases(margin: float, quick: bool) -> tuple[Case, ...]:
     """Two sizes of four kinds, and one case of each thing that is asked."""
-    kinds = ("binary", "continuous", "clustered", "5 completions")
+    kinds: tuple[Kind, ...] = ("binary", "continuous", "clustered", "5 completions")
     usual = [Case(kind, n, truth, margin) for kind in kinds for n in (50, 60) for truth in TRUTHS]
     others = (case for case in cases(margin, quick) if case.ask != "non_inferiority")
     return (*usual, *{case.ask: case for case in others if case.n <= 200}.values())
@@ -112,7 +123,7 @@ def test_seven_per_cent_at_every_size_are_found_in_the_sum_though_in_none_alone(
     )
     sizes = [replace(row, n=n) for n in SIZES]
     kept = [
-        replace(one, data=kind, wrong_pass=Rate(50, 1000)) for one in sizes for kind in KINDS[1:]
+        replace(one, data=kind, wrong_pass=Rate(50, 1000)) for one in sizes for kind in KINDS[:3]
     ]
     found = Calibration(alpha=0.05, simulations=1000, rows=(*sizes, *kept))
     assert not any(map(found.exceeds, found.rates))
@@ -140,6 +151,30 @@ def test_a_model_is_compared_with_itself_at_its_margin_and_at_none(few: None) ->
     assert [row.margin for row in given] == [0.2, 0.0]
     # At so wide a margin the same model passes nearly always.
     assert given[0].inconclusive.times < wide.inconclusive.times
+
+
+def test_the_margin_is_that_of_the_gate_the_run_was_made_with(few: None) -> None:
+    run = _sampled(_right_or_wrong(80, 4))
+    for declared in ({"margin": 0.15}, {"suites": {SUITE: {"margin": 0.15}}}):
+        manifest = replace(run.manifest, config={"gate": declared})
+        wide, _ = calibrate_run(replace(run, manifest=manifest), alpha=0.05, quick=True).rows
+        assert wide.margin == 0.15
+
+
+def test_a_sample_with_few_answers_does_not_cost_the_others_theirs(
+    few: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _sampled(_right_or_wrong(40, 10))
+    short = _with_values(run.results[0], [0.0, 1.0])
+    seen: list[tuple[int, ...]] = []
+
+    def split(rule: object, scores: Reals, *_: object) -> SplitRates:
+        seen.append(scores.shape)
+        return SplitRates(Rate(0, 40), Rate(0, 40), Rate(40, 40))
+
+    monkeypatch.setattr(calibration, "split_rates", split)
+    calibrate_run(replace(run, results=(short, *run.results[1:])), alpha=0.05, quick=True)
+    assert seen == [(39, 10)] * 2
 
 
 def test_neither_the_order_of_samples_nor_of_answers_matters(few: None) -> None:

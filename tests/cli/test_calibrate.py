@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from evalkit import calibration
-from evalkit.stats.calibrate import TRUTHS, Case
+from evalkit.stats.calibrate import TRUTHS, Case, Kind
 from evalkit.store.runs import read_run
 from tests.cli.conftest import Bench
 
 
 def _few_cases(margin: float, quick: bool) -> tuple[Case, ...]:
-    kinds = ("binary", "continuous", "clustered", "5 completions")
+    kinds: tuple[Kind, ...] = ("binary", "continuous", "clustered", "5 completions")
     return tuple(Case(kind, n, one, margin) for kind in kinds for n in (50, 200) for one in TRUTHS)
 
 
@@ -53,14 +53,14 @@ def test_a_gate_that_errs_ends_with_1(
     monkeypatch.setattr(calibration, "gate_rule", lambda *_: lambda differences, clusters: "fail")
     said = desk.run("gate", "calibrate", "--quick")
     assert said.code == 1
-    assert "24 of 32 rates are above alpha = 0.05" in said.out
+    assert "20 of 32 rates are above alpha = 0.05" in said.out
 
 
 def test_gate_still_takes_paths_and_a_folder_of_that_name(recorded: Bench) -> None:
     recorded.run("compare", "base.yaml", "tuned.yaml")
     folder = next((recorded.folder / "runs/compare").iterdir())
     folder.rename(recorded.folder / "calibrate")
-    by_path = recorded.run("gate", "./calibrate", "--set", "margin=1.0")
+    by_path = recorded.run("gate", "./calibrate", "--set", "margin=0.99")
     assert by_path.code == 0, by_path.err
     assert "ship" in by_path.out.lower()
     assert "calibrate" in recorded.run("gate", "--help").out
