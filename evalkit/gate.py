@@ -21,6 +21,7 @@ from evalkit.bounds import (
     tuned_bounds,
 )
 from evalkit.config import GateConfig
+from evalkit.declared import departures
 from evalkit.errors import ExitCode
 from evalkit.records import (
     Comparison,
@@ -76,7 +77,8 @@ def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
         exit_code=_exit_code(outcome, gate),
         suites=suites,
         checks=comparison.checks,
-        advice=_advice(comparison, suites, [check.name for check in broken]),
+        advice=_advice(comparison, suites, [check.name for check in broken], gate),
+        departures=departures(comparison, gate),
     )
 
 
@@ -170,6 +172,9 @@ def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> Suite
     if missing > gate.max_missing or not delta.n:
         what = "answers" if delta.unscored else "samples"
         reason = f"{missing:.1%} of the {what} are missing a score in one arm"
+        # What is missing must not hide what the rest says.
+        if delta.n and (there := _placed(delta, asked, gate.alpha)).outcome == "fail":
+            reason += f"; those that are there: {there.reason}"
         return verdict("fail", reason, "missing")
     return verdict(*_placed(delta, asked, gate.alpha))
 
@@ -343,21 +348,37 @@ def _missing_share(comparison: Comparison, delta: Delta) -> float:
     return (delta.missing + alone + delta.unscored) / total if total else 1.0
 
 
-def _advice(comparison: Comparison, suites: Sequence[SuiteVerdict], broken: list[str]) -> str:
+def _advice(
+    comparison: Comparison, suites: Sequence[SuiteVerdict], broken: list[str], gate: GateConfig
+) -> str:
     name = comparison.tuned.name
     if broken:
         return f"Do not trust this comparison: {', '.join(broken)} failed. Mend that and run again."
-    failed = [one.label for one in suites if one.outcome == "fail"]
+    failed = [one for one in suites if one.outcome == "fail"]
     if failed:
-        return (
-            f"Do not ship {name}: {', '.join(failed)} failed. "
-            "Read the answers that changed in the report, mend the recipe or the data."
-        )
+        labels = ", ".join(one.label for one in failed)
+        return f"Do not ship {name}: {labels} failed. {_mending(failed)}"
     open_ones = [one for one in suites if one.outcome == "inconclusive"]
     if open_ones:
+        if gate.on_inconclusive == "pass":
+            return f"The gate is told to let an open verdict on {name} pass: {_wishes(open_ones)}"
         return f"Do not ship {name} yet: {_wishes(open_ones)}"
     every = "suite and slice" if any(one.slice for one in suites) else "suite"
     return f"Ship {name}: every {every} passed its gate."
+
+
+_MENDING: dict[Ground, str] = {
+    "bounds": "Read the answers that changed in the report, mend the recipe or the data.",
+    "missing": "Give the answers that are missing (the report names them), or raise "
+    "gate.max_missing.",
+    "absent": "Evaluate both arms on what was not: the same suites, and no or a higher --limit.",
+}
+
+
+def _mending(failed: Sequence[SuiteVerdict]) -> str:
+    """What to do about each ground on which something failed."""
+    grounds = ["bounds" if one.ground == "value" else one.ground for one in failed]
+    return " ".join(text for ground, text in _MENDING.items() if ground in grounds)
 
 
 def _wishes(suites: Sequence[SuiteVerdict]) -> str:

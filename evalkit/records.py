@@ -430,10 +430,14 @@ class SuiteVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The one object behind the printed verdict, the JSON, the JUnit file and the exit code."""
+    """The one object behind the printed verdict, the JSON, the JUnit file and the exit code.
+
+    `departures`: how the gate that decided is another than the one declared before the run.
+    """
 
     outcome: Outcome
     exit_code: ExitCode
     suites: tuple[SuiteVerdict, ...]
     checks: tuple[Check, ...]
     advice: str
+    departures: tuple[str, ...] = ()

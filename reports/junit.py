@@ -18,6 +18,7 @@ from reports.steps import speaking
 from reports.wording import (
     clean,
     decimals,
+    departure_text,
     metric_label,
     number,
     one_line,
@@ -64,7 +65,7 @@ def _add_arm(root: ET.Element, comparison: Comparison, verdict: Verdict, *, coun
             ET.SubElement(case, "error", type="canary", message=one_line(check.message))
         else:
             ET.SubElement(case, "skipped", message=f"{_PASSED_OVER}: {one_line(check.message)}")
-    ET.SubElement(arm, "system-out").text = _remarks(verdict)
+    ET.SubElement(arm, "system-out").text = _remarks(verdict, comparison.base.name)
 
 
 _PASSED_OVER = "not the best checkpoint"
@@ -96,9 +97,10 @@ def _numbers(one: SuiteVerdict) -> str:
     )
 
 
-def _remarks(verdict: Verdict) -> str:
-    lines = [verdict.advice, *(_check(one) for one in verdict.checks if one.status == "warning")]
-    return clean("\n".join(lines))
+def _remarks(verdict: Verdict, base: str) -> str:
+    other = departure_text(verdict, base)
+    warned = [_check(one) for one in verdict.checks if one.status == "warning"]
+    return clean("\n".join(filter(None, [verdict.advice, other, *warned])))
 
 
 def _check(check: Check) -> str:

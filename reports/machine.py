@@ -10,6 +10,7 @@ comparison_json (`evalkit compare --json`, report.json):
     base            {name, run_id, path}
     arms            one for each tuned model, in the order of the command:
         name, run_id, path, verdict, exit_code, advice
+        departures  how the gate that decided is another than the base declares; [] where it is not
         step        of a checkpoint that --checkpoints found: its training step; else null
         suites      the gate's word on each: {suite, slice, verdict, reason, ground, policy, margin,
                     floor, ceiling, low, high (the bounds that decided, one-sided at the gate's
@@ -160,6 +161,7 @@ def _arm(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.outcome,
         "exit_code": int(verdict.exit_code),
         "advice": verdict.advice,
+        "departures": list(verdict.departures),
         "suites": [_suite(one) for one in verdict.suites],
         "checks": [asdict(check) for check in verdict.checks],
         "deltas": [_delta(delta) for delta in comparison.deltas],

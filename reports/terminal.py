@@ -31,6 +31,7 @@ from reports.wording import (
     SYMBOL,
     UNKNOWN,
     decimals,
+    departure_text,
     direction,
     early_text,
     metric_label,
@@ -240,9 +241,11 @@ def _ending(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> R
         f"  {_who_decides(comparisons, verdicts)}",
     )  # fmt: skip
     told = meaning(last)
+    other = departure_text(verdicts[0], comparisons[0].base.name)
     lines += [
         head,
         labelled("Exit code", f"{int(last.exit_code)}, {told.partition(': ')[2] or told}"),
+        *([labelled("Gate", one_line(other))] if other else []),
         *([labelled("Saved", text)] if (text := saved_text(comparisons)) else []),
         *(
             labelled("What to do", one_line(verdict.advice))

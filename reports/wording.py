@@ -191,9 +191,10 @@ def saved_text(comparisons: Sequence[Comparison]) -> str:
     found = saved(comparisons)
     if found is None:
         return ""
+    why = "a suite was left once it was settled" if found.samples else "no suite was settled early"
     return (
         f"{found.samples:,} of {found.planned_samples:,} samples and {found.requests:,} of "
-        f"{found.planned_requests:,} requests: a suite was left once it was settled"
+        f"{found.planned_requests:,} requests: {why}"
     )
 
 
@@ -228,6 +229,13 @@ def shown_interval(one: SuiteVerdict, digits: int = 3) -> str:
         return interval(delta.low, delta.high, digits)
     found = tuned_bounds(delta, (1 - delta.level) / 2)
     return f"tuned {span(found.low, found.high, digits)}" if found else UNKNOWN
+
+
+def departure_text(verdict: Verdict, base: str) -> str:
+    """That another gate decided than was declared before the run; empty where it was that one."""
+    if not verdict.departures:
+        return ""
+    return f"Decided by another gate than {base} declares: {'; '.join(verdict.departures)}"
 
 
 SEQUENCE_NOTE = (

@@ -204,11 +204,13 @@ def hush_libraries() -> None:
 def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     """The arms of a command, base first, with the command line's own wishes applied."""
     from evalkit.configfile import apply_overrides, load_arms
+    from evalkit.declared import check_effect, run_override
 
-    overrides = list(asked.sets or [])
+    overrides = [run_override(text) for text in asked.sets or ()]
     if asked.limit is not None:
         overrides.append(f"limit={asked.limit}")
     configs = load_arms(files, overrides)
+    check_effect(configs[0].gate, configs[0].suites, asked.sets or ())
     if asked.suites is None:
         return configs
     names = [name.strip() for name in asked.suites.split(",") if name.strip()]
