@@ -7,30 +7,29 @@ decides is the gate itself, from a delta that is estimated as any other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.config import GateConfig
+from evalkit.asked import asked_of
+from evalkit.declared import declared_gate
 from evalkit.errors import UsageError
-from evalkit.estimates import Scored, estimated, grouped
-from evalkit.gate import decide
+from evalkit.estimates import grouped
 from evalkit.progress import Progress, Silent
 from evalkit.records import (
-    Comparison,
-    Delta,
-    Manifest,
     Metric,
     MetricKind,
     Outcome,
     Result,
     Run,
-    Score,
     SuiteInfo,
 )
+from evalkit.rule import gate_rule as gate_rule
 from evalkit.stats.base import Reals
 from evalkit.stats.calibrate import (
+    CHEAP,
+    QUICK_CHEAP,
     Case,
     ErrorRates,
     Kind,
@@ -43,7 +42,7 @@ from evalkit.stats.calibrate import (
 
 SIMULATIONS, QUICK_SIMULATIONS = 1000, 300
 SEED = 20260105
-_DOUBT = 0.01  # chance that a calibration in which every rate is alpha is called off
+_DOUBT = 0.005  # chance that one in which every rate is alpha is called off, twice: see `exceeds`
 _CONTINUOUS: tuple[Kind, ...] = (
     "continuous",
     "continuous, long upper tail",
@@ -55,16 +54,28 @@ _CONTINUOUS: tuple[Kind, ...] = (
 class Row:
     """What the gate said of one kind of data, `n` samples a run, whose difference is known.
 
-    `wrong_pass` is None where a pass is right. A fail is wrong always: no truth is below −margin.
+    `wrong_pass` is None where a pass is right. A fail is wrong always: no truth is worse than what
+    is asked for. `ask` is the policy, or what else is tried.
     """
 
     data: str
+    ask: str = "non_inferiority"
     n: int
     difference: float
     margin: float
     wrong_pass: Rate | None
     wrong_fail: Rate
     inconclusive: Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """All sizes of one kind of data together, where the truth is the margin itself."""
+
+    data: str
+    ask: str
+    wrong_pass: Rate
+    wrong_fail: Rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,38 +92,54 @@ class Calibration:
         """Every rate that alpha promises something of."""
         return [rate for row in self.rows for rate in (row.wrong_pass, row.wrong_fail) if rate]
 
+    @property
+    def pools(self) -> list[Pool]:
+        """Each kind of data that was tried at several sizes.
+
+        An error of a few per cent too many at every size is lost in the noise of each, and is
+        found in their sum.
+        """
+        groups: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            if row.wrong_pass is not None:
+                groups.setdefault((row.data, row.ask), []).append(row)
+        return [
+            Pool(
+                data=data,
+                ask=ask,
+                wrong_pass=_sum(row.wrong_pass for row in rows),
+                wrong_fail=_sum(row.wrong_fail for row in rows),
+            )
+            for (data, ask), rows in groups.items()
+            if len(rows) > 1
+        ]
+
     def exceeds(self, rate: Rate | None) -> bool:
         """Whether chance cannot explain a rate above alpha, among as many as were looked at.
 
-        An exact binomial test of each at .01 over their number (Bonferroni).
+        An exact binomial test of each at .005 over their number (Bonferroni).
         """
         return rate is not None and rate.exceeds(self.alpha, _DOUBT / len(self.rates))
 
+    def pool_exceeds(self, rate: Rate) -> bool:
+        """The same of a pooled rate, among the pooled ones."""
+        return rate.exceeds(self.alpha, _DOUBT / (2 * len(self.pools)))
+
     @property
     def excesses(self) -> int:
-        """How many rates are above alpha by more than chance."""
-        return sum(self.exceeds(rate) for rate in self.rates)
+        """How many rates, pooled ones too, are above alpha by more than chance."""
+        pooled = [rate for pool in self.pools for rate in (pool.wrong_pass, pool.wrong_fail)]
+        return sum(map(self.exceeds, self.rates)) + sum(map(self.pool_exceeds, pooled))
+
+    @property
+    def tried(self) -> int:
+        """How many rates were held against alpha."""
+        return len(self.rates) + 2 * len(self.pools)
 
 
-def gate_rule(metric: Metric, margin: float, alpha: float) -> Rule:
-    """The gate as a rule: what `decide` says of one suite, by non-inferiority."""
-    gate = GateConfig(policy="non_inferiority", margin=margin, alpha=alpha)
-    delta = Delta(
-        suite="suite", metric=metric, base=None, tuned=None, difference=None, low=None, high=None
-    )
-    around = _comparison(metric)
-    origin = metric.least or 0.0
-
-    def rule(differences: Reals, clusters: Sequence[str]) -> Outcome:
-        scored = Scored(
-            _scores(origin + np.maximum(-differences, 0.0)),
-            _scores(origin + np.maximum(differences, 0.0)),
-            clusters,
-        )
-        found = estimated(replace(delta, n=len(differences)), scored, whole=False)
-        return decide(replace(around, deltas=(found,)), gate).outcome
-
-    return rule
+def _sum(rates: Iterable[Rate | None]) -> Rate:
+    known = [rate for rate in rates if rate is not None]
+    return Rate(sum(one.times for one in known), sum(one.simulations for one in known))
 
 
 def calibrate_made_up(
@@ -126,12 +153,19 @@ def calibrate_made_up(
         raise UsageError(f"{error} Choose another --margin.") from None
     simulations = QUICK_SIMULATIONS if quick else SIMULATIONS
     shown = progress or Silent()
-    for kind in dict.fromkeys(case.kind for case in chosen):
-        shown.start(kind, simulations * sum(case.kind == kind for case in chosen))
+    cheap = QUICK_CHEAP if quick else CHEAP
+    times = [simulations * (cheap if case.countable else 1) for case in chosen]
+    parts: dict[str, int] = {}
+    for case, count in zip(chosen, times, strict=True):
+        parts[_part(case)] = parts.get(_part(case), 0) + count
+    for part, count in parts.items():
+        shown.start(part, count)
     rows = []
-    for case in chosen:
-        rule = _told(gate_rule(_metric(case.kind), margin, alpha), case.kind, shown)
-        rows += [_row(found) for found in error_rates(rule, [case], simulations, SEED)]
+    for case, count in zip(chosen, times, strict=True):
+        floor = case.floor if case.ask == "absolute" else None
+        rule = gate_rule(_metric(case.kind), margin, alpha, case.ask, floor)
+        told = _told(rule, _part(case), shown)
+        rows += [_row(found) for found in error_rates(told, [case], count, SEED)]
     return Calibration(alpha=alpha, simulations=simulations, rows=tuple(rows))
 
 
@@ -168,11 +202,17 @@ def calibrate_run(
     rows = [
         _split_row(info, answers, at, alpha, simulations, shown)
         for info, answers in usable
-        for at in (info.margin if margin is None else margin, 0.0)
+        for at in (_margin(run, info) if margin is None else margin, 0.0)
     ]
     kept = {info.name for info, _ in usable}
     skipped = tuple(info.name for info in run.manifest.suites if info.name not in kept)
     return Calibration(alpha=alpha, simulations=simulations, rows=tuple(rows), skipped=skipped)
+
+
+def _margin(run: Run, info: SuiteInfo) -> float:
+    """That of the gate the run was made with; where it asks for none, the suite's own."""
+    asked = asked_of(info, declared_gate(run.manifest))[0]
+    return asked.margin or info.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +224,10 @@ class _Answers:
 
 
 def _answers(run: Run, info: SuiteInfo) -> _Answers | None:
-    """None where fewer than two samples have two answers, or the metric is no mean of samples."""
+    """None where fewer than two samples have two answers, or the metric is no mean of samples.
+
+    As many answers of each sample as most have: the few samples with fewer are left out.
+    """
     metric = _gated(info)
     if metric.kind not in ("binary", "continuous"):
         return None
@@ -195,8 +238,9 @@ def _answers(run: Run, info: SuiteInfo) -> _Answers | None:
     rows = [(result, values) for result in mine if len(values := _values(result, metric)) > 1]
     if len(rows) < 2:
         return None
-    fewest = min(len(values) for _, values in rows)
-    scores = np.array([values[:fewest] for _, values in rows], dtype=np.float64)
+    usual = int(np.median([len(values) for _, values in rows]))
+    rows = [(result, values) for result, values in rows if len(values) >= usual]
+    scores = np.array([values[:usual] for _, values in rows], dtype=np.float64)
     return _Answers(scores, grouped([result.sample.cluster for result, _ in rows]))
 
 
@@ -230,10 +274,15 @@ def _split_row(
     )
 
 
+def _part(case: Case) -> str:
+    return case.kind if case.ask == "non_inferiority" else f"{case.kind}, {case.ask}"
+
+
 def _row(found: ErrorRates) -> Row:
     case: Case = found.case
     return Row(
         data=case.kind,
+        ask=case.ask,
         n=case.n,
         difference=case.difference,
         margin=case.margin,
@@ -259,55 +308,7 @@ def _check(alpha: float) -> None:
         raise UsageError(f"Alpha lies between 0 and 0.5, not at {alpha}. Choose another --alpha.")
 
 
-def _scores(values: Reals) -> list[Score]:
-    """One record for each distinct value: there are far fewer of them than samples."""
-    known = {one: Score(sample_id="", scorer="", value=one) for one in set(values.tolist())}
-    return [known[one] for one in values.tolist()]
-
-
 def _metric(kind: Kind) -> Metric:
     """Scores of made-up data lie between 0 and 1."""
     described: MetricKind = "continuous" if kind in _CONTINUOUS else "binary"
     return Metric(name="score", kind=described, least=0.0, most=1.0)
-
-
-def _comparison(metric: Metric) -> Comparison:
-    """Two arms that were evaluated on one suite."""
-    info = SuiteInfo(
-        name="suite",
-        title="",
-        language="",
-        task="",
-        metric=metric.name,
-        metrics=(metric,),
-        fingerprint="",
-        path="",
-        samples=0,
-    )
-    arms = [
-        Manifest(
-            schema_version=1,
-            run_id=name,
-            name=name,
-            config={},
-            fingerprints={},
-            suites=(info,),
-            versions={},
-            git_commit="",
-            seed=0,
-            started="",
-            finished="",
-            counts={},
-        )
-        for name in ("base", "tuned")
-    ]
-    return Comparison(
-        schema_version=1,
-        base=arms[0],
-        tuned=arms[1],
-        base_path="",
-        tuned_path="",
-        deltas=(),
-        checks=(),
-        unpaired={},
-    )

@@ -33,6 +33,7 @@ def data_name(name: str) -> str:
 class Strict(BaseModel):
     """A part of a file a user writes: unknown keys are errors, values never change."""
 
+    # A margin or a floor that is no number would never be reached, and nobody would know.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -205,6 +206,22 @@ class SuiteGate(Strict):
             raise ValueError("floor and ceiling are of policy: absolute")
         if self.policy == "absolute" and not bounded:
             raise ValueError("policy: absolute needs a floor, a ceiling, or both")
+        if self.floor is not None and self.ceiling is not None and self.floor >= self.ceiling:
+            raise ValueError(
+                f"no score is above a floor of {self.floor:g} and below a ceiling of "
+                f"{self.ceiling:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def absolute_has_no_margin(self) -> Self:
+        """A margin is of differences: beside `absolute` only its slices could use one."""
+        sliced = self.must_not_regress and self.slice_margin is None
+        if self.policy == "absolute" and self.margin is not None and not sliced:
+            raise ValueError(
+                "margin has no effect beside policy: absolute, which asks for a floor or a "
+                "ceiling of the score itself; leave it out"
+            )
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from evalkit.asked import Asked, asked_of, nearest
 from evalkit.asked import Question as Question
@@ -20,6 +21,7 @@ from evalkit.bounds import (
     tuned_bounds,
 )
 from evalkit.config import GateConfig
+from evalkit.declared import departures
 from evalkit.errors import ExitCode
 from evalkit.records import (
     Comparison,
@@ -76,7 +78,8 @@ def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
         exit_code=_exit_code(outcome, gate),
         suites=suites,
         checks=comparison.checks,
-        advice=_advice(comparison, suites, [check.name for check in broken]),
+        advice=_advice(comparison, suites, [check.name for check in broken], gate),
+        departures=departures(comparison, gate),
     )
 
 
@@ -129,9 +132,9 @@ def _stands(delta: Delta, asked: Asked, gate: GateConfig, among: int) -> bool:
     gone = delta.missing + delta.unscored
     if gone and gone / (delta.n + delta.missing) > gate.max_missing:
         return False
-    outcome = _placed(delta, asked, gate.alpha)[0]
+    outcome = _placed(delta, asked, gate.alpha).outcome
     if outcome == "fail":
-        outcome = _placed(delta, asked, alone_among(gate.alpha, among))[0]
+        outcome = _placed(delta, asked, alone_among(gate.alpha, among)).outcome
     return outcome != "inconclusive"
 
 
@@ -152,7 +155,9 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> SuiteVerdict:
     delta = _measured(comparison, asked)
 
-    def verdict(outcome: Outcome, reason: str, ground: Ground) -> SuiteVerdict:
+    def verdict(
+        outcome: Outcome, reason: str, ground: Ground, bounds: Interval | None = None
+    ) -> SuiteVerdict:
         return SuiteVerdict(
             suite=asked.info.name,
             slice=asked.slice,
@@ -165,6 +170,8 @@ def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> Suite
             delta=delta,
             reason=reason,
             ground=ground,
+            low=bounds.low if bounds else None,
+            high=bounds.high if bounds else None,
         )
 
     if delta is None:
@@ -173,6 +180,9 @@ def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> Suite
     if missing > gate.max_missing or not delta.n:
         what = "answers" if delta.unscored else "samples"
         reason = f"{missing:.1%} of the {what} are missing a score in one arm"
+        # What is missing must not hide what the rest says.
+        if delta.n and (there := _placed(delta, asked, gate.alpha)).outcome == "fail":
+            reason += f"; those that are there: {there.reason}"
         return verdict("fail", reason, "missing")
     return verdict(*_placed(delta, asked, gate.alpha))
 
@@ -210,15 +220,32 @@ def _with_prospect(
     return replace(one, samples_needed=found.needed, reachable=found.reachable)
 
 
-def _placed(delta: Delta, asked: Asked, alpha: float) -> tuple[Outcome, str, Ground]:
+class _Placed(NamedTuple):
+    """What bounds say, and the bounds; None where there are none, or none are asked."""
+
+    outcome: Outcome
+    reason: str
+    ground: Ground
+    bounds: Interval | None = None
+
+
+def _placed(delta: Delta, asked: Asked, alpha: float) -> _Placed:
     """Where the bounds lie; `point` alone has none."""
     if asked.policy == "point":
-        return *_naive(delta, asked.margin), "value"
+        return _Placed(*_naive(delta, asked.margin), "value")
     absolute = asked.policy == "absolute"
     bounds = tuned_bounds(delta, alpha) if absolute else benefit_bounds(delta, alpha)
     if bounds is None:
-        return "inconclusive", delta.note or "no interval can be given", "absent"
-    return *_within_asked(bounds, asked), "bounds"
+        return _Placed("inconclusive", delta.note or "no interval can be given", "absent")
+    outcome, reason = _within_asked(bounds, asked)
+    return _Placed(outcome, f"{reason} ({_told(bounds, asked, alpha)})", "bounds", bounds)
+
+
+def _told(bounds: Interval, asked: Asked, alpha: float) -> str:
+    """The bounds in words: what is shown beside them is two-sided, whatever alpha is."""
+    sign = "" if asked.policy == "absolute" else "+"
+    level = f"{100 * (1 - alpha):.4g}"
+    return f"one-sided {level} % bounds {bounds.low:{sign}.3f} and {bounds.high:{sign}.3f}"
 
 
 def _within_asked(bounds: Interval, asked: Asked) -> tuple[Outcome, str]:
@@ -329,21 +356,37 @@ def _missing_share(comparison: Comparison, delta: Delta) -> float:
     return (delta.missing + alone + delta.unscored) / total if total else 1.0
 
 
-def _advice(comparison: Comparison, suites: Sequence[SuiteVerdict], broken: list[str]) -> str:
+def _advice(
+    comparison: Comparison, suites: Sequence[SuiteVerdict], broken: list[str], gate: GateConfig
+) -> str:
     name = comparison.tuned.name
     if broken:
         return f"Do not trust this comparison: {', '.join(broken)} failed. Mend that and run again."
-    failed = [one.label for one in suites if one.outcome == "fail"]
+    failed = [one for one in suites if one.outcome == "fail"]
     if failed:
-        return (
-            f"Do not ship {name}: {', '.join(failed)} failed. "
-            "Read the answers that changed in the report, mend the recipe or the data."
-        )
+        labels = ", ".join(one.label for one in failed)
+        return f"Do not ship {name}: {labels} failed. {_mending(failed)}"
     open_ones = [one for one in suites if one.outcome == "inconclusive"]
     if open_ones:
+        if gate.on_inconclusive == "pass":
+            return f"The gate is told to let an open verdict on {name} pass: {_wishes(open_ones)}"
         return f"Do not ship {name} yet: {_wishes(open_ones)}"
     every = "suite and slice" if any(one.slice for one in suites) else "suite"
     return f"Ship {name}: every {every} passed its gate."
+
+
+_MENDING: dict[Ground, str] = {
+    "bounds": "Read the answers that changed in the report, mend the recipe or the data.",
+    "missing": "Give the answers that are missing (the report names them), or raise "
+    "gate.max_missing.",
+    "absent": "Evaluate both arms on what was not: the same suites, and no or a higher --limit.",
+}
+
+
+def _mending(failed: Sequence[SuiteVerdict]) -> str:
+    """What to do about each ground on which something failed."""
+    grounds = ["bounds" if one.ground == "value" else one.ground for one in failed]
+    return " ".join(text for ground, text in _MENDING.items() if ground in grounds)
 
 
 def _wishes(suites: Sequence[SuiteVerdict]) -> str:

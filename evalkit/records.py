@@ -463,8 +463,10 @@ class SuiteVerdict:
     against; None where the tuned arm's own score was, against a floor or a ceiling. `slice` is
     empty for the whole suite. `ground` is what decided: bounds, a bare value, missing samples, or
     that there was nothing to decide on. `floor`, `ceiling` are what the absolute policy asks of
-    the tuned arm's own score. `reachable`: whether the suite holds `samples_needed`, False also
-    where no number of samples would do; None where that is not known.
+    the tuned arm's own score. `low`, `high` are the bounds that decided, one-sided at 1 − alpha
+    each, of what is held against threshold, floor or ceiling; None where none did. `reachable`:
+    whether the suite holds `samples_needed`, False also where no number of samples would do; None
+    where that is not known.
     """
 
     suite: str
@@ -478,6 +480,8 @@ class SuiteVerdict:
     ground: Ground = "bounds"
     floor: float | None = None
     ceiling: float | None = None
+    low: float | None = None
+    high: float | None = None
     samples_needed: int | None = None
     reachable: bool | None = None
 
@@ -489,10 +493,14 @@ class SuiteVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The one object behind the printed verdict, the JSON, the JUnit file and the exit code."""
+    """The one object behind the printed verdict, the JSON, the JUnit file and the exit code.
+
+    `departures`: how the gate that decided is another than the one declared before the run.
+    """
 
     outcome: Outcome
     exit_code: ExitCode
     suites: tuple[SuiteVerdict, ...]
     checks: tuple[Check, ...]
     advice: str
+    departures: tuple[str, ...] = ()

@@ -19,12 +19,13 @@ from reports.steps import speaking
 from reports.wording import (
     clean,
     decimals,
-    interval,
+    departure_text,
     metric_label,
     number,
     one_line,
     reason,
     sample_count,
+    shown_interval,
     signed,
 )
 
@@ -93,14 +94,15 @@ def _numbers(one: SuiteVerdict) -> str:
     return (
         f"{metric_label(delta.metric)}: base {number(delta.base, digits)}, "
         f"tuned {number(delta.tuned, digits)}, difference {signed(delta.difference, digits)} "
-        f"{interval(delta.low, delta.high, digits)}, n {sample_count(delta)}"
+        f"{shown_interval(one, digits)}, n {sample_count(delta)}; {one_line(one.reason)}"
     )
 
 
 def _remarks(comparison: Comparison, verdict: Verdict) -> str:
-    lines = [verdict.advice, *(_check(one) for one in verdict.checks if one.status == "warning")]
-    lines += [f"{one.suite}: {one.text}" for one in remarks(comparison, verdict)]
-    return clean("\n".join(lines))
+    other = departure_text(verdict, comparison.base.name)
+    warned = [_check(one) for one in verdict.checks if one.status == "warning"]
+    formats = [f"{one.suite}: {one.text}" for one in remarks(comparison, verdict)]
+    return clean("\n".join(filter(None, [verdict.advice, other, *warned, *formats])))
 
 
 def _check(check: Check) -> str:

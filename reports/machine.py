@@ -10,8 +10,12 @@ comparison_json (`evalkit compare --json`, report.json):
     base            {name, run_id, path}
     arms            one for each tuned model, in the order of the command:
         name, run_id, path, verdict, exit_code, advice
+        departures  how the gate that decided is another than the base declares; [] where it is not
         step        of a checkpoint that --checkpoints found: its training step; else null
-        suites      {suite, verdict, reason, policy, margin, samples_needed, delta}: the gate's word
+        suites      the gate's word on each: {suite, slice, verdict, reason, ground, policy, margin,
+                    floor, ceiling, low, high (the bounds that decided, one-sided at the gate's
+                    alpha, of the benefit or, absolute, of the tuned score), samples_needed,
+                    reachable, delta}
         checks      {name, status: ok | warning | failed, message}: the canaries
         deltas      every metric and slice of every suite:
             suite, metric, slice ("" = the whole suite), unit, higher_is_better (null: described
@@ -163,6 +167,7 @@ def _arm(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.outcome,
         "exit_code": int(verdict.exit_code),
         "advice": verdict.advice,
+        "departures": list(verdict.departures),
         "suites": [_suite(one) for one in verdict.suites],
         "checks": [asdict(check) for check in verdict.checks],
         "deltas": [_delta(delta) for delta in comparison.deltas],
@@ -190,6 +195,8 @@ def _suite(one: SuiteVerdict) -> dict[str, Any]:
         "margin": one.margin,
         "floor": one.floor,
         "ceiling": one.ceiling,
+        "low": one.low,
+        "high": one.high,
         "samples_needed": one.samples_needed,
         "reachable": one.reachable,
         "delta": _delta(one.delta) if one.delta else None,

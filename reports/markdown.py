@@ -17,7 +17,8 @@ from reports.wording import (
     SEQUENCE_NOTE,
     SYMBOL,
     decimals,
-    interval,
+    departure_text,
+    margin_text,
     metric_label,
     needs_sequence_note,
     number,
@@ -25,6 +26,7 @@ from reports.wording import (
     outcomes_of,
     sample_count,
     saved_text,
+    shown_interval,
     signed,
     tally,
 )
@@ -49,12 +51,14 @@ def report_markdown(
     chosen = [caution(one) for one in curves(comparisons, verdicts) if len(one.steps) > 1]
     arms = ", ".join(escape(one.tuned.name) for one in comparisons)
     head = HEADLINE[last.outcome] if len(verdicts) == 1 else last.outcome.capitalize()
+    other = departure_text(verdicts[0], comparisons[0].base.name)
     lines = [
         f"## {_EMOJI[last.outcome]} {head}: {arms} against {escape(comparisons[0].base.name)}",
         "",
         *(f"**{escape(one.advice)}**  " for _, one in speaking(comparisons, verdicts)),
         *(f"{escape(text)}  " for text in chosen),
         f"Exit code {int(last.exit_code)}: {meaning(last).partition(': ')[2]}.",
+        *([f"⚠️ **{escape(other)}**"] if other else []),
         "",
         *_table(comparisons, verdicts),
         *_early(comparisons, verdicts),
@@ -115,10 +119,10 @@ def _single_row(name: str, one: SuiteVerdict | None) -> str:
     if one.delta is None:
         return f"| {escape(name)} | – | – | – | 0 | {word} |"
     delta, digits = one.delta, decimals(one.delta.base, one.delta.tuned)
-    change = f"{signed(delta.difference, digits)} {interval(delta.low, delta.high, digits)}"
+    change = f"{signed(delta.difference, digits)} {shown_interval(one, digits)}"
     return (
         f"| {_named(name, one)} | {number(delta.base, digits)} | {number(delta.tuned, digits)} "
-        f"| {change} | {sample_count(delta)} | {word} |"
+        f"| {change} | {sample_count(delta)} | {word}: {margin_text(one)} |"
     )
 
 
@@ -147,9 +151,7 @@ def _cell(one: SuiteVerdict | None) -> str:
     if one.delta is None:
         return word
     digits = decimals(one.delta.base, one.delta.tuned)
-    numbers = (
-        f"{signed(one.delta.difference, digits)} {interval(one.delta.low, one.delta.high, digits)}"
-    )
+    numbers = f"{signed(one.delta.difference, digits)} {shown_interval(one, digits)}"
     return f"{word} {numbers} n={sample_count(one.delta)}"
 
 

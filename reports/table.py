@@ -46,7 +46,7 @@ _COLUMNS = (
     "p_value", "adjusted_p", "method", "n", "planned", "clusters", "missing_base", "missing_tuned",
     "gained", "lost", "changed", "divergence", "completions", "between", "within_base",
     "within_tuned",
-    "outcome", "policy", "margin", "samples_needed", "reason", "note",
+    "outcome", "policy", "margin", "gate_low", "gate_high", "samples_needed", "reason", "note",
 )  # fmt: skip
 
 
@@ -66,6 +66,8 @@ def _row(comparison: Comparison, delta: Delta, one: SuiteVerdict | None) -> dict
         "outcome": one.outcome if one else "",
         "policy": one.policy if one else "",
         "margin": one.margin if one else None,
+        "gate_low": one.low if one else None,
+        "gate_high": one.high if one else None,
         "samples_needed": one.samples_needed if one else None,
         "reason": one.reason if one else "",
     }

@@ -34,9 +34,9 @@ from reports.wording import (
     SYMBOL,
     UNKNOWN,
     decimals,
+    departure_text,
     direction,
     early_text,
-    interval,
     metric_label,
     missing_text,
     needs_bound_note,
@@ -46,6 +46,7 @@ from reports.wording import (
     reason,
     sample_count,
     saved_text,
+    shown_interval,
     signed,
     some_ids,
     span,
@@ -200,7 +201,7 @@ def _numbers(one: SuiteVerdict) -> list[Text]:
         Text(number(delta.base, digits)),
         Text(number(delta.tuned, digits)),
         Text(signed(delta.difference, digits), style="bold"),
-        Text(interval(delta.low, delta.high, digits), style="dim"),
+        Text(shown_interval(one, digits), style="dim"),
         Text(sample_count(delta)),
     ]
 
@@ -263,9 +264,11 @@ def _ending(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> R
         f"  {_who_decides(comparisons, verdicts)}",
     )  # fmt: skip
     told = meaning(last)
+    other = departure_text(verdicts[0], comparisons[0].base.name)
     lines += [
         head,
         labelled("Exit code", f"{int(last.exit_code)}, {told.partition(': ')[2] or told}"),
+        *([labelled("Gate", one_line(other))] if other else []),
         *([labelled("Saved", text)] if (text := saved_text(comparisons)) else []),
         *(
             labelled("What to do", one_line(verdict.advice))

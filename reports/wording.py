@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from evalkit.bounds import tuned_bounds
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteInfo, SuiteVerdict, Verdict
 from evalkit.settling import available
 
@@ -202,9 +203,10 @@ def saved_text(comparisons: Sequence[Comparison]) -> str:
     found = saved(comparisons)
     if found is None:
         return ""
+    why = "a suite was left once it was settled" if found.samples else "no suite was settled early"
     return (
         f"{found.samples:,} of {found.planned_samples:,} samples and {found.requests:,} of "
-        f"{found.planned_requests:,} requests: a suite was left once it was settled"
+        f"{found.planned_requests:,} requests: {why}"
     )
 
 
@@ -217,8 +219,35 @@ def early_text(delta: Delta) -> str:
 
 
 def sample_count(delta: Delta) -> str:
-    """The samples with a score in both arms, and of how many where a suite could be stopped."""
-    return f"{delta.n:,} of {delta.planned:,}" if delta.planned else f"{delta.n:,}"
+    """The samples with a score in both arms, and of how many where a suite could be stopped.
+
+    Samples that belong together count for less: then their clusters are told, too.
+    """
+    count = f"{delta.n:,} of {delta.planned:,}" if delta.planned else f"{delta.n:,}"
+    if not 0 < delta.clusters < delta.n:
+        return count
+    return f"{count} in {delta.clusters:,} cluster{'' if delta.clusters == 1 else 's'}"
+
+
+def shown_interval(one: SuiteVerdict, digits: int = 3) -> str:
+    """The two-sided interval beside a verdict: of what was decided on.
+
+    That is the difference or, by the absolute policy, the tuned score, and then it says so.
+    """
+    delta = one.delta
+    if delta is None:
+        return UNKNOWN
+    if one.policy != "absolute":
+        return interval(delta.low, delta.high, digits)
+    found = tuned_bounds(delta, (1 - delta.level) / 2)
+    return f"tuned {span(found.low, found.high, digits)}" if found else UNKNOWN
+
+
+def departure_text(verdict: Verdict, base: str) -> str:
+    """That another gate decided than was declared before the run; empty where it was that one."""
+    if not verdict.departures:
+        return ""
+    return f"Decided by another gate than {base} declares: {'; '.join(verdict.departures)}"
 
 
 SEQUENCE_NOTE = (
@@ -234,20 +263,27 @@ def needs_sequence_note(verdict: Verdict) -> bool:
 
 def needs_bound_note(one: SuiteVerdict) -> bool:
     """Whether the outcome seems to contradict the interval shown, which is two-sided."""
-    delta = one.delta
-    if one.outcome == "inconclusive" or delta is None or delta.low is None or delta.high is None:
+    delta, threshold = one.delta, one.threshold
+    if delta is None or delta.low is None or delta.high is None:
         return False
-    threshold = one.threshold
     if threshold is None or one.ground != "bounds":
         return False
+    both = (threshold, -threshold) if one.policy == "equivalence" else (threshold,)
+    if one.outcome == "inconclusive" and not _across(one.low, one.high, both):
+        return False  # it is open for another reason: Holm's rule took a fail back
+    low, high = delta.low, delta.high
     if delta.metric.higher_is_better is False:
-        threshold = -threshold
-    return delta.low <= threshold <= delta.high
+        low, high = -high, -low
+    return _across(low, high, both) is not (one.outcome == "inconclusive")
+
+
+def _across(low: float | None, high: float | None, thresholds: Sequence[float]) -> bool:
+    return low is not None and high is not None and any(low <= at <= high for at in thresholds)
 
 
 BOUND_NOTE = (
-    "The gate asks whether the difference is beyond the margin on one side, so it decides on a "
-    "one-sided bound, which lies a little inside the two-sided interval shown."
+    "The gate decides on one-sided bounds at its own alpha, which the reason names; they are not "
+    "the ends of the two-sided interval shown."
 )
 
 

@@ -158,6 +158,22 @@ MISTAKES = [
     ),
     (GOOD + "gate:\n  alpha: 0.7\n", "f.yaml:5: gate.alpha: expected less than 0.5, got 0.7"),
     (
+        GOOD + "gate: {margin: .inf}\n",
+        "f.yaml:4: gate.margin: expected a finite number, got inf",
+    ),
+    (
+        GOOD + "gate:\n  suites:\n    a: {policy: absolute, floor: .nan}\n",
+        "f.yaml:6: gate.suites.a.floor: expected a finite number, got nan",
+    ),
+    (
+        GOOD + "gate:\n  suites:\n    a: {policy: absolute, floor: 0.9, ceiling: 0.1}\n",
+        "f.yaml:6: gate.suites.a: no score is above a floor of 0.9 and below a ceiling of 0.1",
+    ),
+    (
+        GOOD + "gate:\n  suites:\n    a: {policy: absolute, floor: 0.9, margin: 0.1}\n",
+        "f.yaml:6: gate.suites.a: margin has no effect beside policy: absolute",
+    ),
+    (
         GOOD + "decoding: []\n",
         (
             "f.yaml:4: decoding: expected a mapping with max_new_tokens, temperature, top_p, stop, "

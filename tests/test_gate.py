@@ -277,6 +277,13 @@ def test_absolute_needs_a_bound_and_bounds_need_absolute() -> None:
         SuiteGate(policy="absolute")
     with pytest.raises(ValueError, match="are of policy: absolute"):
         SuiteGate(floor=0.5)
+    # The margin of its slices has an effect, where they have none of their own.
+    sliced = SuiteGate(policy="absolute", floor=0.9, margin=0.1, must_not_regress=("a=b",))
+    assert sliced.margin == 0.1
+    with pytest.raises(ValueError, match="margin has no effect"):
+        SuiteGate(
+            policy="absolute", floor=0.9, margin=0.1, must_not_regress=("a=b",), slice_margin=0.2
+        )
     with pytest.raises(UsageError, match="needs a floor or a ceiling of its own"):
         decide(_binary(5, 5, 300), GateConfig(policy="absolute"))
 

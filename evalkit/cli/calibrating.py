@@ -37,7 +37,9 @@ def calibrate(
     ] = False,
     margin: Annotated[
         float | None,
-        typer.Option(help="How much worse is still acceptable; 0.05, or a run's own, if left out."),
+        typer.Option(
+            help="How much worse is still acceptable; if left out 0.05, or the run's own."
+        ),
     ] = None,
     alpha: Annotated[float, typer.Option(help="The chance of an error that is promised.")] = 0.05,
     run: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ COMPARE_EXAMPLES = examples(
     "evalkit compare base.yaml --checkpoints runs/train/rednote",
 )
 GATE_EXAMPLES = examples(
-    "evalkit gate runs/compare/base-vs-tuned-1a2b3c --set margin=0.05",
+    "evalkit gate runs/compare/base-vs-tuned-1a2b3c --set on_inconclusive=fail",
     "evalkit gate runs/base-1a2b3c runs/tuned-4d5e6f --gate gate.yaml",
     "evalkit gate calibrate --quick",
 )
@@ -158,6 +159,7 @@ def compare_arms(
     files = write_reports(folder, comparisons, verdicts, formats)
     code = _tell(comparisons, verdicts, as_json=results.as_json, profiled=results.profile)
     if not results.as_json:
+        typer.echo(f"Runs       {', '.join(one.path for one in runs)}")
         for file in files:
             typer.echo(f"Report     {file}")
         typer.echo(f"Dashboard  {program()} dashboard {shlex.quote(str(folder))}")
@@ -209,6 +211,11 @@ def report(
     from reports.write import write_reports
 
     wanted = _formats(formats)
+    if not re.match(r"https?://|[^:]*([/?#]|$)", report_url):
+        raise UsageError(
+            f"--report-url {report_url}: write an address that begins with http:// or https://, or "
+            "a path beside the Markdown."
+        )
     comparisons = _comparisons(paths)
     verdicts = _decide(comparisons, _gate(comparisons[0], gate_file, sets))
     folder = output or (paths[0] if paths[0].is_dir() else paths[0].parent)
@@ -229,14 +236,18 @@ def _formats(text: str) -> list[str]:
 
 
 def _gate(comparison: Comparison, file: Path | None, sets: Sequence[str] | None) -> GateConfig:
-    """The gate of a file, or the one declared with the base; --set changes either."""
+    """The gate of a file, instead of the one declared with the base; --set changes either."""
     from evalkit.config import GateConfig
     from evalkit.configfile import apply_overrides, load_config
+    from evalkit.declared import check_effect, declared_gate, gate_override
 
+    overrides = [gate_override(text) for text in sets or ()]
     if file is not None:
-        return load_config(file, GateConfig, sets or ())
-    declared = GateConfig.model_validate(comparison.base.config.get("gate", {}))
-    return apply_overrides(declared, sets or ())
+        gate = load_config(file, GateConfig, overrides)
+    else:
+        gate = apply_overrides(declared_gate(comparison.base), overrides)
+    check_effect(gate, [info.name for info in comparison.base.suites], sets or ())
+    return gate
 
 
 def _evaluate(

@@ -265,10 +265,11 @@ def hush_libraries() -> None:
 def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     """The arms of a command, base first, with the command line's own wishes applied."""
     from evalkit.configfile import apply_overrides, load_arms
+    from evalkit.declared import check_effect, run_override
     from evalkit.harnesses.native import suite_folders
     from evalkit.harnesses.sets import expanded
 
-    overrides = list(asked.sets or [])
+    overrides = [run_override(text) for text in asked.sets or ()]
     if asked.limit is not None:
         overrides.append(f"limit={asked.limit}")
     if asked.include_path is not None:
@@ -278,6 +279,7 @@ def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     names = [name.strip() for name in (asked.suites or "").split(",") if name.strip()]
     own = own_data(asked, names)
     configs = load_arms(files, [*overrides, *own])
+    check_effect(configs[0].gate, configs[0].suites, asked.sets or ())
     if own:
         asked_for = expanded(configs[0].suites, suite_folders())
         return [_only(one, asked_for) for one in configs]

@@ -7,6 +7,7 @@ difference larger than the share of samples that flip, …) are ValueErrors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,21 +73,27 @@ def clustered(
     difference: float,
     discordance: float,
     correlation: float,
-    size: int,
+    size: int | Sequence[int],
     rng: np.random.Generator,
     simulations: int,
 ) -> Batch:
     """Flips as in `binary`, of samples that come in clusters of `size` (the last may be smaller).
 
+    Several sizes are shares: the n samples are dealt to as many clusters in proportion.
+
     With probability √correlation a sample does as its cluster does, else as it likes, both with
     the same chances: two samples of a cluster then correlate by `correlation` exactly, and each
     alone is distributed as in `binary`.
     """
-    if not (0 <= correlation <= 1 and size >= 1):
+    if not (0 <= correlation <= 1 and np.min(size) >= 1):
         raise ValueError("The correlation must be in [0, 1] and clusters must not be empty.")
     gained = _gained(difference, discordance)
-    places = np.arange(n) // size
-    groups = -(-n // size)
+    if isinstance(size, int):
+        places = np.arange(n) // size
+    else:
+        ends = np.cumsum(size) * n // sum(size)
+        places = np.searchsorted(ends, np.arange(n), side="right")
+    groups = int(places[-1]) + 1
     lost = discordance - gained
     common = _flips(rng.random((simulations, groups)), gained, lost)[:, places]
     alone = _flips(rng.random((simulations, n)), gained, lost)
@@ -117,6 +124,28 @@ def repeated(
     # Rounding may carry a chance past 1.
     tuned = rng.binomial(completions, np.clip(chance + difference, 0.0, 1.0))
     return Batch((tuned - base) / completions)
+
+
+def rarely_lost(
+    n: int,
+    *,
+    difference: float,
+    completions: int,
+    rng: np.random.Generator,
+    simulations: int,
+    gaining: float = 0.1,
+) -> Batch:
+    """Differences of the mean of K answers with next to no noise: nearly all answers stay.
+
+    A share `gaining` of the samples has one right answer more; as many are lost altogether as
+    make the mean `difference`, which the samples hold few of.
+    """
+    lost = gaining / completions - difference
+    if not (lost >= 0 and gaining + lost <= 1):
+        raise ValueError(f"A difference of {difference:.3g} cannot be had by lost samples.")
+    uniform = rng.random((simulations, n))
+    gains = np.where(uniform < lost + gaining, 1 / completions, 0.0)
+    return Batch(np.where(uniform < lost, -1.0, gains))
 
 
 def split(scores: Reals, *, rng: np.random.Generator, simulations: int) -> Batch:

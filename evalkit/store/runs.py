@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from evalkit.errors import StoreError
+from evalkit.errors import StoreError, UsageError
 from evalkit.records import (
     Comparison,
     Completion,
@@ -133,8 +133,17 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     if not file.is_file():
-        state = "holds an unfinished run" if folder.is_dir() else "does not exist"
-        raise StoreError(f"{folder} {state} (no {MANIFEST}). Run the command that makes it again.")
+        if (folder / COMPARISON).is_file():
+            raise UsageError(
+                f"{folder} is a comparison. Name one of the runs that it compares: "
+                f"{_runs_of(folder)}."
+            )
+        if not folder.exists():
+            raise UsageError(f"{folder} does not exist. Name the folder of a run (runs/…).")
+        raise StoreError(
+            f"{folder} holds an unfinished run (no {MANIFEST}). Run the command that makes it "
+            "again."
+        )
     return from_json(file, Manifest)
 
 
@@ -193,8 +202,16 @@ def read_comparisons(path: Path) -> tuple[Comparison, ...]:
     StoreError where there is none, it is damaged, or a newer evalkit wrote it.
     """
     file = path / COMPARISON if path.is_dir() else path
+    if (path / MANIFEST).is_file():
+        raise UsageError(
+            f"{path} is one run. Name a comparison (runs/compare/…), or two runs, the base's first."
+        )
     if not file.is_file():
-        raise StoreError(f"No {COMPARISON} in {path}. Make one with `evalkit compare`.")
+        raise UsageError(f"No {COMPARISON} in {path}. Make one with `evalkit compare`.")
+    if file.suffix != ".json":
+        raise UsageError(
+            f"{file} is not a comparison written by evalkit. Name its folder, {file.parent}."
+        )
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))["comparisons"]
         for row in rows:
@@ -202,6 +219,11 @@ def read_comparisons(path: Path) -> tuple[Comparison, ...]:
         return TypeAdapter(tuple[Comparison, ...]).validate_python(rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{file} is not a comparison written by evalkit: {error}") from error
+
+
+def _runs_of(folder: Path) -> str:
+    first = read_comparisons(folder)[0]
+    return ", ".join(filter(None, (first.base_path, first.tuned_path))) or "they were not kept"
 
 
 def to_json(record: object) -> str:
@@ -224,6 +246,8 @@ def _refuse_newer(file: Path, *rows: object) -> None:
     """Before the fields are looked at: those of a newer format may have another meaning."""
     for row in rows:
         version = row.get("schema_version") if isinstance(row, Mapping) else None
+        if isinstance(version, int) and version < 1:
+            raise StoreError(f"{file} has the format version {version}; the first there was is 1.")
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise StoreError(
                 f"{file} was written by a newer evalkit: its format is version {version}, and "

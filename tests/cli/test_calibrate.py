@@ -8,23 +8,29 @@ from dataclasses import replace
 import pytest
 
 from evalkit import calibration
+from evalkit.stats.calibrate import TRUTHS, Case, Kind
 from evalkit.store.runs import read_run
 from tests.cli.conftest import Bench
+
+
+def _few_cases(margin: float, quick: bool) -> tuple[Case, ...]:
+    kinds: tuple[Kind, ...] = ("binary", "continuous", "clustered", "5 completions")
+    return tuple(Case(kind, n, one, margin) for kind in kinds for n in (50, 200) for one in TRUTHS)
 
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough to print something."""
     monkeypatch.setattr(calibration, "QUICK_SIMULATIONS", 30)
-    monkeypatch.setattr("evalkit.stats.calibrate._QUICK_SIZES", (50, 200))
+    monkeypatch.setattr(calibration, "cases", _few_cases)
 
 
 def test_it_prints_the_rates_and_ends_with_0(desk: Bench, brief: None) -> None:
     said = desk.run("gate", "calibrate", "--quick")
     assert said.code == 0, said.err
-    for word in ("binary", "5 completions", "wrong pass", "-0.05", "holds none of 24 rates"):
+    for word in ("binary", "5 completions", "wrong pass", "-0.05", "holds: no rate of 32 is above"):
         assert word in said.out
-    assert "Shares of 30 comparisons" in said.out
+    assert "Shares of at least 30 comparisons" in said.out
 
 
 def test_the_same_as_json(desk: Bench, brief: None) -> None:
@@ -37,6 +43,8 @@ def test_the_same_as_json(desk: Bench, brief: None) -> None:
     for row in worse:
         shares = [row["wrong_pass"]["share"], row["wrong_fail"]["share"], row["inconclusive"]]
         assert sum(shares) == pytest.approx(1)
+    pooled = {one["data"]: one for one in document["pooled"]}
+    assert pooled["continuous"]["wrong_pass"]["simulations"] == 60
 
 
 def test_a_gate_that_errs_ends_with_1(
@@ -45,7 +53,7 @@ def test_a_gate_that_errs_ends_with_1(
     monkeypatch.setattr(calibration, "gate_rule", lambda *_: lambda differences, clusters: "fail")
     said = desk.run("gate", "calibrate", "--quick")
     assert said.code == 1
-    assert "16 of 24 rates are above alpha = 0.05" in said.out
+    assert "20 of 32 rates are above alpha = 0.05" in said.out
 
 
 def test_gate_still_takes_paths_and_a_folder_of_that_name(recorded: Bench) -> None:

@@ -11,8 +11,10 @@ from scipy import special, stats
 
 from evalkit.stats.base import Reals
 from evalkit.stats.calibrate import (
+    ASKS,
     KINDS,
     SIZES,
+    SUITES,
     Case,
     Outcome,
     Rate,
@@ -56,19 +58,28 @@ def test_every_case_has_the_true_difference_and_stays_in_bounds(margin: float) -
         if case.n > 200:
             continue
         batch = draw(case, np.random.default_rng(1), 500)
-        assert batch.differences.shape == (500, case.n)
-        assert len(batch.clusters) == (case.n if case.kind == "clustered" else 0)
+        width = case.n * (SUITES if case.ask == "3 suites" else 1)
+        assert batch.differences.shape == (500, width)
+        assert len(batch.clusters) == (case.n if case.kind.startswith("clustered") else 0)
         means = batch.differences.mean(axis=1)
-        assert abs(means.mean() - case.difference) < 5 * means.std() / math.sqrt(500) + 1e-12
+        truth = case.floor if case.ask == "absolute" else case.difference
+        assert abs(means.mean() - truth) < 5 * means.std() / math.sqrt(500) + 1e-12
         assert np.abs(batch.differences).max() <= 1
 
 
 def test_the_table_of_cases_crosses_kinds_sizes_and_truths() -> None:
     full, quick = cases(0.02), cases(0.02, quick=True)
-    assert len(set(full)) == len(KINDS) * len(SIZES) * 2
+    assert len(set(full)) == len(full)
+    usual = {(case.kind, case.n) for case in full if case.ask == "non_inferiority"}
+    assert {kind for kind, _ in usual} == set(KINDS)
+    assert {n for kind, n in usual if kind == "binary"} == set(SIZES)
     assert (min(SIZES), max(SIZES)) == (20, 5000)
+    assert {case.ask for case in full} == {case.ask for case in quick} == set(ASKS)
     assert set(quick) < set(full)
-    assert {case.difference for case in quick} == {0.0, -0.02}
+    assert {case.difference for case in quick} == {0.0, -0.02, 0.02}
+    # 133 samples without a loss exclude .02 by the score bound, 149 by the exact one.
+    lost = {case.n for case in full if case.kind == "binary, only losses"}
+    assert lost == {25, 52, 59, 133, 149}
     for margin in (0.0, 0.4, math.nan):
         with pytest.raises(ValueError, match="margins"):
             cases(margin)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.compare import compare
-from evalkit.errors import StoreError
+from evalkit.errors import StoreError, UsageError
 from evalkit.records import Message
 from evalkit.store.runs import (
     check_writable,
@@ -51,7 +51,7 @@ def test_a_run_without_a_manifest_is_unfinished(tmp_path: Path) -> None:
     (tmp_path / "r" / "manifest.json").unlink()
     with pytest.raises(StoreError, match="unfinished"):
         read_run(tmp_path / "r")
-    with pytest.raises(StoreError, match="does not exist"):
+    with pytest.raises(UsageError, match="does not exist"):
         read_manifest(tmp_path / "elsewhere")
 
 

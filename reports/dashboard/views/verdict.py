@@ -29,6 +29,7 @@ from reports.wording import (
     number,
     reason,
     sample_count,
+    shown_interval,
     signed,
     some_ids,
     suite_info,
@@ -158,7 +159,7 @@ def _suite_row(comparison: Comparison, one: SuiteVerdict) -> list[object]:
     if missing:
         ids = f": {some_ids(alone)}" if alone else ""
         why += [Markup("<br>"), tag("span", "ek-bad", f"{missing}{ids}")]
-    base, tuned, change, n = _delta_cells(delta)
+    base, tuned, change, n = _delta_cells(delta, shown_interval(one, _digits(delta)))
     return [
         Markup(f"{name}{tag('span', 'ek-small', metric_label(delta.metric))}"),
         base,
@@ -170,10 +171,14 @@ def _suite_row(comparison: Comparison, one: SuiteVerdict) -> list[object]:
     ]
 
 
-def _delta_cells(delta: Delta) -> tuple[str, str, Markup, str]:
-    """Base, tuned, the difference with its interval, and n."""
-    digits = decimals(delta.base, delta.tuned)
-    bounds = interval(delta.low, delta.high, digits)
+def _digits(delta: Delta) -> int:
+    return decimals(delta.base, delta.tuned)
+
+
+def _delta_cells(delta: Delta, bounds: str = "") -> tuple[str, str, Markup, str]:
+    """Base, tuned, the difference with its interval (or these bounds), and n."""
+    digits = _digits(delta)
+    bounds = bounds or interval(delta.low, delta.high, digits)
     change = Markup(
         f"{tag('b', '', signed(delta.difference, digits))} {tag('span', 'ek-muted', bounds)}"
     )
