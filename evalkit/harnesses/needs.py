@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from evalkit.config import RunConfig
@@ -15,16 +16,17 @@ _SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 def data_needs(suite: str, config: RunConfig) -> list[Need]:
     """The data sets of a suite that a hub keeps; none for one that holds its own samples."""
-    del config
     if suite.startswith(_LM_EVAL):
-        return list(needs_of_task(suite.removeprefix(_LM_EVAL), _lm_eval_index()))
+        index = _lm_eval_index(config.lm_eval.include_path)
+        return list(needs_of_task(suite.removeprefix(_LM_EVAL), index))
     return []
 
 
-def _lm_eval_index() -> Mapping[str, Any]:
-    from lm_eval.tasks import TaskManager
+def _lm_eval_index(include: Path | None) -> Mapping[str, Any]:
+    from evalkit.harnesses.lm_eval.index import open_index, version
 
-    return dict(TaskManager().task_index)
+    version()  # says how it is installed
+    return open_index(include).entries
 
 
 def needs_of_task(name: str, index: Mapping[str, Any]) -> Iterator[Need]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from evalkit.harnesses.needs import needs_of_task
+from evalkit.config import HFModel, LmEvalConfig, RunConfig
+from evalkit.harnesses.needs import data_needs, needs_of_task
 
 lm_eval = pytest.importorskip("lm_eval")
 
@@ -46,3 +47,18 @@ def test_a_tag_needs_what_its_tasks_need_and_files_need_no_hub(tmp_path: Path) -
         )
     needs = list(needs_of_task("mine", index(tmp_path)))
     assert [(str(need.name), need.revision) for need in needs] == [("org/a", "v2"), ("org/b", "v2")]
+
+
+def test_the_names_of_a_runs_own_folder_need_none_of_lm_evals_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lm_eval.tasks.TaskManager", None)  # it would read 14,000 files
+    monkeypatch.setattr("evalkit.harnesses.lm_eval.index._shipped", None)
+    (tmp_path / "mine.yaml").write_text("task: mine\ndataset_path: org/a\ntest_split: test\n")
+    run = asking("lm_eval:mine", lm_eval=LmEvalConfig(include_path=tmp_path))
+    (need,) = data_needs("lm_eval:mine", run)
+    assert need.command() == "evalkit fetch org/a --data --split test --to evalkit-data"
+
+
+def asking(*suites: str, **options: Any) -> RunConfig:
+    return RunConfig(name="base", model=HFModel(kind="hf", path="o/n"), suites=suites, **options)
