@@ -108,8 +108,15 @@ def naming_what_is_missing(configs: Sequence[RunConfig], *, offline: bool) -> It
         yield
     except (RunError, SuiteError) as error:
         # Not asked before: of lm-eval's tasks it takes seconds to tell what they read.
-        lost = [need for need in needs_of(configs) if _here(need) is None] if offline else []
+        lost = _lost(configs) if offline else []
         if not lost:
             raise
         why = "This run is offline, and what it needs is not all on this machine. Missing"
         raise RunError(missing_text(lost, why)) from error
+
+
+def _lost(configs: Sequence[RunConfig]) -> list[Need]:
+    try:
+        return [need for need in needs_of(configs) if _here(need) is None]
+    except SuiteError:  # opening told it already, with every other mistake
+        return []

@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from evalkit.config import RunConfig
 from evalkit.data.needs import Need
 from evalkit.data.places import parse_name
+from evalkit.harnesses.native import find_suite, suite_folders
+from evalkit.harnesses.sets import expanded
+from evalkit.harnesses.suitefile import SuiteConfig, read_suite_file
 
 _LM_EVAL = "lm_eval:"
 _SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
 def data_needs(suite: str, config: RunConfig) -> list[Need]:
-    """The data sets of a suite that a hub keeps; none for one that holds its own samples."""
-    del config
-    if suite.startswith(_LM_EVAL):
-        return list(needs_of_task(suite.removeprefix(_LM_EVAL), _lm_eval_index()))
-    return []
+    """The data sets of a suite, or of a set of them, that a hub keeps.
+
+    None for what holds its own samples. Raises SuiteError where there is no such native suite.
+    """
+    folders = suite_folders()
+    needs: list[Need] = []
+    for name in expanded([suite], folders):
+        if name.startswith(_LM_EVAL):
+            index = _lm_eval_index(config.lm_eval.include_path)
+            needs += needs_of_task(name.removeprefix(_LM_EVAL), index)
+        elif name not in config.data:
+            folder, _ = find_suite(name, folders)
+            needs += needs_of_recipe(read_suite_file(folder))
+    return list(dict.fromkeys(needs))
 
 
-def _lm_eval_index() -> Mapping[str, Any]:
-    from lm_eval.tasks import TaskManager
+def needs_of_recipe(told: SuiteConfig) -> Iterator[Need]:
+    """The data that a suite.yaml asks, a need for each configuration; none where it is a folder."""
+    source = told.data
+    name = parse_name(source.dataset) if source is not None else None
+    if source is None or name is None or (name.host == "hub" and Path(name.name).is_dir()):
+        return
+    shown = told.fewshot.split if told.fewshot is not None else None
+    if source.files is not None:
+        yield Need(kind="dataset", name=name, files=source.files)
+        if shown is not None:
+            yield Need(kind="dataset", name=name, splits=(shown,))
+        return
+    # Without a split the data set has one only: all of it is asked.
+    splits = dict.fromkeys(split for split in (source.split, shown) if split and source.split)
+    for config in source.configs or (source.config,):
+        yield Need(kind="dataset", name=name, config=config, splits=tuple(splits))
 
-    return dict(TaskManager().task_index)
+
+def _lm_eval_index(include: Path | None) -> Mapping[str, Any]:
+    from evalkit.harnesses.lm_eval.index import open_index, version
+
+    version()  # says how it is installed
+    return open_index(include).entries
 
 
 def needs_of_task(name: str, index: Mapping[str, Any]) -> Iterator[Need]:

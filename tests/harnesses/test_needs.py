@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from evalkit.harnesses.needs import needs_of_task
+from evalkit.config import HFModel, LmEvalConfig, RunConfig
+from evalkit.harnesses.needs import data_needs, needs_of_task
 
 lm_eval = pytest.importorskip("lm_eval")
 
@@ -46,3 +47,49 @@ def test_a_tag_needs_what_its_tasks_need_and_files_need_no_hub(tmp_path: Path) -
         )
     needs = list(needs_of_task("mine", index(tmp_path)))
     assert [(str(need.name), need.revision) for need in needs] == [("org/a", "v2"), ("org/b", "v2")]
+
+
+def test_the_names_of_a_runs_own_folder_need_none_of_lm_evals_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lm_eval.tasks.TaskManager", None)  # it would read 14,000 files
+    monkeypatch.setattr("evalkit.harnesses.lm_eval.index._shipped", None)
+    (tmp_path / "mine.yaml").write_text("task: mine\ndataset_path: org/a\ntest_split: test\n")
+    run = asking("lm_eval:mine", lm_eval=LmEvalConfig(include_path=tmp_path))
+    (need,) = data_needs("lm_eval:mine", run)
+    assert need.command() == "evalkit fetch org/a --data --split test --to evalkit-data"
+
+
+def asking(*suites: str, **options: Any) -> RunConfig:
+    return RunConfig(name="base", model=HFModel(kind="hf", path="o/n"), suites=suites, **options)
+
+
+def test_a_recipe_needs_its_questions_and_its_worked_examples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("EVALKIT_SUITES", raising=False)
+    (need,) = data_needs("math/gsm8k", asking("math/gsm8k"))
+    assert need.command("data") == (
+        "evalkit fetch openai/gsm8k --data --config main --split test,train --to data"
+    )
+    subjects = data_needs("exams/cmmlu", asking("exams/cmmlu"))
+    assert len({need.config for need in subjects}) == len(subjects) == 67
+    assert {need.splits for need in subjects} == {("test", "dev")}
+    (file,) = data_needs("chat/mt-bench", asking("chat/mt-bench"))
+    assert (str(file.name), file.files, file.splits) == ("lm-sys/mt_bench", "question.jsonl", ())
+
+
+def test_a_set_needs_what_its_recipes_need_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sets.yaml").write_text(
+        "mine: {suites: {math/gsm8k: a, math/gsm8k-chat: b, knowledge/everyday-en: c}}\n"
+        "same: {suites: {exams/cmmlu: a, exams/cmmlu-chat: b}}\n"
+    )
+    monkeypatch.setenv("EVALKIT_SUITES", str(tmp_path))
+    needs = data_needs("mine", asking("mine"))
+    assert [(str(need.name), need.splits) for need in needs] == [
+        ("openai/gsm8k", ("test", "train")),
+        ("openai/gsm8k", ("test",)),
+    ]
+    assert len(data_needs("same", asking("same"))) == 67

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,21 @@ class Index:
     def members(self, tag: str) -> list[str]:
         """The tasks that carry a tag, in lm-eval's order."""
         return sorted(name for name in self.entries[tag].tags if name in self.entries)
+
+
+def open_index(include: Path | None) -> Index:
+    """The index with a run's own folder of task files; SuiteError where that is none."""
+    if include is None:
+        return Index()
+    if not include.is_dir():
+        raise SuiteError(f"lm_eval.include_path: {include} is no folder.")
+    return _walked(include.resolve(), include.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _walked(include: Path, _changed: int) -> Index:
+    """Each suite of a run asks for the same folder; one that changed is walked again."""
+    return Index(include)
 
 
 def version() -> str:

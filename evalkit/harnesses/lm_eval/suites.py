@@ -7,15 +7,13 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from inspect import getsource
-from pathlib import Path
 from typing import Any
 
 from evalkit.config import RunConfig
 from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Asked, Suite, Task
-from evalkit.harnesses.lm_eval.index import PREFIX, Index, version
+from evalkit.harnesses.lm_eval.index import PREFIX, Index, open_index, version
 from evalkit.harnesses.lm_eval.metrics import Reading, label, readings
 from evalkit.harnesses.lm_eval.quiet import quietly, seeded
 from evalkit.harnesses.lm_eval.requests import Wording, check_settings, instances_of
@@ -36,7 +34,7 @@ def open_lm_eval(name: str, config: RunConfig) -> list[Suite]:
     """The suites that lm-eval's task, group or tag stands for; raises SuiteError."""
     version()  # says how it is installed
     check_settings(config)
-    index = _index(config.lm_eval.include_path)
+    index = open_index(config.lm_eval.include_path)
     check_names(config.lm_eval, index)
     if index.find(name).kind.name != "TAG":
         return _opened(name, index, config)
@@ -44,20 +42,6 @@ def open_lm_eval(name: str, config: RunConfig) -> list[Suite]:
     for member in index.members(name):
         suites += _opened(member, index, config)
     return suites
-
-
-def _index(include: Path | None) -> Index:
-    if include is None:
-        return Index()
-    if not include.is_dir():
-        raise SuiteError(f"lm_eval.include_path: {include} is no folder.")
-    return _walked(include.resolve(), include.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _walked(include: Path, _changed: int) -> Index:
-    """Each suite of a run asks for the same folder; one that changed is walked again."""
-    return Index(include)
 
 
 def _opened(name: str, index: Index, config: RunConfig) -> list[Suite]:
