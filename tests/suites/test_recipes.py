@@ -193,6 +193,9 @@ def test_cmmlu_in_a_chat_shows_its_own_subjects_examples_as_turns(root: Path) ->
     wide = right.translate(str.maketrans("ABCD", "ＡＢＣＤ"))
     said = [right, f"答案是{wide}。", f"选（{right}）", "我不知道", "ABC", f"E{right}"]
     assert [value_of(suite, 0, text=text) for text in said] == [1, 1, 1, 0, 0, 0]
+    wrong = "A" if right != "A" else "B"
+    said = [f"{wrong}不对，答案是{right}。", f"{right}\n答案：{wrong}", f"{right}或{wrong}"]
+    assert [value_of(suite, 0, text=text) for text in said] == [1, 1, 0]
 
 
 def test_gsm8k_in_a_chat_asks_once_and_takes_the_last_number(root: Path) -> None:
