@@ -199,7 +199,7 @@ def write_comparisons(folder: Path, comparisons: Sequence[Comparison]) -> Path:
 def read_comparisons(path: Path) -> tuple[Comparison, ...]:
     """Read comparison.json, from the file or the folder that holds it.
 
-    StoreError where there is none, it is damaged, or a newer evalkit wrote it.
+    UsageError where there is none, StoreError where it is damaged or of another format.
     """
     file = path / COMPARISON if path.is_dir() else path
     if (path / MANIFEST).is_file():

@@ -169,7 +169,7 @@ def test_a_damaged_store_says_what_to_do_and_loses_no_run(bench: Bench) -> None:
 
 @pytest.mark.parametrize("command", ["gate", "report"])
 def test_a_path_that_holds_no_comparison_says_how_to_make_one(bench: Bench, command: str) -> None:
-    _is_one_paragraph(bench.run(command, "nowhere"), 4, "evalkit compare")
+    _is_one_paragraph(bench.run(command, "nowhere"), 2, "evalkit compare")
 
 
 def test_an_unknown_report_format_names_those_there_are(bench: Bench) -> None:

@@ -166,7 +166,7 @@ def _absolute(floor: float | None, ceiling: float | None) -> str:
 
 def test_a_score_of_its_own_is_told_with_its_bounds() -> None:
     assert _absolute(0.7, None) == "at least 0.700"
-    assert _absolute(None, 70) == "at most 70.00"
+    assert _absolute(None, 0.9) == "at most 0.900"
     assert _absolute(0.2, 0.7) == "at least 0.200 and at most 0.700"
 
 

@@ -26,7 +26,9 @@ def test_the_comment_says_verdict_suites_and_worst_answers() -> None:
     assert text.startswith("## ❌ Do not ship: tuned against base\n")
     assert "Exit code 1: at least one suite did not pass its gate, or a canary failed." in text
     assert re.search(
-        r"^\| chat/answers · accuracy \| 0\.\d{3} \| .* \*\*✗ fail\*\* \|$", text, re.M
+        r"^\| chat/answers · accuracy \| 0\.\d{3} \| .* \*\*✗ fail\*\*: at most 0\.050 worse \|$",
+        text,
+        re.M,
     )
     assert text.count("<br>tuned:") == 3
     assert _rendered(text).count("<tr>") == 3

@@ -76,7 +76,7 @@ def test_a_comparison_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "comparison.json").write_text('{"comparisons": [{"schema_version": 1}]}')
     with pytest.raises(StoreError, match="not a comparison written by evalkit"):
         read_comparisons(tmp_path)
-    with pytest.raises(StoreError, match="Make one with"):
+    with pytest.raises(UsageError, match="Make one with"):
         read_comparisons(tmp_path / "none")
 
 
