@@ -199,10 +199,16 @@ def _warnings(rows: Sequence[SuitePower]) -> RenderableType:
 def _summary(rows: Sequence[SuitePower]) -> str:
     answers = [one.decides for one in rows]
     if False in answers:
+        open_ones = [one for one in rows if one.decides is False]
+        told = f"{len(open_ones)} of {len(rows)} margins cannot be decided."
+        if all(one.question.policy == "superiority" for one in open_ones):
+            return (
+                f"{told} Take more samples, or accept that only a model much better than its "
+                "margin passes there."
+            )
         return (
-            f"{answers.count(False)} of {len(rows)} margins cannot be decided. Declare wider "
-            "margins, take more samples, or accept that a model as good as the base may end "
-            "inconclusive there."
+            f"{told} Declare wider margins, take more samples, or accept that a model as good as "
+            "the base may end inconclusive there."
         )
     if True not in answers:
         return "of no suite is it known or asked whether its margin can be decided"
@@ -240,6 +246,8 @@ def _why(one: SuitePower) -> str:
 
 def _remedy(one: SuitePower) -> str:
     ways = []
+    if one.question.policy == "superiority":
+        return _remedy_of_superiority(one)
     if one.detectable is not None:
         digits = decimals(one.detectable)
         enough = math.ceil(one.detectable * 10**digits) / 10**digits  # rounded, it might not do
@@ -247,3 +255,16 @@ def _remedy(one: SuitePower) -> str:
     if one.needed is not None:
         ways.append(f"about {one.needed:,} samples")
     return f"; {' or '.join(ways)} would do" if ways else ""
+
+
+def _remedy_of_superiority(one: SuitePower) -> str:
+    """A wider margin would only make it harder to pass: how good a model must be instead."""
+    ways = []
+    if one.detectable is not None:
+        needed = one.question.margin + one.detectable
+        digits = decimals(needed)
+        better = number(math.ceil(needed * 10**digits) / 10**digits, digits)
+        ways.append(f"it takes a model that is better by {better} to pass with the power asked")
+    if one.needed is not None:
+        ways.append(f"about {one.needed:,} samples would do")
+    return f"; {', or '.join(ways)}" if ways else ""

@@ -55,6 +55,9 @@ def choose_comparison() -> Opened | None:
         )
         return None
     names = {_name(file): file for file in files}
+    asked = st.query_params.get("comparison")
+    if asked and asked not in names:
+        markup.note(f"There is no comparison {asked} here any more; this is another.", "warning")
     name: str | None = next(iter(names))
     if len(names) > 1:
         name = st.selectbox(

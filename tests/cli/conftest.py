@@ -135,9 +135,15 @@ def started(
         [sys.executable, *program, *arguments],
         cwd=bench.folder,
         env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, wanted),
+        preexec_fn=lambda: _as_a_shell_leaves(wanted),
         **options,
     )
+
+
+def _as_a_shell_leaves(wanted: signal.Handlers) -> None:
+    # The command line holds Ctrl-C back where it is ignored, and may have done so in this process.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    signal.signal(signal.SIGINT, wanted)
 
 
 def write_suite(bench: Bench, folder: str, rows: int = len(PLACES)) -> None:
