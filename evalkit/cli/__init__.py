@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from functools import cache, partial
 from typing import NoReturn
 
 import typer
@@ -122,6 +123,14 @@ def _mean_a_stop() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
+    _spare_workers()
+
+
+@cache
+def _spare_workers() -> None:
+    """A process forked from this one ends at a SIGTERM at once: a library that sends it to a pool
+    of its own (as lm-eval does) waits for that."""
+    os.register_at_fork(after_in_child=partial(signal.signal, signal.SIGTERM, signal.SIG_DFL))
 
 
 def _interrupt(*_: object) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.synchronize import Event
 
 import pytest
 
@@ -116,3 +119,21 @@ def test_a_stopped_comparison_says_what_is_kept(
     assert "Traceback" not in said
     assert "Finished batches of answers and checkpoints are stored" in said
     assert not list(desk.folder.glob("runs/**/*.json"))
+
+
+def test_a_worker_that_was_forked_ends_at_once(recorded: Bench) -> None:
+    """lm-eval's bootstrap ends its pool by SIGTERM, and waits until the workers are gone."""
+    recorded.run("suites", "list")
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+    worker = context.Process(target=_sleep_long, args=(begun,), daemon=True)
+    worker.start()
+    assert begun.wait(20)
+    worker.terminate()
+    worker.join(20)
+    assert worker.exitcode == -signal.SIGTERM
+
+
+def _sleep_long(begun: Event) -> None:
+    begun.set()
+    time.sleep(120)
