@@ -63,7 +63,8 @@ def _gate(
     alpha: float = 0.05,
     **own: object,
 ) -> GateConfig:
-    suite = SuiteGate.model_validate({"margin": margin, "policy": policy, **own})
+    told = {} if policy == "absolute" else {"margin": margin}
+    suite = SuiteGate.model_validate({**told, "policy": policy, **own})
     expect = Expected(flips=flips, deviation=deviation)
     return GateConfig(suites={SUITE: suite}, expect=expect, alpha=alpha)
 
