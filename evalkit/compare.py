@@ -152,11 +152,6 @@ def scored_pairs(suite: str, metric: Metric, pairs: Sequence[Pair]) -> tuple[Del
     empty = Delta(
         suite=suite,
         metric=metric,
-        base=None,
-        tuned=None,
-        difference=None,
-        low=None,
-        high=None,
         level=LEVEL,
         missing=len(scored) - len(both),
         missing_base=missing_base,

@@ -348,11 +348,11 @@ class Delta:
     suite: str
     metric: Metric
     slice: str = ""
-    base: float | None
-    tuned: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
+    base: float | None = None
+    tuned: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
     level: float = 0.95
     standard_error: float | None = None
     p_value: float | None = None

@@ -77,11 +77,6 @@ def _delta(suite: str, metric: Metric, values: Reals, clusters: Sequence[str], a
     empty = Delta(
         suite=suite,
         metric=metric,
-        base=None,
-        tuned=None,
-        difference=None,
-        low=None,
-        high=None,
         n=len(values),
     )
     return estimated(empty, Scored(_scores(base), _scores(tuned), clusters), whole=False)
