@@ -129,8 +129,25 @@ def _mean_a_stop() -> None:
 @cache
 def _spare_workers() -> None:
     """A process forked from this one ends at a SIGTERM at once: a library that sends it to a pool
-    of its own (as lm-eval does) waits for that."""
-    os.register_at_fork(after_in_child=partial(signal.signal, signal.SIGTERM, signal.SIG_DFL))
+    of its own (as lm-eval does) waits for that.
+
+    It is held back over the fork: one that came before the child has let go of our handler would
+    be noted for Python to deal with, and Python forgets such notes in a new child.
+    """
+    os.register_at_fork(
+        before=partial(signal.pthread_sigmask, signal.SIG_BLOCK, [signal.SIGTERM]),
+        after_in_parent=_heed_the_end,
+        after_in_child=_end_at_once,
+    )
+
+
+def _heed_the_end() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+
+def _end_at_once() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _heed_the_end()
 
 
 def _interrupt(*_: object) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,8 +58,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def own_signals() -> Iterator[None]:
+    """What the command line does to this process's signals, undone."""
+    kept = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    yield
+    for number, handler in kept:
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@pytest.fixture
 def desk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own_signals: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Bench:
     """A folder with a suite and no arms yet."""
     monkeypatch.setenv("EVALKIT_HOME", str(tmp_path / "home"))
@@ -141,7 +155,7 @@ def started(
 
 
 def _as_a_shell_leaves(wanted: signal.Handlers) -> None:
-    # The command line holds Ctrl-C back where it is ignored, and may have done so in this process.
+    # The command line holds Ctrl-C back where it is ignored, and does so in this very process.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     signal.signal(signal.SIGINT, wanted)
 

@@ -134,6 +134,18 @@ def test_a_worker_that_was_forked_ends_at_once(recorded: Bench) -> None:
     assert worker.exitcode == -signal.SIGTERM
 
 
+def test_a_worker_ends_that_is_told_so_before_it_has_begun(recorded: Bench) -> None:
+    """A pool whose work was done by its first worker ends the second while that one starts."""
+    recorded.run("suites", "list")
+    context = multiprocessing.get_context("fork")
+    for _ in range(50):
+        worker = context.Process(target=_sleep_long, args=(context.Event(),), daemon=True)
+        worker.start()
+        worker.terminate()
+        worker.join(20)
+        assert worker.exitcode == -signal.SIGTERM
+
+
 def _sleep_long(begun: Event) -> None:
     begun.set()
     time.sleep(120)
