@@ -40,7 +40,7 @@ from evalkit.stats.means import (
     mean_difference,
     sign_flip_test,
 )
-from evalkit.stats.perplexity import rate
+from evalkit.stats.perplexity import perplexity_difference, rate
 from evalkit.stats.power import flips_needed
 from evalkit.stats.skewed import mean_bounds, mean_test
 
@@ -286,11 +286,24 @@ def _of_corpus(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str])
     )
     own = corpus_draws(tuned, _score_of(delta.metric), clusters)
     return replace(
-        _bounded(told, bounds),
+        _bounded(_with_ratio(told, base, tuned, clusters), bounds),
         standard_error=found.standard_error,
         tuned_tails=_tails(own.draws, found.tuned, own.bounds),
         note="" if found.interval else f"too few {units} for an interval, or all alike",
     )
+
+
+def _with_ratio(delta: Delta, base: Reals, tuned: Reals, clusters: Sequence[str]) -> Delta:
+    """Of a perplexity also how many times it is the base's, by a bootstrap of the logarithm."""
+    if delta.metric.kind != "perplexity":
+        return delta
+    found = perplexity_difference(base, tuned, LEVEL, clusters)
+    if found is None:
+        return delta
+    bounds = found.ratio_interval
+    if bounds is None or not math.isfinite(bounds.high):
+        return replace(delta, ratio=found.ratio)
+    return replace(delta, ratio=found.ratio, ratio_low=bounds.low, ratio_high=bounds.high)
 
 
 def _by_token(metric: Metric) -> bool:

@@ -336,6 +336,7 @@ class Delta:
     among all slices of the comparison (Benjamini–Hochberg). Of a binary choice, `changed` counts
     the samples that both arms got wrong in different ways, and `divergence` is the mean
     Kullback–Leibler divergence of the choices' probabilities, base from tuned, in nats.
+    `ratio` is tuned/base of a perplexity, with its bounds at `level`: 1 is no change.
     `completions` answers were averaged for each sample: `between` is the variance between samples
     of the difference, `within_base` and `within_tuned` that of one answer within a sample.
     `unscored` adds up, over the samples, the share of their answers that could not be scored in
@@ -375,6 +376,9 @@ class Delta:
     adjusted_p: float | None = None
     changed: int | None = None
     divergence: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
     completions: int = 1
     between: float | None = None
     within_base: float | None = None

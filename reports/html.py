@@ -313,6 +313,7 @@ def _filters() -> Mapping[str, Any]:
         "flips": better_and_worse,
         "nats": nats,
         "p": p_text,
+        "ratio": wording.ratio_text,
         "slices": slices_text,
         "stands_out": stands_out,
     }

@@ -28,7 +28,8 @@ comparison_json (`evalkit compare --json`, report.json):
             scores; they and the standard errors are null where planned is not 0),
             adjusted_p (of a slice among all slices, Benjamini–Hochberg), changed (choices:
             wrong in both arms, but differently), divergence (choices: mean KL divergence of base
-            from tuned, nats), n, planned (samples there would have been; 0 without --sequential),
+            from tuned, nats), ratio, ratio_low, ratio_high (perplexity: tuned/base and its
+            interval), n, planned (samples there would have been; 0 without --sequential),
             clusters,
             missing (pairs without a score in at least one arm), missing_base, missing_tuned,
             gained, lost, completions (answers averaged for each sample), between, within_base,

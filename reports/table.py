@@ -44,8 +44,8 @@ _COLUMNS = (
     "tuned_run", "base_run", "suite", "metric", "slice", "unit", "higher_is_better", "base",
     "tuned", "difference", "low", "high", "level", "boot_low", "boot_high", "standard_error",
     "p_value", "adjusted_p", "method", "n", "planned", "clusters", "missing_base", "missing_tuned",
-    "gained", "lost", "changed", "divergence", "completions", "between", "within_base",
-    "within_tuned",
+    "gained", "lost", "changed", "divergence", "ratio", "ratio_low", "ratio_high", "completions",
+    "between", "within_base", "within_tuned",
     "outcome", "policy", "margin", "gate_low", "gate_high", "samples_needed", "reason", "note",
 )  # fmt: skip
 

@@ -98,6 +98,14 @@ def span(low: float | None, high: float | None, digits: int = 3) -> str:
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
+def ratio_text(delta: Delta) -> str:
+    """A perplexity's tuned/base with its interval; empty for other metrics."""
+    if delta.ratio is None:
+        return ""
+    bounds = "" if delta.ratio_low is None else span(delta.ratio_low, delta.ratio_high)
+    return f"{number(delta.ratio)} times the base's {bounds}".rstrip()
+
+
 def direction(metric: Metric) -> str:
     """The mark beside a metric's name: nothing where higher is better, as is usual."""
     if metric.higher_is_better is None:

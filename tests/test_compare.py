@@ -220,6 +220,13 @@ def test_a_perplexity_is_of_all_tokens_and_not_a_mean_of_samples() -> None:
     assert delta.low is not None
     assert delta.high is not None
     assert delta.low < delta.difference < delta.high < 0
+    assert delta.tuned is not None
+    assert delta.base is not None
+    assert delta.ratio is not None
+    assert delta.ratio == pytest.approx(delta.tuned / delta.base)
+    assert delta.ratio_low is not None
+    assert delta.ratio_high is not None
+    assert delta.ratio_low < delta.ratio < delta.ratio_high < 1
     assert [tail.alpha for tail in delta.tails] == [*ALPHAS, *SMALL_ALPHAS]
     assert [tail.alpha for tail in delta.tuned_tails] == [*ALPHAS, *SMALL_ALPHAS]
     assert all(tail.low < delta.difference < tail.high for tail in delta.tails)

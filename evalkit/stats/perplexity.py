@@ -40,6 +40,11 @@ class PerplexityEstimate(NamedTuple):
     documents: int
 
     @property
+    def ratio(self) -> float:
+        """tuned/base."""
+        return _exponential(self.log_ratio)
+
+    @property
     def ratio_interval(self) -> Interval | None:
         """The interval of the ratio tuned/base: 1 is no change, below 1 the tuned arm is better."""
         if self.interval is None:

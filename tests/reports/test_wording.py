@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,11 @@ def test_only_outcomes_that_seem_to_contradict_their_interval_need_the_note() ->
     assert not wording.needs_bound_note(_verdict(-0.2, 0.09, outcome="pass", up=False))
     superior = _verdict(0.09, 0.4, outcome="pass", policy="superiority")
     assert wording.needs_bound_note(superior)
+
+
+def test_a_perplexity_is_told_as_a_ratio_too() -> None:
+    metric = Metric(name="token_perplexity", kind="perplexity", higher_is_better=False)
+    delta = Delta(suite="s", metric=metric, ratio=0.905, ratio_low=0.9, ratio_high=0.911)
+    assert wording.ratio_text(delta) == "0.905 times the base's [0.900, 0.911]"
+    assert wording.ratio_text(replace(delta, ratio_low=None)) == "0.905 times the base's"
+    assert wording.ratio_text(replace(delta, ratio=None)) == ""

@@ -27,6 +27,7 @@ from reports.wording import (
     metric_label,
     missing_text,
     number,
+    ratio_text,
     reason,
     sample_count,
     shown_interval,
@@ -152,6 +153,8 @@ def _suite_row(comparison: Comparison, one: SuiteVerdict) -> list[object]:
     ]
     if delta is None:
         return [name, "–", "–", "–", "–", markup.pill(one.outcome), tag("span", "", *why)]
+    if delta.ratio is not None:
+        why += [Markup("<br>"), tag("span", "ek-muted", ratio_text(delta))]
     if delta.completions > 1:
         why += [Markup("<br>"), tag("span", "ek-muted", answers_text(delta))]
     alone = () if one.slice else comparison.unpaired.get(one.suite, ())
