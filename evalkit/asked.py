@@ -24,8 +24,19 @@ class Asked:
     ceiling: float | None = None
 
     @property
+    def suite(self) -> str:
+        """The suite's name."""
+        return self.info.name
+
+    @property
+    def scored(self) -> Metric:
+        """What `metric` names; of a gate that `check_gate` let pass."""
+        return next(one for one in self.info.metrics if one.name == self.metric)
+
+    @property
     def threshold(self) -> float | None:
-        """What the benefit is held against."""
+        """What the benefit is held against; None where the tuned score itself is held against
+        `floor` and `ceiling`."""
         if self.policy == "absolute":
             return None
         return self.margin if self.policy == "superiority" else -self.margin
@@ -58,45 +69,6 @@ def asked_of(info: SuiteInfo, gate: GateConfig) -> list[Asked]:
     return [whole, *sliced]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What the gate asks of a suite, or of one slice of it, before there is any answer.
-
-    `threshold` is what the benefit is held against; None where the tuned score itself is, against
-    `floor` and `ceiling`.
-    """
-
-    suite: str
-    slice: str = ""
-    metric: Metric
-    policy: Policy
-    margin: float
-    threshold: float | None
-    floor: float | None = None
-    ceiling: float | None = None
-
-
-def questions(info: SuiteInfo, gate: GateConfig) -> list[Question]:
-    """What is asked of a suite: of the whole, then of each slice that must not regress.
-
-    Of a gate that `check_gate` let pass.
-    """
-    metrics = {metric.name: metric for metric in info.metrics}
-    return [
-        Question(
-            suite=info.name,
-            slice=one.slice,
-            metric=metrics[one.metric],
-            policy=one.policy,
-            margin=one.margin,
-            threshold=one.threshold,
-            floor=one.floor,
-            ceiling=one.ceiling,
-        )
-        for one in asked_of(info, gate)
-    ]
-
-
 def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
     """UsageError with all that these suites cannot answer; to be asked before the work."""
     infos = {info.name: info for info in suites}
@@ -110,7 +82,7 @@ def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
     for info in suites:
         own = gate.suites.get(info.name)
         mistakes += _metric_mistakes(info, (own and own.metric) or info.metric)
-        mistakes += _expectation_mistakes(info, own)
+        mistakes += _expectation_mistakes(info, own, asked_of(info, gate)[0].policy)
         mistakes += _margin_mistakes(info, own, gate)
         mistakes += _slice_mistakes(info, own) if own else ()
         policy = asked_of(info, gate)[0].policy
@@ -170,16 +142,16 @@ def _margin_mistakes(info: SuiteInfo, own: SuiteGate | None, gate: GateConfig) -
             )
 
 
-def _expectation_mistakes(info: SuiteInfo, own: SuiteGate | None) -> Iterator[str]:
+def _expectation_mistakes(info: SuiteInfo, own: SuiteGate | None, policy: Policy) -> Iterator[str]:
     """What is expected of a suite must fit its scores, or it would say nothing, unnoticed."""
     name = (own and own.metric) or info.metric
     metric = next((one for one in info.metrics if one.name == name), None)
     if own is None or own.expect is None or metric is None:
         return
-    if own.policy in ("absolute", "point"):
-        on = "on the tuned score itself" if own.policy == "absolute" else "which knows no noise"
+    if policy in ("absolute", "point"):
+        on = "on the tuned score itself" if policy == "absolute" else "which knows no noise"
         yield (
-            f"gate.suites: {info.name} is gated by policy {own.policy}, {on}, and expect is of the "
+            f"gate.suites: {info.name} is gated by policy {policy}, {on}, and expect is of the "
             "noise of differences. Leave it out."
         )
         return

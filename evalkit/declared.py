@@ -53,7 +53,7 @@ def _changes(base: Manifest, declared: GateConfig, gate: GateConfig) -> Iterator
 
 def _questions(base: Manifest, gate: GateConfig) -> dict[str, Asked]:
     return {
-        f"{one.info.name}[{one.slice}]" if one.slice else one.info.name: one
+        f"{one.suite}[{one.slice}]" if one.slice else one.suite: one
         for info in base.suites
         for one in asked_of(info, gate)
     }

@@ -8,9 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from evalkit.asked import Asked, asked_of, nearest
-from evalkit.asked import Question as Question
 from evalkit.asked import check_gate as check_gate
-from evalkit.asked import questions as questions
 from evalkit.bounds import (
     benefit_bounds,
     benefit_of,
@@ -159,7 +157,7 @@ def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> Suite
         outcome: Outcome, reason: str, ground: Ground, bounds: Interval | None = None
     ) -> SuiteVerdict:
         return SuiteVerdict(
-            suite=asked.info.name,
+            suite=asked.suite,
             slice=asked.slice,
             outcome=outcome,
             policy=asked.policy,
@@ -189,15 +187,15 @@ def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> Suite
 
 def _measured(comparison: Comparison, asked: Asked) -> Delta | None:
     """The delta that is asked for; None where the tuned arm has none."""
-    if not any(asked.info.name == theirs.name for theirs in comparison.tuned.suites):
+    if not any(asked.suite == theirs.name for theirs in comparison.tuned.suites):
         return None
-    wanted = (asked.info.name, asked.metric, asked.slice)
+    wanted = (asked.suite, asked.metric, asked.slice)
     deltas = {(one.suite, one.metric.name, one.slice): one for one in comparison.deltas}
     return deltas.get(wanted)
 
 
 def _absence(comparison: Comparison, asked: Asked) -> str:
-    name = asked.info.name
+    name = asked.suite
     if not asked.slice or all(name != theirs.name for theirs in comparison.tuned.suites):
         return f"{comparison.tuned.name} was not evaluated on it"
     told = "no sample of this slice is in both runs"

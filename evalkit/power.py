@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from evalkit.asked import Asked, asked_of
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import UsageError
 from evalkit.estimates import ALPHAS, grouped
-from evalkit.gate import Question, questions, why_whole
+from evalkit.gate import why_whole
 from evalkit.harnesses.base import Suite
 from evalkit.noise import (
     UNKNOWN,
@@ -63,7 +64,7 @@ class SuitePower:
     that is of a confidence sequence, which holds at every look; else of the test for one n.
     """
 
-    question: Question
+    asked: Asked
     samples: int
     clusters: int
     noise: Noise
@@ -98,7 +99,7 @@ def power_of(
         )
     return [
         _power(
-            question,
+            asked,
             suite,
             gate,
             pilot,
@@ -106,12 +107,12 @@ def power_of(
             sequential=sequential and not why_whole(suite.info, gate),
         )
         for suite in suites
-        for question in questions(suite.info, gate)
+        for asked in asked_of(suite.info, gate)
     ]
 
 
 def _power(
-    asked: Question,
+    asked: Asked,
     suite: Suite,
     gate: GateConfig,
     pilot: Pilot | None,
@@ -125,13 +126,13 @@ def _power(
     sizes = sorted(Counter(clusters).values()) if clusters else [1] * len(samples)
     noise = _noise(asked, gate, pilot, completions)
     found = SuitePower(
-        question=asked,
+        asked=asked,
         samples=len(samples),
         clusters=len(sizes),
         noise=noise,
         sequential=sequential,
     )
-    paired_shares = asked.metric.kind == "binary" and asked.policy != "absolute"
+    paired_shares = asked.scored.kind == "binary" and asked.policy != "absolute"
     by_score = paired_shares and completions == 1 and not clusters
     if by_score:
         least = least_distance if sequential else least_margin_binary
@@ -141,7 +142,7 @@ def _power(
     if sequential:
         return _answered(found, _sequence(asked, sizes, noise, gate.alpha, by_score), gate)
     few = bool(clusters) and len(sizes) < FEW_CLUSTERS
-    alpha = _kept_alpha(asked.metric, gate.alpha, few_clusters=few)
+    alpha = _kept_alpha(asked.scored, gate.alpha, few_clusters=few)
     if alpha is None:
         return replace(found, decides=False, note=f"no bounds are kept at alpha {gate.alpha:g}")
     design = _Design(
@@ -152,12 +153,12 @@ def _power(
 
 def _answered(found: SuitePower, design: _Design | _Sequence, gate: GateConfig) -> SuitePower:
     """What the design can tell, read by what is asked of it."""
-    asked = found.question
+    asked = found.asked
     # Both tests of an equivalence must hold, and either may miss by chance (Phillips 1990).
     both = asked.policy == "equivalence"
     power = (1 + gate.power) / 2 if both else gate.power
     detectable = design.detectable(power)
-    span = scale_of(asked.metric)
+    span = scale_of(asked.scored)
     if detectable is not None and span is not None and detectable >= span:
         detectable = None
     found = replace(found, detectable=detectable, note=design.lacking())
@@ -292,10 +293,10 @@ class _Sequence:
 
 
 def _sequence(
-    asked: Question, sizes: Sequence[int], noise: Noise, alpha: float, by_score: bool
+    asked: Asked, sizes: Sequence[int], noise: Noise, alpha: float, by_score: bool
 ) -> _Sequence:
     """Differences lie on [−span, span], the tuned score itself on the metric's own scale."""
-    scale = asked.metric.scale
+    scale = asked.scored.scale
     assert scale is not None  # else the suite is asked as a whole
     draws, span = len(sizes), scale[1] - scale[0]
     deviation = _error_of(noise, sizes) * math.sqrt(max(1, draws))
@@ -322,7 +323,7 @@ def _sequence(
     )
 
 
-def _hardest(asked: Question, scale: tuple[float, float]) -> float:
+def _hardest(asked: Asked, scale: tuple[float, float]) -> float:
     """The floor on [0, 1], or the ceiling seen from above: the one on whose far side a bet is
     most limited."""
     low, high = scale
@@ -338,9 +339,9 @@ def _kept_alpha(metric: Metric, alpha: float, *, few_clusters: bool) -> float | 
     return max((one for one in ALPHAS if one <= alpha * (1 + 1e-9)), default=None)
 
 
-def _noise(asked: Question, gate: GateConfig, pilot: Pilot | None, completions: int) -> Noise:
+def _noise(asked: Asked, gate: GateConfig, pilot: Pilot | None, completions: int) -> Noise:
     """The first source that knows: a pilot, what the gate declares, what is usual."""
-    suite, metric = asked.suite, asked.metric
+    suite, metric = asked.suite, asked.scored
     if asked.policy == "absolute":
         own = own_of_pilot(pilot, suite, metric) if pilot else UNKNOWN
         return own if own.deviation else at_threshold(metric, (asked.floor, asked.ceiling))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -70,15 +69,18 @@ def power_table(rows: Sequence[SuitePower], gate: GateConfig) -> dict[str, Any]:
 
 
 def _row(one: SuitePower) -> dict[str, Any]:
-    asked = asdict(one.question)
-    metric = asked.pop("metric")
+    asked = one.asked
     return {
-        "suite": asked.pop("suite"),
-        "slice": asked.pop("slice"),
-        "metric": metric["name"],
-        "unit": metric["unit"],
-        "kind": metric["kind"],
-        **asked,
+        "suite": asked.suite,
+        "slice": asked.slice,
+        "metric": asked.metric,
+        "unit": asked.scored.unit,
+        "kind": asked.scored.kind,
+        "policy": asked.policy,
+        "margin": asked.margin,
+        "threshold": asked.threshold,
+        "floor": asked.floor,
+        "ceiling": asked.ceiling,
         "samples": one.samples,
         "clusters": one.clusters,
         "deviation": one.noise.deviation,
@@ -110,7 +112,7 @@ def _table(rows: Sequence[SuitePower], *, wide: bool) -> Table:
 
 
 def _cells(one: SuitePower, *, wide: bool, whole: bool) -> list[Text]:
-    asked, noise = one.question, one.noise
+    asked, noise = one.asked, one.noise
     name = Text.assemble(one_line(asked.suite), (_part(one), "dim"))
     size = Text(f"{one.samples:,}")
     if whole:
@@ -130,12 +132,12 @@ def _cells(one: SuitePower, *, wide: bool, whole: bool) -> list[Text]:
 
 
 def _part(one: SuitePower) -> str:
-    return f"\n{one_line(one.question.slice)}" if one.question.slice else ""
+    return f"\n{one_line(one.asked.slice)}" if one.asked.slice else ""
 
 
 def _must_be(one: SuitePower) -> str:
     """What tuned − base must be, or the tuned score itself, as short as it can be said."""
-    asked = one.question
+    asked = one.asked
     digits = decimals(asked.margin)
     match asked.policy:
         case "absolute":
@@ -147,7 +149,7 @@ def _must_be(one: SuitePower) -> str:
             return f"± {number(asked.margin, digits)}"
         case _:
             sign = 1 if asked.policy == "superiority" else -1
-            if asked.metric.higher_is_better is False:
+            if asked.scored.higher_is_better is False:
                 return f"< {signed(-sign * asked.margin, digits)}"
             return f"> {signed(sign * asked.margin, digits)}"
 
@@ -157,7 +159,7 @@ def _scatter(noise: Noise, one: SuitePower) -> str:
         return ""
     if noise.flips is not None:
         return f"{percent(noise.flips)} flip"
-    digits = decimals(one.question.margin, noise.deviation)
+    digits = decimals(one.asked.margin, noise.deviation)
     return f"±{number(noise.deviation, digits)}"
 
 
@@ -201,7 +203,7 @@ def _summary(rows: Sequence[SuitePower]) -> str:
     if False in answers:
         open_ones = [one for one in rows if one.decides is False]
         told = f"{len(open_ones)} of {len(rows)} margins cannot be decided."
-        if all(one.question.policy == "superiority" for one in open_ones):
+        if all(one.asked.policy == "superiority" for one in open_ones):
             return (
                 f"{told} Take more samples, or accept that only a model much better than its "
                 "margin passes there."
@@ -220,23 +222,23 @@ def warnings(rows: Sequence[SuitePower]) -> Iterator[str]:
     """A sentence for each suite or slice that is too small for its margin."""
     for one in rows:
         if one.decides is False:
-            asked = one.question
+            asked = one.asked
             name = f"{asked.suite}, {asked.slice}" if asked.slice else asked.suite
             yield f"{one_line(name)}: {_why(one)}{_remedy(one)}"
 
 
 def _why(one: SuitePower) -> str:
-    margin = number(one.question.margin, decimals(one.question.margin))
+    margin = number(one.asked.margin, decimals(one.asked.margin))
     if one.note:
         return one.note
-    if not one.question.margin:
+    if not one.asked.margin:
         return "a margin of 0 is never met by an unchanged model, however many the samples"
-    if one.least_margin is not None and one.question.margin <= one.least_margin:
+    if one.least_margin is not None and one.asked.margin <= one.least_margin:
         return (
             f"{one.samples:,} samples can never meet a margin of {margin}, "
             "even if not one answer changes"
         )
-    meets = "is refused" if one.question.policy == "superiority" else "passes"
+    meets = "is refused" if one.asked.policy == "superiority" else "passes"
     times = round(100 * (one.chance or 0.0))
     return (
         f"{one.samples:,} samples are too few for a margin of {margin}: an unchanged model {meets} "
@@ -246,7 +248,7 @@ def _why(one: SuitePower) -> str:
 
 def _remedy(one: SuitePower) -> str:
     ways = []
-    if one.question.policy == "superiority":
+    if one.asked.policy == "superiority":
         return _remedy_of_superiority(one)
     if one.detectable is not None:
         digits = decimals(one.detectable)
@@ -261,7 +263,7 @@ def _remedy_of_superiority(one: SuitePower) -> str:
     """A wider margin would only make it harder to pass: how good a model must be instead."""
     ways = []
     if one.detectable is not None:
-        needed = one.question.margin + one.detectable
+        needed = one.asked.margin + one.detectable
         digits = decimals(needed)
         better = number(math.ceil(needed * 10**digits) / 10**digits, digits)
         ways.append(f"it takes a model that is better by {better} to pass with the power asked")

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from evalkit.asked import asked_of
 from evalkit.bounds import benefit_bounds, p_not_above, p_not_below, tuned_bounds
 from evalkit.compare import compare
 from evalkit.config import Expected, GateConfig, SuiteGate
 from evalkit.errors import ExitCode, UsageError
-from evalkit.gate import check_gate, decide, meaning, questions, worst
+from evalkit.gate import check_gate, decide, meaning, worst
 from evalkit.records import Comparison, MetricKind, Outcome, Policy
 from evalkit.stats.base import Reals
 from tests.builders import make_info, make_run
@@ -315,7 +316,7 @@ def test_the_p_of_a_threshold_and_its_bound_agree(alpha: float, higher_is_better
 def test_what_the_gate_will_ask_is_known_before_there_is_an_answer() -> None:
     own = SuiteGate(policy="superiority", must_not_regress=("topic=history", "topic=art"))
     gate = GateConfig(margin=0.1, suites={SUITE: own})
-    whole, history, art = questions(make_info(SUITE), gate)
+    whole, history, art = asked_of(make_info(SUITE), gate)
     assert (whole.slice, whole.policy, whole.threshold) == ("", "superiority", 0.1)
     assert (history.slice, history.policy, history.threshold) == (
         "topic=history", "non_inferiority", -0.1,
@@ -323,7 +324,7 @@ def test_what_the_gate_will_ask_is_known_before_there_is_an_answer() -> None:
     assert art.slice == "topic=art"
     assert whole.threshold == decide(_binary(5, 5, 300), gate).suites[0].threshold
     wide = own.model_copy(update={"slice_margin": 0.2})
-    assert questions(make_info(SUITE), GateConfig(suites={SUITE: wide}))[1].margin == 0.2
+    assert asked_of(make_info(SUITE), GateConfig(suites={SUITE: wide}))[1].margin == 0.2
 
 
 @pytest.mark.parametrize(
@@ -346,3 +347,10 @@ def test_an_expectation_that_would_have_no_effect_is_a_mistake(
         check_gate([make_info(SUITE, kind=kind)], gate)
     # What is expected of all suites is for those that it fits.
     check_gate([make_info(SUITE, kind=kind)], GateConfig(expect=Expected(flips=0.1, deviation=0.1)))
+
+
+def test_an_expectation_has_no_effect_where_the_policy_of_all_knows_no_noise() -> None:
+    own = SuiteGate.model_validate({"expect": {"flips": 0.2}})
+    with pytest.raises(UsageError, match="by policy point, which knows no noise"):
+        check_gate([make_info(SUITE)], GateConfig(policy="point", suites={SUITE: own}))
+    check_gate([make_info(SUITE)], GateConfig(suites={SUITE: own}))

@@ -265,7 +265,7 @@ def test_a_slice_has_the_power_of_its_own_samples() -> None:
     topics = ["art"] * 150 + ["war"] * 50
     gate = _gate(0.05, flips=0.2, must_not_regress=["topic=war"], slice_margin=0.2)
     whole, part = power_of([_suite(200, slices=topics)], gate)
-    assert (whole.samples, part.samples, part.question.slice) == (200, 50, "topic=war")
+    assert (whole.samples, part.samples, part.asked.slice) == (200, 50, "topic=war")
     assert part.detectable == _only(_suite(50), _gate(0.05, flips=0.2)).detectable
     assert (whole.decides, part.decides) == (False, True)
 

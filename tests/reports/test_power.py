@@ -9,24 +9,23 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from evalkit.asked import Asked
 from evalkit.config import GateConfig
-from evalkit.gate import Question
 from evalkit.noise import Noise
 from evalkit.power import SuitePower
-from evalkit.records import Metric
 from reports.machine import plan_json, power_json
 from reports.power import print_power, warnings
+from tests.builders import make_info
 
 GATE = GateConfig()
-ASKED = Question(
-    suite="knowledge/everyday",
-    metric=Metric(name="accuracy", kind="binary"),
+ASKED = Asked(
+    info=make_info("knowledge/everyday"),
+    metric="accuracy",
     policy="non_inferiority",
     margin=0.05,
-    threshold=-0.05,
 )
 SMALL = SuitePower(
-    question=ASKED,
+    asked=ASKED,
     samples=200,
     clusters=200,
     noise=Noise(source="default", deviation=0.2**0.5, flips=0.2),
@@ -38,7 +37,7 @@ SMALL = SuitePower(
 )
 LARGE = replace(SMALL, samples=5000, clusters=5000, decides=True, detectable=0.016)
 UNKNOWN = SuitePower(
-    question=replace(ASKED, suite="style/length", metric=Metric(name="length")),
+    asked=replace(ASKED, info=make_info("style/length", kind="continuous")),
     samples=80,
     clusters=80,
     noise=Noise(source="unknown"),
@@ -91,7 +90,7 @@ def test_all_is_well_where_every_margin_can_be_decided() -> None:
 )
 def test_why_a_margin_cannot_be_decided(changes: dict[str, object], told: str) -> None:
     asked = replace(ASKED, **changes)  # type: ignore[arg-type]
-    assert told in next(warnings([replace(SMALL, question=asked)]))
+    assert told in next(warnings([replace(SMALL, asked=asked)]))
 
 
 @pytest.mark.parametrize(
@@ -100,15 +99,15 @@ def test_why_a_margin_cannot_be_decided(changes: dict[str, object], told: str) -
         ({}, "> −0.050"),
         ({"policy": "superiority"}, "> +0.050"),
         ({"policy": "equivalence"}, "± 0.050"),
-        ({"policy": "absolute", "floor": 0.7, "threshold": None}, "≥ 0.700"),
-        ({"metric": Metric(name="leak", kind="binary", higher_is_better=False)}, "< +0.050"),
+        ({"policy": "absolute", "floor": 0.7}, "≥ 0.700"),
+        ({"info": make_info(higher_is_better=False)}, "< +0.050"),
     ],
 )
 def test_what_must_be_is_said_in_the_metrics_own_direction(
     changes: dict[str, object], must_be: str
 ) -> None:
     asked = replace(ASKED, **changes)  # type: ignore[arg-type]
-    assert must_be in _printed(replace(SMALL, question=asked))
+    assert must_be in _printed(replace(SMALL, asked=asked))
 
 
 def test_clusters_are_shown_where_samples_belong_together() -> None:
@@ -117,7 +116,7 @@ def test_clusters_are_shown_where_samples_belong_together() -> None:
 
 
 def test_a_suites_name_cannot_write_on_the_terminal() -> None:
-    hostile = replace(SMALL, question=replace(ASKED, suite="a\x1b[2Jb", slice="k=\x1b[31m"))
+    hostile = replace(SMALL, asked=replace(ASKED, info=make_info("a\x1b[2Jb"), slice="k=\x1b[31m"))
     assert "\x1b" not in _printed(hostile)
 
 
