@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.gate import decide
 from evalkit.records import Comparison, MetricKind, SuiteVerdict
+from evalkit.stats.base import Interval
 from evalkit.stats.binary import rate_bounds, tango_bounds
 from tests.builders import make_info, make_run
 
@@ -103,19 +105,21 @@ def test_as_many_samples_settle_a_share_with_about_the_power_that_was_asked() ->
     n = one.samples_needed
     assert n is not None
     gain, loss = 2 / 30, 3 / 30
-    flips = np.arange(int(0.35 * n))
     settled = 0.0
-    for lost in flips:
-        chance = stats.binom.pmf(lost, n, loss)
-        if chance < 1e-7:
-            continue
-        for gained in flips:
-            given = stats.binom.pmf(gained, n - lost, gain / (1 - loss))
-            if given < 1e-4:
-                continue
-            bounds = tango_bounds(int(gained), int(lost), n, 0.05)
-            assert bounds is not None
-            settled += chance * given * (bounds.low > -0.05 or bounds.high < -0.05)
+    fewest, most = stats.binom.interval(1 - 1e-4, n, loss)
+    for lost in range(int(fewest), int(most) + 1):
+        # More samples gained raise both bounds: it fails below one number, passes from another.
+        def bounds(gained: int, lost: int = lost) -> Interval:
+            found = tango_bounds(gained, lost, n, 0.05)
+            assert found is not None
+            return found
+
+        counts = range(n - lost + 1)
+        spared = bisect_left(counts, True, key=lambda gained: bounds(gained).high >= -0.05)
+        passed = bisect_left(counts, True, key=lambda gained: bounds(gained).low > -0.05)
+        gains = stats.binom(n - lost, gain / (1 - loss))
+        chance = gains.cdf(spared - 1) + gains.sf(passed - 1)
+        settled += stats.binom.pmf(lost, n, loss) * chance
     assert settled == pytest.approx(0.8, abs=0.05)
 
 
