@@ -281,13 +281,15 @@ def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     configs = load_arms(files, [*overrides, *own])
     check_effect(configs[0].gate, configs[0].suites, asked.sets or ())
     if own:
-        asked_for = expanded(configs[0].suites, suite_folders())
+        asked_for = expanded(configs[0].suites, suite_folders(), configs[0].data)
         return [_only(one, asked_for) for one in configs]
     if asked.suites is None:
         return configs
     narrowed = [apply_overrides(one, [f"suites={names!r}"]) for one in configs]
     folders = suite_folders()
-    left_out = set(expanded(configs[0].suites, folders)) - set(expanded(names, folders))
+    data = configs[0].data
+    asked_before = set(expanded(configs[0].suites, folders, data))
+    left_out = asked_before - set(expanded(names, folders, data))
     return [_without(one, left_out) for one in narrowed]
 
 
