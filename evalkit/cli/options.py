@@ -311,13 +311,19 @@ def own_data(asked: Questions, names: Sequence[str]) -> list[str]:
         return []
     if not asked.data.is_file():
         raise UsageError(f"--data {asked.data}: no such file.{near_files(asked.data)}")
-    name = asked.name or re.sub(r"[^A-Za-z0-9_-]+", "-", asked.data.stem).strip("-_") or "data"
+    name = asked.name or _plain_stem(asked.data)
     try:
         data_name(name)
     except ValueError as error:
         raise UsageError(f"--name: {error}.") from None
     told["file"] = str(asked.data.resolve())
     return [f"data.{name}={json.dumps(told)}", f"suites={json.dumps([*names, name])}"]
+
+
+def _plain_stem(file: Path) -> str:
+    """A file's name without its endings, as a table may be called."""
+    stem = Path(file.name.removesuffix(".gz")).stem
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "data"
 
 
 def _only(config: RunConfig, names: Container[str]) -> RunConfig:
