@@ -133,7 +133,8 @@ class Evaluation:
         def said(one: Prepared) -> str | None:
             if one.key in failed:
                 return None
-            return _restored(one, self._store.get([one.key])[one.key]).text
+            answer = _restored(one, self._store.get([one.key])[one.key])
+            return None if unusable(answer) else answer.text
 
         return said
 

@@ -49,22 +49,29 @@ def parse_object(
     """
     if len(line) > MAX_LINE:
         raise ValueError(f"a row of {len(line):,} characters; at most {MAX_LINE:,} are read")
+    value = parse_value(line, strict=strict, half_pairs=half_pairs)
+    if not isinstance(value, dict):
+        found = f" such as {example}" if example else f", got {type(value).__name__}"
+        raise ValueError(f"expected an object{found}")
+    return value
+
+
+def parse_value(text: str, *, strict: bool = False, half_pairs: bool = False) -> Any:
+    """A text as JSON, with the checks of `parse_object`."""
     hooks: dict[str, Any] = {}
     if strict:
         hooks = {"parse_constant": _no_constant, "object_pairs_hook": _unique}
     try:
-        value = json.loads(line, parse_int=_integer, **hooks)
+        value = json.loads(text, parse_int=_integer, **hooks)
         if not half_pairs:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from None
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        raise ValueError(f"not valid JSON: {error.msg} at {line}column {error.colno}") from None
     except UnicodeEncodeError:
         raise ValueError("half of a surrogate pair (\\ud800 to \\udfff) is no text") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if not isinstance(value, dict):
-        found = f" such as {example}" if example else f", got {type(value).__name__}"
-        raise ValueError(f"expected an object{found}")
     return value
 
 

@@ -106,7 +106,7 @@ def open_suites(config: RunConfig) -> list[Suite]:
     Raises one SuiteError with what is wrong in any of them.
     """
     suites, mistakes = [], []
-    for name, aspect in expanded(config.suites, suite_folders()).items():
+    for name, aspect in expanded(config.suites, suite_folders(), config.data).items():
         try:
             opened = open_named(name, config)
         except SuiteError as error:

@@ -10,7 +10,7 @@ from evalkit.planning import ArmPlan, Plan
 from evalkit.records import Completion, Message, Sample
 
 Said = Callable[[Prepared], str | None]
-"""What a model answered to a request; None where it failed."""
+"""What a model answered to a request; None where it failed, or never came to answer."""
 
 
 def next_turn(asked: Plan, engine: Engine, turn: int, said: Said) -> Plan | None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evalkit.compare import compare, question
-from evalkit.config import DecodingConfig, HFModel, RecordedModel, RunConfig
+from evalkit.config import DecodingConfig, HFModel, RecordedModel, RunConfig, ThinkingTags
 from evalkit.errors import SuiteError
 from evalkit.evaluate import evaluate, open_plan, open_suites
 from evalkit.records import Run
@@ -151,3 +151,19 @@ def test_a_model_reads_its_own_answer_before_the_next_turn(folder: Path) -> None
     assert checks["same prompts"] == "ok"
     again = evaluated(folder, *arms)
     assert [one.results for one in again] == [one.results for one in runs]
+
+
+def test_thinking_that_is_cut_off_ends_the_conversation_without_a_score(folder: Path) -> None:
+    write(folder, [{"id": "a", "prompt": "City?", "then": ["River?"]}], "scorers: [diversity]\n")
+    make_model(folder / "model", "llama")
+    model = HFModel(kind="hf", path=str(folder / "model"), dtype="float32", device="cpu")
+    plain = RunConfig(name="base", model=model, suites=(SUITE,))
+    (run,) = evaluated(folder, plain)
+    prompt = run.results[0].completions[0].prompt_text
+    # What the template ends with is where this model is said to begin to think.
+    tags = ThinkingTags(open=prompt[-6:].strip(), close="</never>")
+    (run,) = evaluated(folder, plain.model_copy(update={"name": "other", "reasoning": tags}))
+    (only,) = run.results[0].completions
+    assert (only.stop_reason, only.text) == ("thinking", "")
+    assert [score.value for score in run.results[0].scores] == [None] * 4
+    assert "thinking was cut off" in run.results[0].scores[0].reason

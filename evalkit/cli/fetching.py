@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evalkit.cli.options import Manner, examples, spread, working
+from evalkit.cli.options import (
+    IncludePath,
+    Manner,
+    Questions,
+    Suites,
+    examples,
+    load_configs,
+    spread,
+    working,
+)
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ FETCH_EXAMPLES = examples(
     "evalkit fetch openai/gsm8k --data --config main --split test",
     "evalkit fetch base.yaml tuned.yaml --plan",
     "evalkit fetch base.yaml tuned.yaml --to evalkit-data",
+    "evalkit fetch base.yaml tuned.yaml --suites lm_eval:hellaswag,forgetting --plan",
 )
 
 
@@ -49,6 +59,11 @@ def fetch(
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit; the hub's default without.")
     ] = None,
+    suites: Suites = None,
+    table: Annotated[
+        Path | None, typer.Option(help="The table that the run will ask with its own --data.")
+    ] = None,
+    include_path: IncludePath = None,
     manner: Manner,
 ) -> None:
     """Get models and data sets, or say where they already are."""
@@ -64,7 +79,13 @@ def fetch(
                     "fetch takes ids, or the YAML files of a comparison, which say themselves "
                     "what they need: not both, and files without --data and --revision."
                 )
-            needs = _needs_of(paths)
+            asking = Questions(suites=suites, data=table, include_path=include_path)
+            needs = _needs_of(paths, asking)
+        elif suites or table or include_path:
+            raise UsageError(
+                "--suites, --table and --include-path are of a run: name the YAML files of its "
+                "models."
+            )
         else:
             asked = partial(_need, revision=revision, config=config, split=split, files=files)
             needs = [asked(one, data=data) for one in what]
@@ -76,11 +97,11 @@ def fetch(
             typer.echo(str(folder))
 
 
-def _needs_of(files: Sequence[Path]) -> list[Need]:
-    from evalkit.configfile import load_arms
+def _needs_of(files: Sequence[Path], asking: Questions) -> list[Need]:
+    """What the run of these files needs, with the options that it will be given."""
     from evalkit.needs import needs_of
 
-    return needs_of(load_arms(files, []))
+    return needs_of(load_configs(files, asking))
 
 
 def _need(

@@ -281,13 +281,15 @@ def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     configs = load_arms(files, [*overrides, *own])
     check_effect(configs[0].gate, configs[0].suites, asked.sets or ())
     if own:
-        asked_for = expanded(configs[0].suites, suite_folders())
+        asked_for = expanded(configs[0].suites, suite_folders(), configs[0].data)
         return [_only(one, asked_for) for one in configs]
     if asked.suites is None:
         return configs
     narrowed = [apply_overrides(one, [f"suites={names!r}"]) for one in configs]
     folders = suite_folders()
-    left_out = set(expanded(configs[0].suites, folders)) - set(expanded(names, folders))
+    data = configs[0].data
+    asked_before = set(expanded(configs[0].suites, folders, data))
+    left_out = asked_before - set(expanded(names, folders, data))
     return [_without(one, left_out) for one in narrowed]
 
 
@@ -309,13 +311,19 @@ def own_data(asked: Questions, names: Sequence[str]) -> list[str]:
         return []
     if not asked.data.is_file():
         raise UsageError(f"--data {asked.data}: no such file.{near_files(asked.data)}")
-    name = asked.name or re.sub(r"[^A-Za-z0-9_-]+", "-", asked.data.stem).strip("-_") or "data"
+    name = asked.name or _plain_stem(asked.data)
     try:
         data_name(name)
     except ValueError as error:
         raise UsageError(f"--name: {error}.") from None
     told["file"] = str(asked.data.resolve())
     return [f"data.{name}={json.dumps(told)}", f"suites={json.dumps([*names, name])}"]
+
+
+def _plain_stem(file: Path) -> str:
+    """A file's name without its endings, as a table may be called."""
+    stem = Path(file.name.removesuffix(".gz")).stem
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "data"
 
 
 def _only(config: RunConfig, names: Container[str]) -> RunConfig:

@@ -67,7 +67,10 @@ def new(
 
 
 @app.command(epilog=examples("evalkit suites check my/faq"))
-def check(name: Annotated[str, typer.Argument(help="A suite's name or folder.")]) -> None:
+def check(
+    name: Annotated[str, typer.Argument(help="A suite's name or folder.")],
+    include_path: IncludePath = None,
+) -> None:
     """Validate a suite and show three of its prompts.
 
     It fails if the suite has a problem.
@@ -76,7 +79,7 @@ def check(name: Annotated[str, typer.Argument(help="A suite's name or folder.")]
     from evalkit.harnesses.scaffold import check_suite
     from reports.listing import print_suite
 
-    report = check_suite(name)
+    report = check_suite(name, include_path)
     print_suite(report)
     if report.problems:
         raise typer.Exit(ExitCode.USAGE)

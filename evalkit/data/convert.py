@@ -8,15 +8,17 @@ them. AGIEval's v1 files: prompt, choices and gold, worded as AGIEval's own zero
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evalkit.data.find import DataSet, open_data_set
+from evalkit.data.layout import holds_rows
 from evalkit.data.rows import DataRow, read_rows
 from evalkit.errors import DataError, UsageError
 
-_LETTERS = "ABCDEFG"
+_LETTERS = string.ascii_uppercase
 _CHINESE = ("-zh", "jec-qa", "gaokao-")
 _CMMLU = ("Question", "A", "B", "C", "D", "Answer")
 
@@ -61,7 +63,7 @@ def _cmmlu(found: DataSet) -> Iterator[_Target]:
 
 
 def _agieval(found: DataSet) -> Iterator[_Target]:
-    for file in (found.folder / name for name in found.names):
+    for file in (found.folder / name for name in found.names if holds_rows(name)):
         if next((row.fields.get("options") for row in read_rows([file])), None):
             yield _Target(f"hails/agieval-{file.stem}/test.jsonl", (file,), _agieval_row)
 
@@ -87,11 +89,13 @@ def _agieval_row(row: DataRow) -> Mapping[str, Any]:
     if not isinstance(options, list) or not all(isinstance(one, str) for one in options):
         raise DataError(f"{row.place}: 'options' must be a list of texts.")
     labels = row.fields.get("label")
-    golds = [
-        _LETTERS.find(one) for one in (labels if isinstance(labels, list) else [labels]) if one
-    ]
-    if not golds or not all(0 <= gold < len(options) for gold in golds):
+    known = _LETTERS[: len(options)]
+    given = [one for one in (labels if isinstance(labels, list) else [labels]) if one]
+    # "AB" is two letters, as ["A", "B"] is.
+    named = "".join(given) if all(isinstance(one, str) for one in given) else "?"
+    if not named or len(options) > len(_LETTERS) or not set(named) <= set(known):
         raise DataError(f"{row.place}: 'label' must name some of the options, not {labels!r}.")
+    golds = [known.index(letter) for letter in named]
     last = _LETTERS[(len(options) if len(options) > 1 else 4 if chinese else 5) - 1]
     question, listed = _text(row, "question"), " ".join(options)
     if chinese:

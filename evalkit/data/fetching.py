@@ -46,6 +46,7 @@ def _listing(need: Need, folder: Path, arriving: Path, progress: Progress) -> Li
     if told := read_listing(folder):
         files = (Remote(one["path"], one["size"], one["sha256"]) for one in told["files"])
         return Listing(told["revision"], tuple(files))
+    _refuse_own_data(folder)
     listing = list_files(need.name, "dataset", need.revision)
     _bring(need, listing, {CARD} & {one.path for one in listing.files}, arriving, folder, progress)
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +59,18 @@ def _listing(need: Need, folder: Path, arriving: Path, progress: Progress) -> Li
     half.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
     half.replace(folder / LISTING)
     return listing
+
+
+def _refuse_own_data(folder: Path) -> None:
+    """What a fetch notes in a folder hides the files that somebody put there."""
+    try:
+        open_data_set(folder)
+    except DataError:  # nothing, or no data
+        return
+    raise DataError(
+        f"{folder} holds data that no fetch brought there. Move it away, or fetch into another "
+        "folder (--to)."
+    )
 
 
 def _bring(

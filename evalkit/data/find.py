@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.layout import DEFAULT, Layout, lay_out, split_of
+from evalkit.data.layout import DEFAULT, Layout, lay_out, matches, read_card, split_of
 from evalkit.data.needs import Need, at_revision, missing_text
 from evalkit.data.places import HubName, in_data_root, is_offline, parse_name
 from evalkit.errors import DataError
@@ -73,7 +72,7 @@ class DataSet:
 
     def matching(self, pattern: str) -> tuple[Path, ...]:
         """The files whose names have this pattern. Raises DataError where there is none."""
-        found = [name for name in self.names if fnmatchcase(name, pattern)]
+        found = [name for name in self.names if matches(name, pattern)]
         if not found:
             raise DataError(f"{self.name} in {self.folder} has no file {pattern!r}.")
         return tuple(self.folder / name for name in found)
@@ -192,7 +191,7 @@ def open_data_set(folder: Path, name: str = "") -> DataSet:
     """The data set that lies in a folder. Raises DataError where none does."""
     card = folder / CARD
     try:
-        text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+        text = read_card(card) if card.is_file() else ""
         names = tuple(sorted(_listed(folder) or _names(folder)))
         layout = lay_out(names, text)
     except ValueError as error:

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 import yaml
@@ -27,9 +27,11 @@ _ALIKE = (
     ("test", "testing", "eval", "evaluation"),
 )
 _SPLITS = {word for words in _ALIKE for word in words}
+_ENDINGS = re.compile(rf"\.(?:{'|'.join(FORMATS)})(?:\.gz)?$", re.IGNORECASE)
 _SHARD = re.compile(r"(?P<name>.+?)-\d{5}-of-\d{5}")
 _NUMBERED = re.compile(r"(?:part|shard|data|chunk)?[-_.]?\d*")
 _BETWEEN = re.compile(r"[-_. ]+")
+_CARD = 2_000_000  # characters of a card that are read; the largest on the hub are far below it
 # Beside the data, and JSON, but no rows of it.
 _NO_ROWS = ("dataset_infos.json", "dataset_dict.json", "dataset_info.json", "state.json")
 
@@ -51,7 +53,7 @@ def lay_out(names: Iterable[str], card: str = "") -> Layout:
 
     Raises ValueError where the card is no YAML, or names files outside the data set.
     """
-    data = sorted(name for name in names if _holds_rows(name))
+    data = sorted(name for name in names if holds_rows(name))
     declared = _declared(card)
     if declared:
         return {
@@ -69,39 +71,69 @@ def split_of(splits: Collection[str], wanted: str) -> str | None:
     return next((word for word in alike if word in splits), None)
 
 
-def _holds_rows(name: str) -> bool:
+def holds_rows(name: str) -> bool:
+    """Whether a file, by its name, is data and not something that lies beside it."""
     path = PurePosixPath(name)
     hidden = any(part.startswith((".", "__")) for part in path.parts)
     return not hidden and path.name not in _NO_ROWS and format_of(name) is not None
 
 
+def matches(name: str, pattern: str) -> bool:
+    """Whether a file has this pattern, as on the hub: `*` stays in its folder, `**` does not.
+
+    A `**` is any number of folders, or none.
+    """
+    parts = name.split("/")
+    reached = {0}  # how many parts of the name the pattern may have used up so far
+    for wanted in pattern.split("/"):
+        if wanted == "**":
+            reached = set(range(min(reached), len(parts) + 1)) if reached else set()
+        else:
+            reached = {n + 1 for n in reached if n < len(parts) and fnmatchcase(parts[n], wanted)}
+    return len(parts) in reached
+
+
 def _matching(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    found = [name for name in names if any(_matches(name, one) for one in patterns)]
-    return tuple(dict.fromkeys(found))
+    return tuple(name for name in names if any(matches(name, one) for one in patterns))
 
 
-def _matches(name: str, pattern: str) -> bool:
-    # `**/` also stands for no folder at all.
-    return fnmatchcase(name, pattern) or fnmatchcase(name, pattern.replace("**/", ""))
+def read_card(file: Path) -> str:
+    """The beginning of a card, where all that counts here stands."""
+    with file.open(encoding="utf-8", errors="replace") as card:
+        return card.read(_CARD)
+
+
+class _CardLoader(yaml.SafeLoader):
+    """YAML without merge keys: a few lines of them would stand for gigabytes."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse what PyYAML would merge."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.YAMLError("`<<` is not supported")
 
 
 def _declared(card: str) -> dict[str, dict[str, list[str]]]:
     """What the card's front matter says: configuration → split → patterns; empty without."""
     front = re.match(r"\s*---\s*\n(.*?)\n---\s*(?:\n|$)", card, re.DOTALL)
     if front is None:
+        if len(card) >= _CARD and card.lstrip().startswith("---"):
+            raise ValueError(f"its front matter is longer than {_CARD:,} characters")
         return {}
     try:
-        told = yaml.safe_load(front[1])
-    except yaml.YAMLError as error:
+        told = yaml.load(front[1], _CardLoader)  # noqa: S506  a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"its front matter is no YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise ValueError("its front matter is nested too deeply") from None
     listed = told.get("configs") if isinstance(told, dict) else None
     if not isinstance(listed, list):
         return {}
     found = {}
     for one in listed:
         if isinstance(one, dict) and "data_files" in one:
-            name = str(one.get("config_name", DEFAULT))
-            found[name] = _patterns(one["data_files"], str(one.get("data_dir", "")))
+            name = _text(one.get("config_name", DEFAULT), "config_name")
+            folder = _text(one.get("data_dir", ""), "data_dir")
+            found[name] = _patterns(one["data_files"], folder)
     return found
 
 
@@ -112,13 +144,21 @@ def _patterns(value: Any, folder: str) -> dict[str, list[str]]:
     for entry in entries:
         split, paths = ("train", entry)
         if isinstance(entry, dict):
-            split, paths = str(entry.get("split", "train")), entry.get("path", [])
-        for path in paths if isinstance(paths, list) else [paths]:
-            pattern = (PurePosixPath(folder) / str(path)).as_posix()
+            split, paths = _text(entry.get("split", "train"), "split"), entry.get("path", [])
+        for each in paths if isinstance(paths, list) else [paths]:
+            path = _text(each, "data_files")
+            pattern = (PurePosixPath(folder) / path).as_posix()
             if ".." in PurePosixPath(pattern).parts or pattern.startswith("/"):
-                raise ValueError(f"data_files names {str(path)!r}, which is outside the data set")
+                raise ValueError(f"data_files names {path!r}, which is outside the data set")
             found[split].append(pattern)
     return dict(found)
+
+
+def _text(value: Any, key: str) -> str:
+    # Aliases make a list of a few lines one whose text has gigabytes: only scalars are written out.
+    if value is None or isinstance(value, (list, tuple, dict, set)):
+        raise ValueError(f"{key} must be a text")
+    return str(value)
 
 
 def _inferred(names: Sequence[str]) -> Layout:
@@ -141,7 +181,7 @@ def _named(name: str) -> tuple[str, str, str]:
     """(configuration, split, stem) of one file; the stem only where a folder names the split."""
     path = PurePosixPath(name)
     folders = [part for part in path.parts[:-1] if part.lower() != "data"]
-    stem = path.name[: path.name.index(".")] if "." in path.name else path.name
+    stem = _ENDINGS.sub("", path.name)
     split = next((part for part in reversed(folders) if part.lower() in _SPLITS), "")
     if not split:
         return "/".join(folders), _split_in(stem), ""

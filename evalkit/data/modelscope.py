@@ -12,6 +12,7 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -112,7 +113,31 @@ def _open(path: str, query: dict[str, str], start: int = 0) -> Any:
     if start:
         headers["Range"] = f"bytes={start}-"
     request = urllib.request.Request(address, headers=headers)  # noqa: S310  checked above
-    return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+    try:
+        return urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.URLError:
+        raise
+    except OSError as error:  # while the answer's head is read, it comes as it is
+        raise urllib.error.URLError(error) from error
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Redirects as ever, but the token stays with the server that it is for."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, *answered: Any
+    ) -> urllib.request.Request | None:
+        """The request that follows; a file is often sent by another host."""
+        following = super().redirect_request(req, *answered)
+        if following is not None and _origin(following.full_url) != _origin(req.full_url):
+            for secret in ("Authorization", "Cookie"):
+                following.remove_header(secret)
+        return following
+
+
+def _origin(address: str) -> tuple[str, str]:
+    parts = urllib.parse.urlsplit(address)
+    return parts.scheme, parts.netloc
 
 
 def _bring(
@@ -138,13 +163,22 @@ def _bring(
                 have = 0  # a server that knows no ranges sends it from the beginning
             progress.advance(part, have)
             with arriving.open("ab" if have else "wb") as out:
-                while block := answer.read(_BLOCK):
+                for block in iter(partial(_read, answer), b""):
                     out.write(block)
                     progress.advance(part, len(block))
     except urllib.error.HTTPError as error:
         raise FetchError(f"{file.path}: {_refused(error)}") from error
-    except (urllib.error.URLError, TimeoutError, http.client.HTTPException) as error:
+    except (urllib.error.URLError, http.client.HTTPException) as error:
         raise FetchError(f"{file.path}: {endpoint()} broke off ({_short(error)})") from error
+
+
+def _read(answer: Any) -> bytes:
+    """The next block. What the network does is told apart from what the disk does."""
+    try:
+        block: bytes = answer.read(_BLOCK)
+    except OSError as error:
+        raise urllib.error.URLError(error) from error
+    return block
 
 
 def _check(file: Remote, arriving: Path) -> None:

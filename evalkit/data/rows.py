@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import IO, Any
 
 from evalkit.data.layout import format_of
 from evalkit.errors import DataError
-from evalkit.jsonl import MAX_LINE, parse_object
+from evalkit.jsonl import MAX_LINE, parse_object, parse_value
 
 _BATCH = 1024  # rows of a Parquet file that are in memory at a time
 
@@ -31,6 +33,11 @@ class DataRow:
         """file:line, as it stands in messages."""
         return f"{self.path}:{self.line}"
 
+    def content_hash(self) -> str:
+        """Twelve hex digits that depend on what the row says, not on where it stands."""
+        text = json.dumps(self.fields, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
 
 def read_rows(files: Sequence[Path]) -> Iterator[DataRow]:
     """The rows of JSONL, JSON, CSV, TSV and Parquet files (`.gz` but for Parquet), streamed.
@@ -45,6 +52,8 @@ def read_rows(files: Sequence[Path]) -> Iterator[DataRow]:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
         except EOFError:
             raise DataError(f"{path}: ends too early; bring the file here again.") from None
+        except zlib.error:
+            raise DataError(f"{path}: is damaged; bring the file here again.") from None
         except UnicodeDecodeError:
             raise DataError(f"{path}: not UTF-8 text; save the file as UTF-8.") from None
 
@@ -99,9 +108,11 @@ def _line_rows(path: Path) -> Iterator[DataRow]:
 def _array_rows(path: Path) -> Iterator[DataRow]:
     try:
         with _open(path) as file:
-            rows = json.load(file)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON: {error}.") from None
+            rows = parse_value(file.read())
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{path}: {error}.") from None
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             found = type(row).__name__
@@ -109,11 +120,21 @@ def _array_rows(path: Path) -> Iterator[DataRow]:
         yield DataRow(path, number, row)
 
 
+def csv_reader(lines: Iterable[str], delimiter: str) -> Any:
+    """A reader that refuses a quote that is never closed, and takes cells as long as rows may be.
+
+    Without `strict` such a quote would swallow the rest of the file into one cell.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
+    return csv.reader(lines, delimiter=delimiter, strict=True)
+
+
 def _table_rows(path: Path, delimiter: str) -> Iterator[DataRow]:
     with _open(path, newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter)
+        reader = csv_reader(file, delimiter)
+        line = 1
         try:
-            names = next(reader, [])
+            names: list[str] = next(reader, [])
             if len(set(names)) < len(names):
                 raise DataError(f"{path}:1: a column's name stands twice in {', '.join(names)}.")
             line = reader.line_num + 1
@@ -128,7 +149,7 @@ def _table_rows(path: Path, delimiter: str) -> Iterator[DataRow]:
                     yield DataRow(path, line, {name: cell for name, cell in pairs if name})
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise DataError(f"{path}:{reader.line_num}: not valid CSV: {error}.") from None
+            raise DataError(f"{path}:{line}: not valid CSV: {error}.") from None
 
 
 def _parquet_rows(path: Path) -> Iterator[DataRow]:
@@ -141,6 +162,14 @@ def _parquet_rows(path: Path) -> Iterator[DataRow]:
             for batch in file.iter_batches(batch_size=_BATCH):
                 for fields in batch.to_pylist():
                     number += 1
-                    yield DataRow(path, number, fields)
+                    cells = {name: plain_cell(cell) for name, cell in fields.items()}
+                    yield DataRow(path, number, cells)
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a readable Parquet file: {error}.") from None
+
+
+def plain_cell(cell: Any) -> Any:
+    """A cell as JSON would have it: a date becomes its text."""
+    if cell is None or isinstance(cell, (str, bool, int, float)):
+        return cell
+    return json.loads(json.dumps(cell, default=str))

@@ -128,7 +128,13 @@ def find_suite(name: str, folders: Sequence[Path]) -> tuple[Path, list[Path]]:
         here = [folder / name for folder in folders if (folder / name / "suite.yaml").is_file()]
         if here:
             return here[0], here[1:]
-    known = [*(found.name for found in find_suites(folders)), *find_sets(folders)]
+    sets = find_sets(folders)
+    if name in sets:
+        raise SuiteError(
+            f"{name!r} is a set of suites, and here one suite is asked for: "
+            f"{', '.join(sets[name].suites)}."
+        )
+    known = [*(found.name for found in find_suites(folders)), *sets]
     hint = near(name, known) or " Run `evalkit suites list` to see them."
     where = ", ".join(map(str, folders)) or "any folder"
     raise SuiteError(f"No suite {name!r} in {where}.{hint}")

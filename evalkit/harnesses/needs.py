@@ -24,7 +24,7 @@ def data_needs(suite: str, config: RunConfig) -> list[Need]:
     """
     folders = suite_folders()
     needs: list[Need] = []
-    for name in expanded([suite], folders):
+    for name in expanded([suite], folders, config.data):
         if name.startswith(_LM_EVAL):
             index = _lm_eval_index(config.lm_eval.include_path)
             needs += needs_of_task(name.removeprefix(_LM_EVAL), index)

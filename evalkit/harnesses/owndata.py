@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+import string
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
+from typing import NamedTuple
 
 from evalkit.config import OwnData, RunConfig
 from evalkit.errors import SuiteError
@@ -18,10 +21,12 @@ from evalkit.harnesses.tables import (
     Table,
     choice_rows,
     generate_rows,
+    lettered_rows,
     pick_column,
     read_table,
 )
 from evalkit.records import Completion
+from evalkit.scorers.extraction import parse_number
 from evalkit.scorers.match import NO_TARGET
 
 PROMPTS = ("prompt", "question", "instruction", "query", "input", "problem",
@@ -35,6 +40,12 @@ MARGINS = {"bleu": 2.0, "chrf": 2.0}
 
 _SHORT = 40  # characters; a longer target is compared by overlap, not letter by letter
 _TASKS: dict[str, Task] = {"choice_accuracy": "choice", "perplexity": "perplexity"}
+_LETTERED = "choice"  # the scorer of generated answers that are letters
+_CHOICE_LETTERS = "ABCDEFGHIJ"
+_OWN_FIELDS = frozenset(("id", "choices", "answer", "target", "options", "then"))
+"""Fields of a suite's rows that mean something else than the question."""
+
+_WISHES = {"en": "Answer with the letter of the right choice.", "zh": "请回答正确选项的字母。"}
 
 
 def open_data(name: str, data: OwnData, config: RunConfig) -> Suite:
@@ -43,31 +54,33 @@ def open_data(name: str, data: OwnData, config: RunConfig) -> Suite:
 
     table = read_table(data.file)
     task = task_of(table, data.prompt, data.scorer)
-    question, rows = rows_of(table, task, data.prompt, data.target)
-    scorer = data.scorer or scorer_of(task, rows)
+    asking = asking_of(table, task, data.prompt, data.target, data.scorer)
+    scorer = scorer_of(task, asking.rows, data.scorer)
     told = SuiteConfig(
         title=title_of(name),
-        language=language_of_rows(rows, question),
+        language=language_of_rows(asking.rows, asking.question),
         source=f"{data.file.name}, given with the run.",
         task=task,
-        prompt=None if task == "perplexity" else f"{{{question}}}",
-        scorers=(ScorerLine(name=scorer),),
-        gate=SuiteGateDefault(margin=MARGINS.get(scorer, 0.02)),
+        prompt=asking.prompt,
+        scorers=(scorer,),
+        gate=SuiteGateDefault(margin=MARGINS.get(scorer.name, 0.02)),
     )
+    lines = (json.dumps(row.fields, default=str) for row in asking.rows)
     material = Material(
         told_in=data.file,
         path=data.file,
-        rows=tuple(rows),
-        texts=(told.model_dump_json(), *(json.dumps(row.fields, default=str) for row in rows)),
+        rows=tuple(asking.rows),
+        texts=(told.model_dump_json(), *lines),
     )
     suite = assemble(name, Path(data.file).parent, told, material, config)
-    if not any(sample.targets for sample in suite.samples):
-        _refuse_missing_target(table, suite)
+    refuse_missing_target(table, suite)
     return suite
 
 
-def _refuse_missing_target(table: Table, suite: Suite) -> None:
+def refuse_missing_target(table: Table, suite: Suite) -> None:
     """A scorer that compares with a target would leave every sample without a score."""
+    if any(sample.targets for sample in suite.samples):
+        return
     sample, said = suite.samples[0], Completion(key="", text="x", stop_reason="stop")
     for scorer in suite.scorers:
         if suite.task == "generate" and any(
@@ -90,10 +103,21 @@ def task_of(table: Table, prompt: str | None, scorer: str | None = None) -> Task
     return "perplexity" if asked is None and set(TEXTS) & set(table.columns) else "generate"
 
 
-def rows_of(
-    table: Table, task: Task, prompt: str | None, target: str | None
-) -> tuple[str, list[Row]]:
-    """The field that holds the question, and the rows as a suite has them."""
+class Asking(NamedTuple):
+    """What a table becomes: its rows, the field of the question, and the template of the prompt."""
+
+    rows: list[Row]
+    question: str
+    prompt: str | None
+
+
+def asking_of(
+    table: Table, task: Task, prompt: str | None, target: str | None, scorer: str | None = None
+) -> Asking:
+    """The rows as a suite has them, and how they are asked; raises SuiteError.
+
+    Answers that are scored as letters are asked with their choices, if the table has any.
+    """
     usual = TEXTS if task == "perplexity" else PROMPTS
     column = pick_column(table, prompt, usual, "the question")
     if column is None:
@@ -101,35 +125,52 @@ def rows_of(
             f"{table.path}: which column holds the question? Name it with --prompt; "
             f"there are: {', '.join(table.columns)}."
         )
-    # The template and the perplexity task find their fields by plain names.
-    question = "text" if task == "perplexity" else column if column.isidentifier() else "prompt"
-    if question in {"choices", "answer", "target"}:
-        question = "prompt"
+    question = _plain_name(table, column, task)
     table = _renamed(table, column, question)
     if task == "perplexity":
-        return question, generate_rows(table, question, None)
+        return Asking(generate_rows(table, question, None), question, None)
     answers = pick_column(table, target, TARGETS, "the answer")
-    if task == "generate":
-        return question, generate_rows(table, question, answers)
+    if task == "generate" and not (scorer == _LETTERED and table.has_choices()):
+        return Asking(generate_rows(table, question, answers), question, f"{{{question}}}")
     if answers is None:
         raise SuiteError(
             f"{table.path}: which column holds the right choice? Name it with --target; "
             f"there are: {', '.join(table.columns)}."
         )
-    return question, choice_rows(table, question, answers)
+    if task == "choice":
+        return Asking(choice_rows(table, question, answers), question, f"{{{question}}}")
+    rows = lettered_rows(table, question, answers)
+    wish = _WISHES[language_of_rows(rows, question)]
+    return Asking(rows, question, f"{{{question}}}\n\n{{options}}\n\n{wish}")
+
+
+def _plain_name(table: Table, column: str, task: Task) -> str:
+    """The field that the question's column becomes: the template finds fields by plain names."""
+    if task == "perplexity":
+        return "text"
+    if column.isidentifier() and column not in _OWN_FIELDS:
+        return column
+    return _free_name("prompt", {*table.columns, *_OWN_FIELDS})
+
+
+def _free_name(wanted: str, taken: Collection[str]) -> str:
+    names = chain([wanted], (f"{wanted}_{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def _renamed(table: Table, column: str, name: str) -> Table:
+    """The table with a column called `name`; another that was called so gives way."""
     if column == name:
         return table
+    names = {column: name}
+    if name in table.columns:
+        names[name] = _free_name(f"{name}_2", table.columns)
     rows = tuple(
-        replace(
-            row,
-            fields={name if key == column else key: value for key, value in row.fields.items()},
-        )
+        replace(row, fields={names.get(key, key): value for key, value in row.fields.items()})
         for row in table.rows
     )
-    return replace(table, rows=rows)
+    columns = tuple(names.get(each, each) for each in table.columns)
+    return replace(table, columns=columns, rows=rows)
 
 
 def title_of(name: str) -> str:
@@ -144,16 +185,42 @@ def language_of_rows(rows: Sequence[Row], question: str) -> str:
     return "zh" if letters and chinese / len(letters) > 1 / 3 else "en"
 
 
-def scorer_of(task: Task, rows: Sequence[Row]) -> str:
-    """The scorer that suits the task and the length of the targets."""
-    match task:
-        case "choice":
-            return "choice_accuracy"
-        case "perplexity":
-            return "perplexity"
-        case "generate":
-            targets = [row.fields["target"] for row in rows if "target" in row.fields]
-            if not targets:
-                return "diversity"
-            lengths = [len(each[0] if isinstance(each, list) else each) for each in targets]
-            return "normalized_match" if statistics.median(lengths) <= _SHORT else "chrf"
+def scorer_of(task: Task, rows: Sequence[Row], given: str | None = None) -> ScorerLine:
+    """The scorer that was asked for, else the one that suits the task and the targets."""
+    told = [row.fields["target"] for row in rows if "target" in row.fields]
+    targets = [each[0] if isinstance(each, list) else each for each in told]
+    letters = all(_is_letter(each) for each in targets) and len(set(targets)) > 1
+    if given is not None:
+        return _lettered(targets) if given == _LETTERED and letters else ScorerLine(name=given)
+    if task != "generate":
+        return ScorerLine(name={"choice": "choice_accuracy", "perplexity": "perplexity"}[task])
+    if not targets:
+        return ScorerLine(name="diversity")
+    if letters:
+        return _lettered(targets)
+    every = [each for one in told for each in (one if isinstance(one, list) else [one])]
+    if all(map(_is_number, every)):
+        return ScorerLine(name="number")
+    short = statistics.median(map(len, targets)) <= _SHORT
+    return ScorerLine(name="normalized_match" if short else "chrf")
+
+
+def _is_letter(target: str) -> bool:
+    return len(target) == 1 and target in _CHOICE_LETTERS
+
+
+def _lettered(targets: Sequence[str]) -> ScorerLine:
+    """The scorer of letters, told how far they go."""
+    last = max("D", *targets)
+    letters = string.ascii_uppercase[: string.ascii_uppercase.index(last) + 1]
+    return ScorerLine.model_validate(
+        {"name": _LETTERED} | ({"letters": letters} if last > "D" else {})
+    )
+
+
+def _is_number(target: str) -> bool:
+    try:
+        parse_number(target)
+    except ValueError:
+        return False
+    return any(sign.isdecimal() for sign in target)

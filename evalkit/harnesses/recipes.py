@@ -77,8 +77,7 @@ def _rows(
     source: DataSource, config: str | None, split: str | None, files: str | None
 ) -> Iterator[Row]:
     found = data.find_data(source.dataset, config=config, split=split, files=files)
-    for row in data.read_rows(found):
-        yield Row(row.path, row.line, row.fields)
+    return data.read_rows(found)
 
 
 def _absence(source: DataSource, absent: tuple[str, ...]) -> Iterator[str]:

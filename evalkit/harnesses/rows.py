@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from evalkit import jsonl
+from evalkit.data.rows import DataRow
 from evalkit.errors import SuiteError
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a JSONL file and where it stands."""
-
-    path: Path
-    line: int
-    fields: Mapping[str, Any]
-
-    @property
-    def place(self) -> str:
-        """file:line, as it stands in messages."""
-        return f"{self.path}:{self.line}"
-
-    def content_hash(self) -> str:
-        """Twelve hex digits that depend on what the row says, not on where it stands."""
-        text = json.dumps(self.fields, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+Row: TypeAlias = DataRow
+"""One row of a suite's files and where it stands."""
 
 
 class Mistakes(list[str]):

@@ -29,7 +29,7 @@ def read_samples(
     if not rows and not mistakes:
         mistakes.append(f"{path}: the suite is empty; it needs at least one sample.")
     template = told.template
-    if not _fields_exist(material.told_in, rows, told, mistakes):
+    if not _fields_exist(material, told, mistakes):
         return ()
     samples, places = [], dict[str, Row]()
     for row in rows:
@@ -46,19 +46,30 @@ def read_samples(
     return tuple(samples)
 
 
-def _fields_exist(
-    told_in: Path, rows: Sequence[Row], told: SuiteConfig, mistakes: Mistakes
-) -> bool:
+def _fields_exist(material: Material, told: SuiteConfig, mistakes: Mistakes) -> bool:
     """A field that no row has was misspelt in suite.yaml: said once, not for every row."""
-    known = dict.fromkeys(name for row in rows for name in row.fields)
     wanted = [("prompt", name) for name in told.template.names]
     wanted += [("slices", name) for name in told.slices]
     wanted += [("cluster", told.cluster)] if told.cluster is not None else []
-    missing = [(key, name) for key, name in wanted if rows and name not in known]
-    for key, name in missing:
-        hint = near(name, known) or f" They have: {', '.join(known)}."
-        mistakes.append(f"{told_in}: {key}: no sample has a field {name!r}.{hint}")
-    return not missing
+    by = [("fewshot.by", told.fewshot.by)] if told.fewshot and told.fewshot.by else []
+    before = len(mistakes)
+    _note_unknown(material.told_in, "sample", material.rows, [*wanted, *by], mistakes)
+    _note_unknown(material.told_in, "worked example", material.examples, by, mistakes)
+    return len(mistakes) == before
+
+
+def _note_unknown(
+    told_in: Path,
+    what: str,
+    rows: Sequence[Row],
+    wanted: Sequence[tuple[str, str]],
+    mistakes: Mistakes,
+) -> None:
+    known = dict.fromkeys(name for row in rows for name in row.fields)
+    for key, name in wanted:
+        if rows and name not in known:
+            hint = near(name, known) or f" They have: {', '.join(known)}."
+            mistakes.append(f"{told_in}: {key}: no {what} has a field {name!r}.{hint}")
 
 
 def _sample(

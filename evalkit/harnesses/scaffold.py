@@ -9,6 +9,7 @@ import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from evalkit.harnesses.native import SUITE_NAME, find_suite, open_folder, suite_
 from evalkit.harnesses.opening import LM_EVAL, open_named
 from evalkit.harnesses.owndata import (
     MARGINS,
+    Asking,
+    asking_of,
     language_of_rows,
-    rows_of,
+    refuse_missing_target,
     scorer_of,
     task_of,
     title_of,
 )
-from evalkit.harnesses.rows import Row
+from evalkit.harnesses.suitefile import ScorerLine
 from evalkit.harnesses.tables import read_table
 from evalkit.records import Prompt
 
@@ -72,15 +75,19 @@ def new_suite(
     if place.exists():
         raise SuiteError(f"{place} exists already. Choose another name, or remove it first.")
     table = read_table(source)
-    task = task or task_of(table, prompt)
-    question, found = rows_of(table, task, prompt, target)
-    text = _suite_yaml(name, source, task, question, found, scorer)
-    _write_whole(place, name, text, [row.fields for row in found])
+    task = task or task_of(table, prompt, scorer)
+    asking = asking_of(table, task, prompt, target, scorer)
+    text = _suite_yaml(name, source, task, asking, scorer_of(task, asking.rows, scorer))
+    with _written_whole(place, name, text, [row.fields for row in asking.rows]) as suite:
+        refuse_missing_target(table, suite)
     return place
 
 
-def _write_whole(place: Path, name: str, text: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write beside the place, open what was written, and only then move it there."""
+@contextmanager
+def _written_whole(
+    place: Path, name: str, text: str, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[Suite]:
+    """Write beside the place, open what was written, and move it there if nothing is wrong."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
@@ -90,7 +97,7 @@ def _write_whole(place: Path, name: str, text: str, rows: Sequence[Mapping[str, 
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (draft / "samples.jsonl").write_text("".join(lines), encoding="utf-8")
         (draft / "suite.yaml").write_text(text, encoding="utf-8")
-        open_folder(name, draft, _as_it_is(name), suite_folders())
+        yield open_folder(name, draft, _as_it_is(name), suite_folders())
         draft.chmod(0o755)  # mkdtemp's are private
         draft.rename(place)
     except SuiteError as error:
@@ -116,42 +123,34 @@ slices: []   # fields to tell apart in the report{fields}
 """
 _ASKING = """\
 chat: {chat}   # whether the model's chat template is used
-prompt: "{{{question}}}"   # any {{field}} of the rows; \\n begins a new line
+prompt: {prompt}   # any {{field}} of the rows; \\n begins a new line
 """
 
 
-def _suite_yaml(
-    name: str,
-    source: Path,
-    task: Task,
-    question: str,
-    rows: Sequence[Row],
-    scorer: str | None,
-) -> str:
+def _suite_yaml(name: str, source: Path, task: Task, asking: Asking, scorer: ScorerLine) -> str:
     """A suite.yaml that explains itself."""
-    asking = "" if task == "perplexity" else _ASKING.format(
-        chat="true" if task == "generate" else "false", question=question
+    shown = "" if asking.prompt is None else _ASKING.format(
+        chat="true" if task == "generate" else "false", prompt=_quoted(asking.prompt)
     )  # fmt: skip
-    scorer = scorer or scorer_of(task, rows)
-    used = {"id", question, "choices", "answer", "target"}
-    keys = dict.fromkeys(key for row in rows for key in row.fields)
+    used = {"id", asking.question, "choices", "answer", "target", "options"}
+    keys = dict.fromkeys(key for row in asking.rows for key in row.fields)
     others = [key for key in keys if key not in used]
     return _YAML.format(
         title=_quoted(title_of(name)),
-        language=language_of_rows(rows, question),
+        language=language_of_rows(asking.rows, asking.question),
         source=_quoted(f"Made from {source.name}."),
         task=task,
-        asking=asking + ("max_new_tokens: 256\n" if task == "generate" else ""),
-        scorer=_quoted(scorer),
-        margin=MARGINS.get(scorer, 0.02),
+        asking=shown + ("max_new_tokens: 256\n" if task == "generate" else ""),
+        scorer=_quoted({"name": scorer.name, **scorer.options} if scorer.options else scorer.name),
+        margin=MARGINS.get(scorer.name, 0.02),
         # A column's name is the user's text: it must not end the comment it stands in.
         fields=": " + " ".join(", ".join(others).split()) if others else "",
     )
 
 
-def _quoted(text: str) -> str:
-    # JSON's quoting is YAML's double quoting.
-    return json.dumps(text, ensure_ascii=False)
+def _quoted(value: object) -> str:
+    # JSON is YAML, its quoting that of YAML's double quotes.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def check_suite(name: str, include: Path | None = None) -> Report:

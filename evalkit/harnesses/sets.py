@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +50,26 @@ def find_sets(folders: Sequence[Path]) -> dict[str, SuiteSet]:
     return found
 
 
-def expanded(names: Sequence[str], folders: Sequence[Path]) -> dict[str, str]:
-    """Each suite that is named, alone or by a set, once, with what it stands for ('' alone)."""
-    sets = find_sets(folders)
+def expanded(
+    names: Sequence[str], folders: Sequence[Path], own: Container[str] = ()
+) -> dict[str, str]:
+    """Each suite that is named, alone or by a set, once, with what it stands for ('' alone).
+
+    A set gives way to one of one's `own` tables, and to a suite of its name that is found before
+    it, or beside it.
+    """
+    sets = {name: one for name, one in find_sets(folders).items() if name not in own}
     found: dict[str, str] = {}
     for name in names:
-        members = sets[name].suites if name in sets else {name: ""}
-        for suite, aspect in members.items():
+        named = sets.get(name)
+        if named is None or _is_suite_before(named, folders):
+            found[name] = found.get(name, "")
+            continue
+        for suite, aspect in named.suites.items():
             found[suite] = found.get(suite) or aspect
     return found
+
+
+def _is_suite_before(one: SuiteSet, folders: Sequence[Path]) -> bool:
+    searched = folders[: folders.index(one.path.parent) + 1]
+    return any((folder / one.name / "suite.yaml").is_file() for folder in searched)

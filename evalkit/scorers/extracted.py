@@ -31,6 +31,8 @@ from evalkit.scorers.text import normalize
 Counts: TypeAlias = Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(max_length=8)]
 """For how many answers pass@k and maj@k are given."""
 
+Tolerance: TypeAlias = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
 Strategies: TypeAlias = Annotated[Sequence[Strategy], Field(min_length=1)]
 
 _STATED: tuple[Strategy, ...] = ("stated", "any")
@@ -48,7 +50,7 @@ def number(
     context: ScorerContext,
     *,
     which: Literal["last", "first"] = "last",
-    tolerance: float = 0.0,
+    tolerance: Tolerance = 0.0,
     extract: Strategies = _STATED,
     percent: Literal["number", "share"] = "number",
     pass_at: Counts = (),

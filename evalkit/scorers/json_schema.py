@@ -19,8 +19,9 @@ def json_schema(
     """`json_valid`: the answer parses. `json_fits`: it also satisfies the schema.
 
     The schema (any JSON Schema draft) stands in the suite as `schema`, in a `file` beside it, or
-    in each row's field `schema`, which wins; without any, `json_valid` is all there is. A code
-    fence around the JSON is allowed; text before or after it is not.
+    in each row's field `schema`, which wins; without any, `json_valid` is all there is. It is
+    whole: nothing that it refers to is fetched. A code fence around the JSON is allowed; text
+    before or after it is not.
     """
     if file is not None and schema is not None:
         raise SuiteError(
@@ -43,8 +44,7 @@ def json_schema(
             return Value(None, "no schema"), parsed
         if not parsed.value:
             return parsed, parsed
-        mistake = _first_mistake(value, wanted)
-        return Value(float(not mistake), mistake), parsed
+        return _first_mistake(value, wanted), parsed
 
     return text_scorer("json_schema", (fits, valid), measure)
 
@@ -63,25 +63,97 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _first_mistake(value: Any, schema: dict[str, Any]) -> str:
-    from jsonschema.exceptions import best_match
-    from jsonschema.validators import validator_for
+def _validator(schema: dict[str, Any]) -> Any:
+    """What holds values against a schema and fetches nothing.
 
-    error = best_match(validator_for(schema)(schema).iter_errors(value))
-    return "" if error is None else f"{error.json_path}: {error.message}"
+    jsonschema's own default asks the network and the disk for whatever a `$ref` names, and a
+    schema may come from a data set. Only the drafts themselves are known.
+    """
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from jsonschema_specifications import REGISTRY
+
+    kind = validator_for(schema, default=Draft202012Validator)
+    return kind(schema, registry=REGISTRY)
+
+
+def _first_mistake(value: Any, schema: dict[str, Any]) -> Value:
+    from jsonschema.exceptions import best_match
+    from referencing.exceptions import Unresolvable
+
+    try:
+        first: Any = best_match(_validator(schema).iter_errors(value))
+    except RecursionError:  # the schema was looked over: it is the answer
+        return Value(0.0, "nested too deeply")
+    except Unresolvable as error:  # of a part that no keyword names, so that it was not looked over
+        return Value(None, f"its schema has no {error.ref!r}")
+    return Value(1.0) if first is None else Value(0.0, f"{first.json_path}: {first.message}")
 
 
 def _check_schema(context: ScorerContext, schema: object, which: str) -> None:
     from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import validator_for
+    from referencing.exceptions import Unresolvable
 
     where = f"Scorer 'json_schema' of suite {context.suite!r}: {which}"
     if not isinstance(schema, dict):
         raise SuiteError(f"{where} is not a mapping.")
+    if not isinstance(schema.get("$schema", ""), str):
+        raise SuiteError(f"{where} is not a JSON Schema: $schema must be a text.")
     try:
-        validator_for(schema).check_schema(schema)
+        _validator(schema).check_schema(schema)
+        endless = _has_endless_reference(schema)
     except SchemaError as error:
         raise SuiteError(f"{where} is not a JSON Schema: {error.message}.") from None
+    except Unresolvable as error:
+        raise SuiteError(
+            f"{where} refers to {error.ref!r}, which is not in it; nothing is fetched."
+        ) from None
+    except RecursionError:
+        raise SuiteError(f"{where} is nested too deeply.") from None
+    if endless:
+        raise SuiteError(f"{where} refers to itself without an end.")
+
+
+_IN_PLACE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
+"""Keywords whose schemas are held against the same value."""
+
+
+def _has_endless_reference(schema: dict[str, Any]) -> bool:
+    """Whether a reference comes back to itself with the same value.
+
+    Raises Unresolvable for a reference to what is not there.
+    """
+    from jsonschema_specifications import REGISTRY
+    from referencing.jsonschema import DRAFT202012, specification_with
+
+    dialect = specification_with(str(schema.get("$schema", "")), default=DRAFT202012)
+    root = dialect.create_resource(schema)
+    waiting = [(REGISTRY.resolver_with_root(root), root)]
+    ended: set[int] = set()
+    while waiting:
+        resolver, one = waiting.pop()
+        if _is_endless(resolver, one.contents, (), ended):
+            return True
+        waiting += [(resolver.in_subresource(below), below) for below in one.subresources()]
+    return False
+
+
+def _is_endless(resolver: Any, schema: Any, above: tuple[int, ...], ended: set[int]) -> bool:
+    if not isinstance(schema, dict) or id(schema) in ended:
+        return False
+    if id(schema) in above:
+        return True
+    within = (*above, id(schema))
+    if isinstance(reference := schema.get("$ref"), str):
+        found = resolver.lookup(reference)
+        if _is_endless(found.resolver, found.contents, within, ended):
+            return True
+    for key in _IN_PLACE:
+        parts = schema.get(key)
+        for part in parts if isinstance(parts, list) else [parts]:
+            if _is_endless(resolver, part, within, ended):
+                return True
+    ended.add(id(schema))
+    return False
 
 
 def _read(context: ScorerContext, file: str) -> Any:

@@ -31,7 +31,14 @@ EMOJI = re.compile(
 )
 
 _QUOTES = str.maketrans("‘’‛′“”„″", "''''\"\"\"\"")
-_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_ONE_SPELLING = str.maketrans("−–﹣⁄", "---/")
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b(?=\s+\S)")
+# Marks without which it is another answer.
+_TELLING = re.compile(
+    r"(?<=\d)(?!,\d{3}(?!\d))[^\w\s](?=\d)"
+    r"|(?<!\w)-(?=[$€£¥]?\.?\d)|(?<!\w)\.(?=\d)"
+    r"|(?<=[^\W_])[+#]+(?!\w)"
+)
 _SPACE_BESIDE_CJK = re.compile(rf"(?<=[{CJK}])\s+|\s+(?=[{CJK}])")
 _MARKER = re.compile(r"^\s*(?:[-*•·]|\d{1,3}[.)、．）])\s*")
 # A full stop after these does not end a sentence.
@@ -51,13 +58,20 @@ def fold(text: str) -> str:
 
 
 def normalize(text: str) -> str:
-    """`fold`, less punctuation and English articles: the SQuAD normalisation, for any script."""
-    bare = "".join(
-        character
-        for character in fold(text)
-        if character not in string.punctuation and unicodedata.category(character)[0] != "P"
-    )
-    return fold(_ARTICLE.sub(" ", bare))
+    """`fold`, less punctuation and English articles: SQuAD's normalisation, for any script.
+
+    Unlike SQuAD's it keeps what makes another answer: a mark between two digits (3.5, 1/2, 10:30;
+    but no thousands comma), a minus before a number, the signs of C++ and C#, and an article that
+    no word follows (the choice A). What is marks alone stays as it is.
+    """
+    folded = fold(text).translate(_ONE_SPELLING)
+    kept = {place for match in _TELLING.finditer(folded) for place in range(*match.span())}
+    bare = "".join(sign for place, sign in enumerate(folded) if place in kept or not _is_mark(sign))
+    return fold(_ARTICLE.sub(" ", bare)) or folded
+
+
+def _is_mark(sign: str) -> bool:
+    return sign in string.punctuation or unicodedata.category(sign)[0] == "P"
 
 
 def words(text: str) -> list[str]:

@@ -149,6 +149,46 @@ def test_what_a_comparison_needs_is_planned_fetched_and_carried(
     assert json.loads(said.out)["metrics"]
 
 
+RECIPE = """\
+title: Quiz
+language: en
+task: generate
+scorers: [exact_match]
+data: {dataset: org/quiz, config: main, split: test}
+"""
+
+
+def test_a_plan_is_of_the_suites_that_the_run_will_be_asked(desk: Bench, models: Path) -> None:
+    model = f"{{kind: hf, path: {models / 'model'}}}"
+    desk.write("base.yaml", f"name: base\nmodel: {model}\nsuites: [my/quiz]\n")
+    desk.write("bare.yaml", f"name: bare\nmodel: {model}\n")
+    desk.write("suites/my/quiz/suite.yaml", RECIPE)
+    desk.write("suites/my/other/suite.yaml", RECIPE.replace("org/quiz", "org/other"))
+    desk.write("faq.csv", "question,answer\na?,b\n")
+    for options, needed in (
+        (["base.yaml"], ["org/quiz"]),
+        (["base.yaml", "--suites", "my/other"], ["org/other"]),
+        (["base.yaml", "--table", "faq.csv"], []),
+        (["bare.yaml", "--table", "faq.csv"], []),
+        (["bare.yaml", "--table", "faq.csv", "--suites", "my/other"], ["org/other"]),
+    ):
+        said = desk.run("fetch", *options, "--plan", "--offline")
+        assert said.code == 0, said.err
+        assert [name for name in ("org/quiz", "org/other") if name in said.out] == needed
+    lost = desk.run("fetch", "base.yaml", "--table", "absent.csv", "--plan")
+    assert "absent.csv: no such file" in lost.err
+
+
+def test_a_plan_knows_tasks_of_ones_own(desk: Bench, models: Path) -> None:
+    pytest.importorskip("lm_eval")
+    desk.write("base.yaml", f"name: base\nmodel: {{kind: hf, path: {models / 'model'}}}\n"
+               "suites: [lm_eval:our_quiz]\n")  # fmt: skip
+    desk.write("tasks/our_quiz.yaml", "task: our_quiz\ndataset_path: org/quiz\n"
+               "test_split: test\noutput_type: generate_until\n")  # fmt: skip
+    said = desk.run("fetch", "base.yaml", "--include-path", "tasks", "--plan", "--offline")
+    assert "data set org/quiz, split test: missing" in said.out, said.err
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
@@ -156,6 +196,8 @@ def test_what_a_comparison_needs_is_planned_fetched_and_carried(
         (["a/b", "--split", "test"], "add --data"),
         (["../b"], "is no hub id"),
         (["base.yaml", "--revision", "v2"], "files without --data and --revision"),
+        (["a/b", "--suites", "x"], "are of a run: name the YAML files"),
+        (["a/b", "--table", "x.csv"], "are of a run: name the YAML files"),
     ],
 )
 def test_what_fetch_cannot_mean_is_refused(desk: Bench, asked: list[str], told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,19 @@ def test_a_table_is_compared_in_one_line_and_nothing_but_runs_is_written(table: 
     assert {path.name for path in table.folder.iterdir()} - before == {"runs", "home"}
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "json", "parquet"])
 def test_the_same_table_in_another_form_gives_the_same_numbers(table: Bench, kind: str) -> None:
     rows = [
         {"id": f"q{n}", "question": question, "answer": capital}
         for n, (question, capital) in enumerate(zip(QUESTIONS, CAPITALS, strict=True))
     ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
     if kind == "jsonl":
-        table.write("t.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        table.write("t.jsonl", lines)
+    elif kind == "json":
+        table.write("t.json", json.dumps(rows))
+    elif kind == "jsonl.gz":
+        (table.folder / "t.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     else:
         parquet.write_table(pa.Table.from_pylist(rows), table.folder / "t.parquet")
     suite = compared(table, "--data", f"t.{kind}", *COLUMNS, "--name", "my/capitals")
@@ -146,8 +152,9 @@ REFUSALS = [
         ("--data", "bare.csv", "--scorer", "exact_match"),
         "which column holds it? Name it with --target; there are: id, question.",
     ),
+    (("--data", "none.jsonl"), "none.jsonl:1: the column 'target' is empty"),
     (("--data", "twice.csv"), "twice.csv:3: the same id as line 2: 'a'"),
-    (("--data", "bad.parquet"), "bad.parquet: not a Parquet file that can be read"),
+    (("--data", "bad.parquet"), "bad.parquet: not a readable Parquet file"),
 ]
 
 
@@ -159,6 +166,7 @@ def test_what_is_wrong_is_named_with_its_file_row_and_column(
     table.write("bare.csv", "id,question\na,one?\n")
     table.write("twice.csv", "id,question,answer\na,one?,1\na,two?,2\n")
     table.write("bad.parquet", "no parquet")
+    table.write("none.jsonl", '{"prompt": "q", "target": []}\n')
     said = table.run("compare", "base.yaml", "tuned.yaml", *options)
     assert said.code == 2
     assert message in " ".join(said.err.split())
@@ -170,3 +178,15 @@ def test_a_table_of_choices_is_answered_by_a_model(bench: Bench) -> None:
     bench.write("quiz.csv", "question,A,B,C,D,answer\n" + rows)
     (suite,) = asked(bench, "--data", "quiz.csv")
     assert (suite["task"], suite["metric"], suite["samples"]) == ("choice", "accuracy", 4)
+
+
+def test_a_target_that_is_a_list_of_numbers_is_one_of_texts(table: Bench) -> None:
+    table.write("t.jsonl", '{"id": "q0", "prompt": "q", "target": [5, 6]}\n')
+    (suite,) = asked(table, "--data", "t.jsonl")
+    assert suite["metric"] == "accuracy"
+
+
+def test_a_table_with_the_name_of_a_set_is_the_one_that_is_asked(table: Bench) -> None:
+    table.write("forgetting.csv", TABLE)
+    (suite,) = asked(table, "--data", "forgetting.csv", *COLUMNS)
+    assert (suite["name"], suite["samples"]) == ("forgetting", 4)

@@ -38,6 +38,14 @@ def test_a_set_of_ones_own_hides_the_shipped_one(bench: Bench) -> None:
     assert expanded(["forgetting"], suite_folders()) == {SUITE: "geography"}
 
 
+def test_a_set_gives_way_to_a_table_and_to_a_suite_before_it(bench: Bench) -> None:
+    folders = suite_folders()
+    assert expanded(["forgetting"], folders, own=["forgetting"]) == {"forgetting": ""}
+    bench.write("suites/forgetting/suite.yaml", "title: Ours\n")
+    assert expanded(["forgetting"], folders) == {"forgetting": ""}
+    assert list(expanded(["forgetting"], folders[1:])) != ["forgetting"]
+
+
 @pytest.mark.parametrize("how", ["option", "file"])
 def test_a_comparison_of_a_set_shows_what_was_retained(bench: Bench, how: str) -> None:
     options = ["--suites", "all-of-it"]

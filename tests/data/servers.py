@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,12 @@ class Served(ThreadingHTTPServer):
         self.breaks: set[str] = set()
         """Files of which only the first half arrives."""
         self.token = ""
+        self.elsewhere = ""
+        """Another server that ModelScope's files are sent from."""
+        self.resets: set[str] = set()
+        """Files of which the connection is reset after the first half."""
+        self.secrets: list[str] = []
+        """What came as Authorization and Cookie."""
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -94,12 +102,18 @@ class Handler(BaseHTTPRequestHandler):
         self.reply_file("/".join(path), file, {"X-Repo-Commit": COMMIT, "ETag": etag})
 
     def modelscope(self, parts: list[str], asked: dict[str, str]) -> None:
+        self.server.secrets += [self.headers[one] or "" for one in ("Authorization", "Cookie")]
         kind, org, name, *rest = parts
         folder = self.server.root / kind / org / name
         if self.server.token and self.headers["Authorization"] != f"Bearer {self.server.token}":
             self.send_error(403)
         elif asked.get("Revision") not in ("master", "v2"):
             self.send_error(404)
+        elif rest == ["repo"] and self.server.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif rest == ["repo"]:
             self.reply_file(asked["FilePath"], folder / asked["FilePath"], {})
         else:
@@ -123,7 +137,21 @@ class Handler(BaseHTTPRequestHandler):
             start = int(given.removeprefix("bytes=").partition("-")[0])
         if name in self.server.breaks:
             body = body[: len(body) // 2]
+        if name in self.server.resets:
+            self.reset(body)
+            return
         self.reply(body[start:], headers, status=206 if start else 200)
+
+    def reset(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        self.wfile.flush()
+        # With nothing to wait for, closing sends a reset instead of an end.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
 
     def reply_json(self, value: object) -> None:
         self.reply(json.dumps(value).encode(), {"Content-Type": "application/json"})

@@ -96,11 +96,14 @@ def test_agieval_is_what_its_tasks_read(
     assert docs[0]["gold"] == ["ABCDE".index(first["label"])]
 
 
-def test_several_right_answers_are_kept(tmp_path: Path) -> None:
-    row = {"question": "?", "options": ["(A)x", "(B)y"], "label": ["A", "B"], "passage": "P。"}
+@pytest.mark.parametrize("label", [["A", "B"], "AB"])
+def test_several_right_answers_are_kept(tmp_path: Path, label: Any) -> None:
+    row = {"question": "?", "options": ["(A)x", "(B)y"], "label": label, "passage": "P。"}
     source = tmp_path / "v1"
     source.mkdir()
     (source / "jec-qa-kd.jsonl").write_text(json.dumps(row) + "\n")
+    (source / "README.md").write_text("# AGIEval\n")
+    (source / ".DS_Store").write_bytes(b"\0")
     (source / "math.jsonl").write_text('{"question": "?", "options": null, "answer": "1"}\n')
     (made,) = convert("agieval", source, tmp_path / "root")
     assert made.file == tmp_path / "root" / "hails" / "agieval-jec-qa-kd" / "test.jsonl"
@@ -109,11 +112,25 @@ def test_several_right_answers_are_kept(tmp_path: Path) -> None:
     assert doc["query"] == "P。问题：? 选项：(A)x (B)y\n答案：从A到B, 我们应选择"
 
 
+def test_there_may_be_more_options_than_seven(tmp_path: Path) -> None:
+    options = [f"({letter})x" for letter in "ABCDEFGHIJ"]
+    (tmp_path / "v1").mkdir()
+    row = {"question": "?", "options": options, "label": "J"}
+    (tmp_path / "v1" / "sat-en.jsonl").write_text(json.dumps(row) + "\n")
+    (made,) = convert("agieval", tmp_path / "v1", tmp_path / "root")
+    (doc,) = (one.fields for one in read_rows([made.file]))
+    assert doc["gold"] == [9]
+    assert doc["query"].endswith("A: Among A through J, the answer is")
+
+
 @pytest.mark.parametrize(
     ("kind", "row", "told"),
     [
         ("gsm8k", {"question": "?"}, r"test\.jsonl:1: 'answer' must be a text"),
         ("agieval", {"question": "?", "options": ["(A)x"], "label": "B"}, "'label' must name"),
+        ("agieval", {"question": "?", "options": ["(A)x"], "label": 0}, "'label' must name"),
+        ("agieval", {"question": "?", "options": ["(A)x"], "label": "AB"}, "'label' must name"),
+        ("agieval", {"question": "?", "options": ["(A)x"], "label": [5]}, "'label' must name"),
         ("agieval", {"question": "?", "options": [1], "label": "A"}, "'options' must be a list"),
     ],
 )

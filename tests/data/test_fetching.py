@@ -139,6 +139,42 @@ def test_modelscope_says_why_it_gives_nothing(
         find_model("modelscope:org/other")
 
 
+def test_the_token_stays_with_the_server_it_is_for(
+    hosts: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "secret")
+    with serving(tmp_path / "served") as other:
+        hosts.elsewhere = other.url
+        assert find_model("modelscope:org/tiny").is_dir()
+        assert set(other.secrets) == {""}
+    assert set(hosts.secrets) == {"Bearer secret", "m_session_id=secret"}
+    hosts.elsewhere, hosts.token = "", "secret"
+    with serving(tmp_path / "served") as first:
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", first.url)
+        first.elsewhere = hosts.url  # which wants the token, and is not given it
+        with pytest.raises(ModelError, match="gives it only to some users"):
+            find_model("modelscope:org/tiny", revision="v2")
+
+
+def test_a_connection_that_breaks_is_not_a_full_disk(hosts: Served) -> None:
+    hosts.resets.add("model.safetensors")
+    with pytest.raises(ModelError, match=r"model\.safetensors: http.* broke off \(.*reset"):
+        find_model("modelscope:org/tiny")
+    hosts.resets.clear()
+    assert find_model("modelscope:org/tiny").is_dir()
+
+
+def test_data_that_somebody_put_there_is_not_hidden_by_a_fetch(
+    hosts: Served, tmp_path: Path
+) -> None:
+    own = tmp_path / "bundle" / "org" / "quiz"
+    own.mkdir(parents=True)
+    (own / "test.jsonl").write_text('{"q": "ours"}\n')
+    with pytest.raises(DataError, match="holds data that no fetch brought there"):
+        app(["fetch", "org/quiz", "--data", "--to", "bundle"], standalone_mode=False)
+    assert [file.name for file in own.iterdir()] == ["test.jsonl"]
+
+
 def test_many_files_are_listed_page_by_page(hosts: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modelscope_module, "_PAGE", 2)
     found = modelscope_module.list_files("org/quiz", "dataset", None)

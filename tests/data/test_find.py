@@ -67,6 +67,15 @@ def put(root: Path, name: str, text: str = '{"q": "1"}\n') -> Path:
         (["train/a.csv", "train/b.csv"], {"default": {"train": ("train/a.csv", "train/b.csv")}}),
         (["test.jsonl", "labels.csv"], {"default": {"test": ("test.jsonl",)}}),
         (["train-first2000.jsonl.gz"], {"default": {"train": ("train-first2000.jsonl.gz",)}}),
+        (
+            ["mcq.dev.jsonl", "mcq.test.jsonl"],
+            {"default": {"dev": ("mcq.dev.jsonl",), "test": ("mcq.test.jsonl",)}},
+        ),
+        (
+            ["v1.0-test.jsonl.gz", "v1.0-train.jsonl.gz"],
+            {"default": {"test": ("v1.0-test.jsonl.gz",), "train": ("v1.0-train.jsonl.gz",)}},
+        ),
+        (["test.v2.json"], {"default": {"test": ("test.v2.json",)}}),
         (["dataset_infos.json", ".cache/test.jsonl", "model.bin"], {}),
     ],
 )
@@ -86,6 +95,63 @@ def test_a_card_decides_over_names() -> None:
         "main": {"test": ("main/x-1.parquet",)},
         "socratic": {"train": ("y/a.jsonl",)},
     }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "files"),
+    [
+        ("*.csv", ["a.csv"]),
+        ("*/*.csv", ["old/b.csv"]),
+        ("**/*.csv", ["a.csv", "old/b.csv", "old/more/c.csv"]),
+        ("old/**", ["old/b.csv", "old/more/c.csv"]),
+        ("**/more/?.csv", ["old/more/c.csv"]),
+        ("old/[bd].csv", ["old/b.csv"]),
+    ],
+)
+def test_a_star_stays_in_its_folder(pattern: str, files: list[str]) -> None:
+    names = ["a.csv", "old/b.csv", "old/more/c.csv"]
+    card = f"---\nconfigs:\n- config_name: a\n  data_files: '{pattern}'\n---\n"
+    assert lay_out(names, card)["a"]["train"] == tuple(files)
+    fsspec = pytest.importorskip("fsspec.implementations.memory")  # by which the hub's are found
+    memory = fsspec.MemoryFileSystem()
+    for name in names:
+        memory.pipe(f"/stars/{name}", b"q\n1\n")
+    found = [name for name in memory.glob(f"/stars/{pattern}") if memory.isfile(name)]
+    assert sorted(found) == [f"/stars/{name}" for name in files]
+
+
+def test_files_that_are_named_by_a_pattern_are_those_of_one_folder(root: Path) -> None:
+    file = put(root, "org/name/a.jsonl")
+    put(root, "org/name/old/b.jsonl")
+    assert find_data("org/name", files="*.jsonl") == (file,)
+
+
+def bomb(levels: int) -> str:
+    """Aliases that stand for 9 ** levels texts."""
+    lines = ["a0: &a0 [x]"] + [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels + 1)
+    ]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("front", "told"),
+    [
+        (f"{bomb(30)}\nconfigs:\n- data_files: {{path: [*a30]}}", "data_files must be a text"),
+        (f"{bomb(30)}\nconfigs:\n- {{config_name: *a30, data_files: x}}", "config_name must be"),
+        (f"{bomb(30)}\nconfigs:\n- {{data_dir: *a30, data_files: x}}", "data_dir must be a text"),
+        ("configs:\n- data_files:\n  - {split: [a], path: x}", "split must be a text"),
+        ("a: &a {k: 1}\nb: {<<: *a}\nconfigs: []", "`<<` is not supported"),
+        ("a: " + "[" * 5000, "nested too deeply"),
+        ("x: " + "y" * 2_000_001, "longer than 2,000,000 characters"),
+        ("configs:\n- config_name: 2026-13-45\n  data_files: x", "front matter is no YAML"),
+    ],
+)
+def test_a_card_that_would_hang_is_refused(root: Path, front: str, told: str) -> None:
+    put(root, "org/name/README.md", f"---\n{front}\n---\n")
+    put(root, "org/name/test.jsonl")
+    with pytest.raises(DataError, match=rf"README\.md: .*{told}"):
+        find_data("org/name", split="test")
 
 
 @pytest.mark.parametrize("path", ["../../etc/*", "/etc/*"])

@@ -15,6 +15,17 @@ from evalkit.errors import DataError
 ROWS = [{"q": "谁？", "a": "我\n你"}, {"q": 'a "b", c', "a": "\u2028"}]
 
 
+def spoiled(text: bytes) -> bytes:
+    """Compressed, with some bytes in the middle changed on the way."""
+    whole = gzip.compress(text)
+    middle = len(whole) // 2
+    return (
+        whole[:middle]
+        + bytes(255 - one for one in whole[middle : middle + 8])
+        + whole[middle + 8 :]
+    )
+
+
 def written(folder: Path, name: str) -> Path:
     """ROWS in the format of the name, by pandas or the standard library."""
     file = folder / name
@@ -67,6 +78,11 @@ def test_json_may_be_lines_too(tmp_path: Path) -> None:
         ("a.jsonl.gz", b"nothing", r"a\.jsonl\.gz: cannot be read"),
         ("a.jsonl.gz", gzip.compress(b'{"q": 1}\n' * 99)[:-9], r"a\.jsonl\.gz: ends too early"),
         ("a.bin", b"", r"a\.bin: no data file"),
+        ("a.csv", b'q,a\nx,"1\ny,2\nz,3\n', r"a\.csv:2: not valid CSV"),
+        ("a.jsonl.gz", spoiled(b'{"q": "abcdefgh"}\n' * 99), r"a\.jsonl\.gz: is damaged"),
+        ("a.json", b'[{"q": ' + b"1" * 5000 + b"}]", r"a\.json: .*a number of 5,000 digits"),
+        ("a.json", b'[{"q": "\\ud800"}]', r"a\.json: half of a surrogate pair"),
+        ("a.json", b"[" * 100_000, r"a\.json: nested too deeply"),
     ],
 )
 def test_a_broken_file_is_told(tmp_path: Path, name: str, text: bytes, told: str) -> None:
@@ -82,3 +98,17 @@ def test_rows_are_streamed(tmp_path: Path) -> None:
     assert next(rows).fields == {"q": 1}
     with pytest.raises(DataError, match=r"a\.jsonl:2"):
         next(rows)
+
+
+def test_a_cell_may_be_as_long_as_a_row(tmp_path: Path) -> None:
+    long = "x" * 200_000
+    (tmp_path / "a.csv").write_text(f"q\n{long}\n")
+    assert [row.fields["q"] for row in read_rows([tmp_path / "a.csv"])] == [long]
+
+
+def test_cells_of_a_parquet_file_are_what_json_has(tmp_path: Path) -> None:
+    when = pd.Timestamp("2026-01-02 03:04:05")
+    pd.DataFrame({"q": ["?"], "when": [when], "all": [[when]]}).to_parquet(tmp_path / "a.parquet")
+    (row,) = read_rows([tmp_path / "a.parquet"])
+    told = "2026-01-02 03:04:05"
+    assert row.fields == {"q": "?", "when": told, "all": [told]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,18 @@ def test_lists_and_the_text_behind_a_mark_are_taken_apart() -> None:
     assert sample.targets == ("42",)
 
 
+def test_rows_with_dates_and_without_ids_are_told_apart_by_their_content() -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2)]
+    rows = [{**row("When?", "A"), "day": day} for day in days]
+    Path("data/org/quiz/sea/test.jsonl").unlink()
+    parquet.write_table(pyarrow.Table.from_pylist(rows), "data/org/quiz/sea/test.parquet")
+    first, second, *_ = opened().samples
+    assert first.id != second.id
+    assert first.fields["day"] == "2026-01-01 00:00:00+00:00"
+
+
 MISFITS = [
     ("column: Key", "column: key", "test.jsonl:1: no 'key'; the row has: Q, A, B, Key"),
     ("{column: Key, letter", "{column: Q, letter", "'Q' must be a letter, not"),
@@ -144,6 +157,12 @@ MISFITS = [
     ("{columns: [A, B]}", "{columns: [A, B], item: 0}", "are of one column"),
     ("  split: test", "  split: test\n  config: sea", "give one of the two"),
     ("  split: test", "  split: test\n  files: '*'", "files stands instead of"),
+    (
+        "by: config",
+        "by: confg",
+        "fewshot.by: no sample has a field 'confg'. Did you mean 'config'?",
+    ),
+    ("by: config", "by: confg", "fewshot.by: no worked example has a field 'confg'."),
     ("{label}", "{label!r}", "is not a plain field name"),
     ("{label}", "{lable}", "the prompt needs the field 'lable'. Did you mean 'label'?"),
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from evalkit.errors import SuiteError
 from evalkit.harnesses.scaffold import check_suite, new_suite
+from evalkit.harnesses.suitefile import read_suite_file
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +60,19 @@ def test_choices_in_columns_are_found_with_their_letter_or_text() -> None:
     ]
 
 
+def test_a_letter_names_its_own_choice_where_another_is_empty() -> None:
+    text = "question,A,B,C,D,answer\nq?,one,,three,four,C\nr?,one,,three,four,D\n"
+    assert made("quiz.csv", text) == [
+        {"question": "q?", "choices": ["one", "three", "four"], "answer": 1},
+        {"question": "r?", "choices": ["one", "three", "four"], "answer": 2},
+    ]
+
+
+def test_choices_may_be_told_by_their_index_from_0() -> None:
+    text = "question,A,B,answer\nq?,one,two,1\nr?,one,two,0\n"
+    assert [row["answer"] for row in made("quiz.csv", text)] == [1, 0]
+
+
 def test_choices_in_a_jsonl_keep_their_index() -> None:
     row = {"question": "barks?", "choices": ["dog", "cat"], "answer": 0}
     assert made("quiz.jsonl", json.dumps(row)) == [row]
@@ -76,6 +91,69 @@ def test_columns_of_any_name_can_be_chosen() -> None:
     assert rows == [{"prompt": "Why?", "target": "Because."}]
 
 
+def test_the_column_that_was_chosen_is_asked_whatever_the_others_are_called() -> None:
+    text = "Question text,prompt,target\nREAL?,OTHER,t\n"
+    assert made("t.csv", text, prompt="Question text") == [
+        {"prompt_2": "REAL?", "target": "t", "prompt": "OTHER"}
+    ]
+    suite = check_suite("my/faq").suite
+    assert suite is not None
+    assert not isinstance(suite.samples[0].prompt, str)
+    assert suite.samples[0].prompt[-1].content == "REAL?"
+
+
+def test_the_text_that_was_chosen_is_the_one_that_is_predicted() -> None:
+    rows = made("t.csv", "content,text\nREAL,OTHER\n", prompt="content", scorer="perplexity")
+    assert rows == [{"text": "REAL", "text_2": "OTHER"}]
+
+
+def test_the_question_may_stand_in_the_column_that_is_called_id() -> None:
+    assert made("t.csv", "id,answer\nq?,b\n", prompt="id") == [{"prompt": "q?", "target": "b"}]
+
+
+def test_targets_say_how_they_are_scored() -> None:
+    for targets, scorers in (
+        (["3.5", "-5", "1/2"], [("number", {})]),
+        (["A", "C", "B"], [("choice", {})]),
+        (["A", "F", "B"], [("choice", {"letters": "ABCDEF"})]),
+        (["3.5", "many"], [("normalized_match", {})]),
+    ):
+        made("t.csv", "question,answer\n" + "".join(f"q{n}?,{t}\n" for n, t in enumerate(targets)))
+        told = read_suite_file(Path("suites/my/faq"))
+        assert [(line.name, line.options) for line in told.scorers] == scorers
+        shutil.rmtree("suites/my/faq")
+
+
+def test_answers_that_are_letters_are_asked_with_the_choices_in_sight() -> None:
+    text = "question,A,B,C,answer\nbarks?,cat,,dog,C\nmeows?,cat,cow,dog,A\n"
+    rows = made("quiz.csv", text, scorer="choice")
+    assert rows == [
+        {"question": "barks?", "options": "A. cat\nB. dog", "target": "B"},
+        {"question": "meows?", "options": "A. cat\nB. cow\nC. dog", "target": "A"},
+    ]
+    report = check_suite("my/faq")
+    assert report.prompts[0] == (
+        "[user] barks?\n\nA. cat\nB. dog\n\nAnswer with the letter of the right choice."
+    )
+    assert report.suite is not None
+    assert (report.suite.task, report.suite.scorers[0].name) == ("generate", "choice")
+
+
+def test_an_answer_to_an_open_question_is_held_against_the_choices_text() -> None:
+    text = "question,A,B,answer\nbarks?,dog,cat,A\nmeows?,dog,cat,cat\n"
+    assert [row["target"] for row in made("q.csv", text, scorer="contains")] == ["dog", "cat"]
+
+
+def test_a_cell_may_be_as_long_as_a_row() -> None:
+    long = "x" * 200_000
+    assert made("f.csv", f"question,answer\nq?,{long}\n") == [{"question": "q?", "target": long}]
+
+
+def test_a_set_is_told_from_a_suite() -> None:
+    with pytest.raises(SuiteError, match=r"'forgetting' is a set of suites.*knowledge/everyday-en"):
+        check_suite("forgetting")
+
+
 def test_a_suite_is_never_overwritten() -> None:
     made("faq.csv", "question,answer\na?,b\n")
     with pytest.raises(SuiteError, match="suites/my/faq exists already"):
@@ -83,7 +161,7 @@ def test_a_suite_is_never_overwritten() -> None:
 
 
 REFUSALS = [
-    ("f.txt", "", {}, "f.txt: expected a .csv, .tsv, .jsonl or .parquet file."),
+    ("f.txt", "", {}, "f.txt: expected a .csv, .tsv, .jsonl, .json or .parquet file"),
     ("f.csv", "question,answer\n", {}, "f.csv: there are no rows in it."),
     ("f.csv", "question,answer\na?,b\nx\n", {}, "f.csv:3: 1 cells, but 2 columns"),
     ("f.csv", 'question,answer\n"a?,b\n', {}, "f.csv:2: not valid CSV: unexpected end of data"),
@@ -104,6 +182,21 @@ REFUSALS = [
         "f.csv:2: the answer '2' is neither a choice's letter nor its text",
     ),
     ("f.csv", "question,A,B\na?,x,y\n", {}, "which column holds the right choice?"),
+    ("f.csv", "question,A,B,C,answer\na?,x,,z,B\n", {}, "the answer is 'B', and that choice is"),
+    (
+        "f.csv",
+        "question,A,B,answer\na?,x,y,1\n",
+        {},
+        "do they count from 0 or from 1? Give letters",
+    ),
+    ("f.csv", "question,A,B,answer\na?,B,A,A\n", {}, "is one choice's letter and another's text"),
+    ("f.jsonl", '{"question": "a?", "target": []}', {}, "f.jsonl:1: the column 'target' is empty"),
+    (
+        "f.csv",
+        "id,question\na,a?\n",
+        {"scorer": "exact_match"},
+        "which column holds it? Name it with --target; there are: id, question.",
+    ),
     (
         "f.csv",
         "question,answer\na?,b\n",

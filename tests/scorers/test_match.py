@@ -34,6 +34,22 @@ def test_exact_match_is_that_of_lm_eval() -> None:
         ("“北京”。", "北京", 1.0),
         ("an apple a day", "apple day", 1.0),
         ("apples", "apple", 0.0),
+        ("1,234.5", "1234.5", 1.0),
+        ("−5.", "-5", 1.0),
+        ("½", "1/2", 1.0),
+        ("$3.50!", "3.50", 1.0),
+        ("35", "3.5", 0.0),
+        ("5", "-5", 0.0),
+        ("12", "1/2", 0.0),
+        ("1030", "10:30", 0.0),
+        ("C", "C++", 0.0),
+        ("c#.", "C#", 1.0),
+        ("", "A", 0.0),
+        ("The.", "A", 0.0),
+        ("(a)", "A", 1.0),
+        ("vitamin", "vitamin A", 0.0),
+        ("", ">", 0.0),
+        (">", ">", 1.0),
     ],
 )
 def test_a_normalized_match_forgives_case_width_punctuation_and_articles(
@@ -118,6 +134,19 @@ def test_a_pattern_extracts_its_group_from_the_last_match() -> None:
     assert value(named, "B1 C2", sample) == 1.0
     whole = make_scorer("regex", pattern=r"\b[A-D]\b")
     assert value(whole, "C or B", sample) == 1.0
+
+
+def test_what_a_pattern_extracts_keeps_its_point_and_its_sign() -> None:
+    scorer = make_scorer("regex", pattern=r"(-?[\d.]+)")
+    assert value(scorer, "It is 3.5.", make_sample("3.5")) == 1.0
+    assert value(scorer, "It is 35.", make_sample("3.5")) == 0.0
+    assert value(scorer, "It is 5.", make_sample("-5")) == 0.0
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_is_none_is_refused_before_anything_is_asked(tolerance: float) -> None:
+    with pytest.raises(SuiteError, match="option 'tolerance'"):
+        make_scorer("number", make_sample("5"), tolerance=tolerance)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,9 @@ def test_normalising_drops_case_width_punctuation_articles_and_spaces() -> None:
     assert normalize("  The  U.S.  answer! ") == "us answer"
     assert normalize("答案是：Ａ 。") == normalize("答案是a")
     assert normalize("theatre") == "theatre"
+    assert normalize("The A") == "a"
+    assert normalize("?!") == "?!"
+    assert normalize("well-known, COVID-19; 2020–21") == "wellknown covid19 2020-21"
 
 
 @pytest.mark.parametrize(

@@ -108,12 +108,18 @@ def test_a_gsm8k_answer_is_right_where_lm_evals_flexible_extract_says_so(root: P
     asked = requests(task)
     rng = random.Random(1)
     right = [sample.targets[0] for sample in suite.samples[:FIRST]]
-    texts = [
-        f" So it is ${number if rng.random() < 0.5 else rng.randrange(99)}."
-        if rng.random() < 0.9
-        else " I cannot tell."
-        for number in right
+    said = [
+        number if rng.random() < 0.5 else str(rng.randrange(99)) for number in right
+    ]  # fmt: skip
+    endings = [
+        " So it is ${}.",
+        " I cannot tell.",
+        " 3 times 4 is 12.\n#### {}",
+        "\n#### {}\n\nThis took 3 steps.",
+        " The answer is {}. Check: 48 + 24 = 72, which is 1.5 times 48.",
+        " The answer is 5. No: it is {}",
     ]
+    texts = [endings[n % len(endings)].format(number) for n, number in enumerate(said)]
     for one, text in zip(asked, texts, strict=True):
         one.resps = [text]
     task.apply_filters()
@@ -123,7 +129,7 @@ def test_a_gsm8k_answer_is_right_where_lm_evals_flexible_extract_says_so(root: P
     ]
     ours = [value_of(suite, n, text=text) for n, text in enumerate(texts)]
     assert ours == theirs
-    assert 0.3 < sum(ours) / len(ours) < 0.7
+    assert 0.1 < sum(ours) / len(ours) < 0.7
 
 
 def value_of(suite: Suite, place: int, **completion: Any) -> float:

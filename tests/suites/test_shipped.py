@@ -172,3 +172,10 @@ def test_the_arithmetic_is_what_its_seed_generates() -> None:
         [sys.executable, str(folder / "generate.py")], capture_output=True, check=True
     )
     assert done.stdout == (folder / "samples.jsonl").read_bytes()
+
+
+def test_both_recipes_of_cmmlu_ask_the_same_subjects() -> None:
+    asked, chat = (read_suite_file(ROOT / "suites" / "exams" / n) for n in ("cmmlu", "cmmlu-chat"))
+    assert asked.data is not None
+    assert len(asked.data.configs) == 67
+    assert chat.data == asked.data

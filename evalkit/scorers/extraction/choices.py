@@ -17,9 +17,11 @@ from evalkit.scorers.extraction.found import (
 )
 from evalkit.scorers.extraction.statements import plain, sentence, statements
 
-_GO_ON = "because|as|since|and|or|which|is|but|for|with|due|by|given|if|in|the|not"
+_GO_ON = (
+    "because|as|since|and|or|which|is|but|for|with|due|by|given|if|in|the|not"
+    r"|over|rather(?=\s+than)|instead(?=\s+of)"
+)
 """What may follow a letter that is a choice; "A dog" is none."""
-
 
 _WORD_AFTER = re.compile(rf"\s+(?!(?:{_GO_ON})\b)[a-z]")
 _LABEL = re.compile(
@@ -29,6 +31,15 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 """What a letter behind it names, which is no choice: vitamin C, point A."""
+_DENIED = re.compile(
+    r"[)\]}>\"'”’」]{0,4}(?:\s*(?:选项|项)?(?:的?(?:说法|表述|描述))?\s*(?:也|都|均|则)?"
+    "(?:是?不(?:正确|对|符合|合|成立|选|能选|可能|准确|恰当)|是?错|有误)"
+    r"|\s+(?:(?:is|are|was|were|seems|looks|would\s+be)\s+(?:(?:clearly|also|definitely)\s+)?"
+    r"(?:not|never|incorrect|inaccurate|invalid|wrong|false|untrue|ruled|eliminated|excluded)"
+    r"|isn['’]t|aren['’]t|can['’]t|cannot|does\s+not|doesn['’]t)\b)",
+    re.IGNORECASE,
+)
+"""What stands behind a letter that is rejected, or that a question for the wrong one takes."""
 
 
 class _Patterns(NamedTuple):
@@ -38,6 +49,7 @@ class _Patterns(NamedTuple):
     strong: re.Pattern[str]
     exact: re.Pattern[str]
     says: tuple[re.Pattern[str], ...]
+    judges: tuple[re.Pattern[str], ...]
     line: re.Pattern[str]
     listed: re.Pattern[str]
     alone: re.Pattern[str]
@@ -77,16 +89,18 @@ def _patterns(letters: str) -> _Patterns:
                 rf"(?:答案|选项)?\s*(?:是|为)?\s*:?\s*{opening}(?P<some>{several})"
             ),
             re.compile(
+                rf"\bI(?:'d|\s+would|\s+will|'ll)?\s+(?:choose|pick|select|go\s+with|say)\s+{word}{opening}"
+                rf"(?P<some>{several})(?!\s+(?!(?:{_GO_ON})\b)[a-z])"
+            ),
+        ),
+        judges=(
+            re.compile(
                 rf"(?<![A-Za-z\d])(?P<some>{several})\s*{closing}\s*(?:选项|项)?(?:的说法|的表述|的描述|说法)?"
-                r"\s*(?:是|为|才是|就是)?\s*(?:唯一)?(?:正确|对的|最佳|符合题意|最合适|最恰当)"
+                r"\s*(?:是|为|才是|就是)?\s*(?:唯一)?(?:正确|对(?=[的了吧]?\s*(?:[,，。;!?、)]|$))|最佳|符合题意|最合适|最恰当)"
             ),
             re.compile(
                 rf"{lone.replace(upper, f'(?P<some>{upper})')}{closing}"
                 r"\s+is\s+(?:the\s+)?(?:only\s+)?(?:correct|right|best|most\s+\w+)\b"
-            ),
-            re.compile(
-                rf"\bI(?:'d|\s+would|\s+will|'ll)?\s+(?:choose|pick|select|go\s+with|say)\s+{word}{opening}"
-                rf"(?P<some>{several})(?!\s+[a-z])"
             ),
         ),
         line=re.compile(
@@ -137,6 +151,7 @@ def _stated(
                 (match.start(), _found(match["some"], several=several))
                 for match in pattern.finditer(text)
             ]
+        placed += _judged(text, patterns, several=several)
         placed += _own_line(text, patterns, several=several)
     return [found for _, found in sorted(placed, key=lambda row: row[0])]
 
@@ -154,6 +169,26 @@ def _of_sentence(said: str, patterns: _Patterns) -> str:
     return "".join(part for match in patterns.strong.finditer(said) for part in match.groups(""))
 
 
+def _judgements(text: str, patterns: _Patterns) -> list[tuple[int, str]]:
+    """Where letters are called right, and which."""
+    found = [
+        (match.start(), _letters(match["some"]))
+        for pattern in patterns.judges
+        for match in pattern.finditer(text)
+    ]
+    return sorted(found)
+
+
+def _judged(text: str, patterns: _Patterns, *, several: bool) -> list[tuple[int, Found[str]]]:
+    """The letter that is called right. Whoever calls one after the other right chooses none of
+    them, but where several are asked for, all."""
+    found = _judgements(text, patterns)
+    letters = _letters("".join(some for _, some in found))
+    if len({some for _, some in found}) > 1 and not several:
+        return []
+    return [(found[-1][0], _found(letters, several=several))] if found else []
+
+
 def _own_line(text: str, patterns: _Patterns, *, several: bool) -> list[tuple[int, Found[str]]]:
     """The first or the last line, where it is nothing but a letter."""
     lines = [line for line in text.split("\n") if line.strip()]
@@ -168,11 +203,22 @@ def _own_line(text: str, patterns: _Patterns, *, several: bool) -> list[tuple[in
 
 def _anywhere(text: str, patterns: _Patterns, *, several: bool) -> Found[str]:
     listed = {match["a"] for match in patterns.listed.finditer(text)}
-    opening = patterns.start.match(sentence(text))
-    if len(listed) <= 1 and opening and not several and len(_letters(opening["some"])) == 1:
-        return Found(_letters(opening["some"]))
+    listed |= {letter for _, some in _judgements(text, patterns) for letter in some}
+    first = sentence(text)
+    opening = patterns.start.match(first)
+    if opening and len(listed) <= 1 and not several and not _DENIED.match(first, opening.end()):
+        letters = _letters(opening["some"])
+        if len(letters) == 1:
+            return Found(letters)
     some = [match for match in patterns.alone.finditer(text) if not _may_be_word(text, match)]
-    return _found("".join(match.group() for match in some), several=several)
+    found = _found("".join(match.group() for match in some), several=several)
+    if found.answer is not None and not several:  # the only one, and it may be rejected
+        return found if not any(map(_is_denied, some)) else Found(None, NOT_EXTRACTED)
+    return found
+
+
+def _is_denied(match: re.Match[str]) -> bool:
+    return _DENIED.match(match.string, match.end()) is not None
 
 
 def _may_be_word(text: str, match: re.Match[str]) -> bool:

@@ -22,17 +22,23 @@ Percent: TypeAlias = Literal["number", "share"]
 """What 50% is: 50, or a half."""
 
 _LONGEST = 400  # digits; more are no number that anybody means
+_BEFORE = 30  # characters before a number that may hold its sign in a word
 _WORDS = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _GLYPHS = {"½": "1/2", "¼": "1/4", "¾": "3/4", "⅓": "1/3", "⅔": "2/3", "⅕": "1/5", "⅛": "1/8"}
 
-# A thousands separator is a comma with exactly three digits after it; a minus belongs to the
-# number unless it stands between two terms ("10-3").
-_UNSIGNED = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<!\.)\.\d+)"
+# A thousands separator is a comma with exactly three digits after it, or two where the thousands
+# are counted in lakhs (1,00,000); a minus belongs to the number unless it stands between two terms
+# ("10-3"). What stands behind a ^ is a power of something else ("36 cm^2").
+_UNSIGNED = (
+    r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d\d)+,\d{3}(?!,?\d)|\d+)(?:\.\d+)?"
+    r"|(?<!\.)\.\d+)"
+)
 _NUMBER = re.compile(
-    r"(?<!\d)(?<!\d\.)(?<!\d/)(?P<sign>(?:(?<![\w)\]])-)?(?:(?<=-)[$€£¥￥]\s?)?|[负負]|[$€£¥￥]-)"
+    r"(?<!\d)(?<!\d\.)(?<!\d/)(?<!\^)(?<!\^[{-])(?<!\^\{-)(?P<sign>(?:(?<![\w)\]])-)?(?:(?<=-)[$€£¥￥]\s?)?|[负負]|[$€£¥￥]-)"
     r"(?:百分之\s?(?P<hundredth>\d+(?:\.\d+)?)|(?P<n>\d+)\s?分之\s?(?P<m>\d+)"
     rf"|\\[dt]?frac\s*\{{\s*(?P<above>{_UNSIGNED})\s*\}}\s*\{{\s*(?P<below>{_UNSIGNED})\s*\}}"
     rf"|(?P<whole>\d+)\s+(?P<top>\d+)/(?P<bottom>\d+)(?![\d/])"
+    r"|10\s?(?:\^|\*\*)\s?\{?(?P<zeros>[+-]?\d{1,2})(?!\d)\}?"
     rf"|(?P<number>{_UNSIGNED})"
     r"(?:\s?/\s?(?P<under>\d+(?:\.\d+)?)(?![\d/]|\.\d)"
     r"|[eE](?P<power>[+-]?\d{1,2})(?![\d.])"
@@ -41,6 +47,16 @@ _NUMBER = re.compile(
     rf"|\s?(?P<myriad>[{MYRIADS}]+|[{UNITS}](?![米克瓦卡分里升帕伏安赫位])(?![{UNITS}]))[{MYRIADS}]*)?)"
     r"(?P<percent>\s?\\?%|\s?％|\s?(?:percent|per\s+cent)\b)?"
 )
+# Behind a number: it is only the beginning of a term that is not worked out here.
+_GOES_ON = re.compile(
+    r"\s?(?:\^|\*\*?|/|×|÷|·|\+|x|\\times|\\div|\\cdot)\s?\{?[-+]?\.?\d", re.IGNORECASE
+)
+_MINUS_WORD = re.compile(
+    r"(?:\bnegative|(?:^|[:(]|\b(?:is|was|be|equals|about|approximately|exactly|roughly))\s*\bminus)"
+    r"\s[€£¥￥]?$",
+    re.IGNORECASE,
+)
+_SPACED = re.compile(r"(?<![\d.,/])\d{1,3}(?: \d{3})+(?! ?\d|,\d|-)")
 # Words that hold a numeral and say no number.
 _NO_NUMBER = re.compile(
     rf"(?<![{DIGITS}{UNITS}{MYRIADS}分第])(?:"
@@ -53,21 +69,27 @@ _BETWEEN = re.compile(
 
 
 class Number(NamedTuple):
-    """A number and where it stands in the plain text."""
+    """A number and where it stands in the plain text; `cut` where a longer term begins with it."""
 
     value: Fraction
     start: int
     end: int
+    cut: bool = False
+
+    @property
+    def found(self) -> Found[Fraction]:
+        """It as an answer. Of 2^10 or 5/10/2020 there is none: nothing is guessed."""
+        return Found(None, AMBIGUOUS) if self.cut else Found(self.value)
 
 
 def numbers(text: str) -> list[Fraction]:
     """The numbers of a text in order; Chinese numerals where there are no digits."""
-    return [one.value for one in _all(_with_glyphs(plain(text)), "number")]
+    return [one.value for one in _all(_spaced(_with_glyphs(plain(text))), "number")]
 
 
 def parse_number(text: str, percent: Percent = "number") -> Fraction:
     """A text that is one number, perhaps with a currency or a percent sign; raises ValueError."""
-    shown = _with_glyphs(plain(text)).strip().lstrip("$€£¥￥+ ")
+    shown = _joined(_with_glyphs(plain(text))).strip().lstrip("$€£¥￥+ ")
     found = list(_arabic(shown, percent)) or list(_chinese(shown, percent))
     if len(found) != 1 or shown[: found[0].start].strip() or shown[found[0].end :].strip():
         raise ValueError(f"its target {text!r} is not a number")
@@ -86,10 +108,10 @@ def number_in(
     A statement of two numbers ("3 or 5", "3 到 5") is not extracted. In one with an equals sign,
     what stands behind the last one counts.
     """
-    shown = _with_glyphs(plain(text))
+    shown = _spaced(_with_glyphs(plain(text)))
     for strategy in extract:
         if strategy == "any":
-            every = [Found(one.value) for one in _all(shown, percent)]
+            every = [one.found for one in _all(shown, percent)]
         else:
             told = (_stated(one, percent) for one in statements(shown, strategy))
             every = [one for one in told if one is not None]
@@ -99,7 +121,7 @@ def number_in(
 
 
 def _stated(one: Statement, percent: Percent) -> Found[Fraction] | None:
-    said = re.split(r"[=＝≈]", one.text)[-1]
+    said = _joined(re.split(r"[=＝≈]", one.text)[-1])
     found = _all(said, percent)
     if not found:
         return None
@@ -108,7 +130,21 @@ def _stated(one: Statement, percent: Percent) -> Found[Fraction] | None:
         between = said[first.end : found[1].start]
         if one.exact or _BETWEEN.fullmatch(between):
             return Found(None, AMBIGUOUS)
-    return Found(first.value)
+    if said[: first.start].strip() == "-" and first.value > 0:  # - 5
+        first = first._replace(value=-first.value)
+    return first.found
+
+
+def _joined(text: str) -> str:
+    """Thousands that spaces part, put together: 1 000 000."""
+    return _SPACED.sub(lambda match: match[0].replace(" ", ""), text)
+
+
+def _spaced(text: str) -> str:
+    """The same where it is certain: no number begins with a zero, and 100 200 may be two."""
+    return _SPACED.sub(
+        lambda match: match[0].replace(" ", "") if " 0" in match[0] else match[0], text
+    )
 
 
 def _with_glyphs(text: str) -> str:
@@ -124,8 +160,12 @@ def _arabic(text: str, percent: Percent) -> Iterator[Number]:
         if match.end() - match.start() > _LONGEST:
             continue
         value = _value(match, percent)
-        if value is not None:
-            yield Number(value, match.start(), match.end())
+        if value is None:
+            continue
+        start, end = match.span()
+        if value > 0 and _MINUS_WORD.search(text, max(0, start - _BEFORE), start):
+            value = -value
+        yield Number(value, start, end, cut=_GOES_ON.match(text, end) is not None)
 
 
 def _value(match: re.Match[str], percent: Percent) -> Fraction | None:
@@ -145,6 +185,8 @@ def _magnitude(match: re.Match[str]) -> Fraction | None:
         if part[above] and part[below]:
             under = _plain(part[below])
             return _plain(part[above]) / under if under else None
+    if part["zeros"]:
+        return Fraction(10) ** int(part["zeros"])
     if part["whole"]:
         denominator = int(part["bottom"])
         return (

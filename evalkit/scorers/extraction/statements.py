@@ -20,6 +20,11 @@ _MARKS = re.compile(
     r"\*\*|__|`|\\?\$|\\[()\[\]]|(?<![\w)\s])\*(?=\w)|(?<![^\s])\*(?=\w)|(?<=[\w.)])\*(?![\w(])"
 )
 
+# Spaces that part the thousands of one number: 1 000 as printers set it, 1\,000 in LaTeX.
+_GROUPS = re.compile(r"(?<=\d)(?:[\u00a0\u2009\u202f]|\\[,;: ])(?=\d{3}(?!\d))")
+_TENS = re.compile("(?<=10)[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_RAISED = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
+_BULLET = re.compile(r"[ \t:]*\n\s*[-•]\s+")
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"\n\s*\n")
 
@@ -31,6 +36,7 @@ _ENGLISH = (
     r"(?:\s+(?:here|therefore|then|thus))?(?:\s+(?:is|are|was|would\s+be|should\s+be|must\s+be|will\s+be)\b"
     r"(?!\s+(?:not|neither|wrong|incorrect)\b)\s*:?|\s*[:=]|\s*\n)"
     r"|\b(?:correct|right|best)\s+(?:option|choice|letter)\s+(?:is|would\s+be|should\s+be)\b"
+    r"(?!\s+not\b)\s*:?|\b(?:in)?(?:correct|true|false|wrong)\s+(?:statement|sentence|claim)\s+is\b"
     r"(?!\s+not\b)\s*:?|\b(?:final|correct)\s+result\s*(?:is\b|:)"
 )
 _CHINESE = (
@@ -59,6 +65,7 @@ class Statement(NamedTuple):
 
 def plain(text: str) -> str:
     """The text in half width and without the marks of Markdown and of mathematics."""
+    text = _TENS.sub(lambda match: "^" + match[0].translate(_RAISED), _GROUPS.sub(",", text))
     half = text.translate(_WIDTH).translate(_SIGNS).replace("{,}", ",")
     # One space at most, also for the time that patterns take with many.
     return _LINES.sub("\n\n", _SPACES.sub(" ", _MARKS.sub("", half)))
@@ -88,12 +95,13 @@ def _phrases(text: str) -> Iterator[Statement]:
     for match in _edges(_TAGGED, text):
         yield Statement(match.start(), match[2].strip(), exact=True)
     for match in _edges(_PHRASE, text):
-        yield Statement(match.start(), sentence(text[match.end() : match.end() + _TAIL]), False)
+        begin = match.end() - match[0].endswith("\n")  # a line break may announce a list
+        yield Statement(match.start(), sentence(text[begin : begin + _TAIL]), exact=False)
 
 
 def sentence(tail: str) -> str:
     """The first sentence of a text; where its line says nothing, that of the next."""
-    tail = tail.lstrip(" \t:\n")
+    tail = _BULLET.sub("", tail, count=1) if _BULLET.match(tail) else tail.lstrip(" \t:\n")
     end = _SENTENCE.search(tail)
     return tail[: end.start()] if end else tail
 
