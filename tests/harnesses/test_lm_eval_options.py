@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,10 @@ def decoding(suite: Suite) -> Decoding:
 def test_generation_settings_are_read_as_lm_evals_model_reads_them(tmp_path: Path) -> None:
     given = {"until": ["\n", "Q:"], "max_gen_toks": 9, "do_sample": False, "temperature": 1}
     write_task(tmp_path, "writing", questions(5), generation_kwargs=given, **WRITING)
-    assert decoding(opened(tmp_path, "writing")) == Decoding(
-        max_new_tokens=9, stop=("\n", "Q:"), temperature=0.0
+    read = Decoding(
+        max_new_tokens=9, stop=("\n", "Q:"), end_of_turn=False, thinking=("<think>", "</think>")
     )
+    assert decoding(opened(tmp_path, "writing")) == read
     drawn = opened(
         tmp_path,
         "writing",
@@ -88,16 +90,17 @@ def test_generation_settings_are_read_as_lm_evals_model_reads_them(tmp_path: Pat
             "tasks": {"writing": {"repeats": 4, "gen_kwargs": {"temperature": 0.5}}},
         },
     )
-    assert decoding(drawn) == Decoding(
-        max_new_tokens=9, stop=("\n", "Q:"), temperature=0.5, top_p=0.9, seed=5
-    )
+    assert decoding(drawn) == replace(read, temperature=0.5, top_p=0.9, seed=5)
     assert all(len(asked) == 4 for asked in drawn.asks.values())
 
 
 def test_a_setting_of_the_task_that_is_not_followed_is_said(tmp_path: Path) -> None:
-    given = {"until": ["\n"], "top_k": 5, "num_beams": 1}
+    given = {"until": ["\n"], "top_k": 5, "num_beams": 1, "repetition_penalty": 1.0}
     write_task(tmp_path, "writing", questions(5), generation_kwargs=given, **WRITING)
-    assert opened(tmp_path, "writing").notes == ("the task's top_k: 5 is not followed",)
+    assert opened(tmp_path, "writing").notes == (), "of a greedy text it changes nothing"
+    drawn = {"do_sample": True, "temperature": 0.5}
+    suite = opened(tmp_path, "writing", lm_eval={"gen_kwargs": drawn})
+    assert suite.notes == ("the task's top_k: 5 is not followed",)
 
 
 def test_decoding_of_native_suites_is_said_to_be_unheard(tmp_path: Path) -> None:
