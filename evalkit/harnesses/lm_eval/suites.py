@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from inspect import getsource
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from evalkit.config import RunConfig
 from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Asked, Suite, Task
+from evalkit.harnesses.lm_eval.identity import configuration, encoded
 from evalkit.harnesses.lm_eval.index import PREFIX, Index, open_index, version
 from evalkit.harnesses.lm_eval.metrics import Reading, label, readings
 from evalkit.harnesses.lm_eval.quiet import quietly, seeded
@@ -314,37 +314,11 @@ def _fingerprint(parts: Mapping[str, _Part], group: Group | None) -> str:
     """sha256 of lm-eval's version, each task's configuration, and all that is asked and scored."""
     told = hashlib.sha256(f"lm-eval {version()}".encode())
     if group is not None:
-        told.update(_json([str(rule) for rule in group.rules]))
+        told.update(encoded([asdict(rule) for rule in group.rules]))
     for name, part in parts.items():
-        told.update(_json([name, str(part.task.VERSION), _config_of(part.task)]))
+        told.update(encoded([name, str(part.task.VERSION), configuration(part.task)]))
         for number, asked in part.asks.items():
-            told.update(_json([number, _plain_fields(part.instances[number][0].doc)]))
+            told.update(encoded([number, _plain_fields(part.instances[number][0].doc)]))
             for one in dict.fromkeys(asked):
                 told.update(repr(one).encode())
     return told.hexdigest()
-
-
-def _config_of(task: Any) -> dict[str, Any]:
-    """A task's configuration without what differs between machines: where its files lie."""
-    told = dict(task.dump_config())
-    told["metadata"] = {
-        key: value
-        for key, value in dict(told.get("metadata") or {}).items()
-        if key != "config_source"
-    }
-    told.pop("dataset_kwargs", None)
-    return told
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, ensure_ascii=True, default=_written).encode()
-
-
-def _written(value: Any) -> str:
-    """A function by its source, or else its name: never by its address in memory."""
-    if isinstance(value, Callable):  # type: ignore[arg-type]
-        try:
-            return getsource(value)
-        except (TypeError, OSError):
-            return getattr(value, "__qualname__", type(value).__qualname__)
-    return str(value)
