@@ -207,6 +207,30 @@ def test_refused_code_is_not_even_imported(tmp_path: Path) -> None:
         opened(tmp_path, "coding")
 
 
+@pytest.mark.parametrize(
+    "member", ["coding", {"task": "coding"}, {"group": "inner", "task": ["coding"]}, "risky"]
+)
+def test_nor_is_that_of_a_group_which_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: Any
+) -> None:
+    monkeypatch.setattr(index, "_shipped", dict)
+    (tmp_path / "own.py").write_text("raise SystemExit('imported')\n")
+    told = {**WRITING, "process_results": "!function own.process", "unsafe_code": True}
+    write_task(tmp_path, "coding", questions(5), tag="risky", **told)
+    write_task(tmp_path, "free", questions(5), **CHOICE)
+    write_yaml(tmp_path, "several", {"group": "several", "task": ["free", member]})
+    with pytest.raises(SuiteError, match="lm_eval:coding runs the code"):
+        opened(tmp_path, "several")
+
+
+def test_a_task_without_documents_says_so(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def process(docs):\n    return docs.select([])\n")
+    told = {**WRITING, "process_docs": "!function own.process"}
+    write_task(tmp_path, "empty", questions(5), **told)
+    with pytest.raises(SuiteError, match=r"no documents.*'test'.*process_docs \(process\)"):
+        opened(tmp_path, "empty")
+
+
 def test_lm_evals_own_names_are_kept_and_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
