@@ -231,6 +231,20 @@ def test_a_task_without_documents_says_so(tmp_path: Path) -> None:
         opened(tmp_path, "empty")
 
 
+def test_metrics_that_the_first_document_does_not_give_are_found(tmp_path: Path) -> None:
+    own = (
+        "def process(doc, results):\n"
+        "    return {'late' if doc['q'].startswith('Q4') else 'early': 1.0}\n"
+    )
+    (tmp_path / "own.py").write_text(own)
+    metrics = [mean("early"), mean("late"), mean("never")]
+    told = {**WRITING, "process_results": "!function own.process", "metric_list": metrics}
+    write_task(tmp_path, "kinds", questions(5), **told)
+    suite = opened(tmp_path, "kinds")
+    assert [one.name for one in suite.info.metrics] == ["early", "late"]
+    assert suite.notes == ("never is left out: no document gives it",)
+
+
 def test_lm_evals_own_names_are_kept_and_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
