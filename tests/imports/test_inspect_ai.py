@@ -232,6 +232,16 @@ def test_a_zip_bomb_is_not_unpacked(
         read(path)
 
 
+def test_an_archive_of_many_files_is_limited_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert files.MAX_ARCHIVE <= 4_000_000_000, "all that is read may have to be kept in memory"
+    path = write_eval(tmp_path / "log.eval", header("m", ACCURACY, len(ROWS)), ROWS)
+    monkeypatch.setattr(files, "MAX_ARCHIVE", 3_000)
+    with pytest.raises(EvalkitError, match="or 3,000 all"):
+        read(path)
+
+
 def test_real_logs_give_inspect_ais_own_numbers(tmp_path: Path) -> None:
     pytest.importorskip("inspect_ai")
     with warnings.catch_warnings():
