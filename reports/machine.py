@@ -94,10 +94,21 @@ def comparison_json(
 
 
 def run_json(run: Run, *, profiled: bool = False) -> str:
-    """One arm alone: {schema_version, run, counts, metrics: [{suite, metric, gated, value, …}]}.
+    """One arm alone: {schema_version, run, counts, metrics: [{suite, metric, gated, value, …}],
+    notes: [what a reader should know, as what was left out]}.
 
     With `profiled` also `profile`, as in a comparison.
     """
+    extra = {"profile": profile_rows([run.manifest])} if profiled else {}
+    return _dump({**_alone(run), **extra})
+
+
+def runs_json(runs: Sequence[Run]) -> str:
+    """Arms that came out of one file: {schema_version, runs: [{run, counts, metrics, notes}]}."""
+    return _dump({"runs": [_alone(run) for run in runs]})
+
+
+def _alone(run: Run) -> dict[str, Any]:
     metrics = [
         {
             "suite": row.suite,
@@ -114,10 +125,12 @@ def run_json(run: Run, *, profiled: bool = False) -> str:
         }
         for row in summarise(run)
     ]
-    extra = {"profile": profile_rows([run.manifest])} if profiled else {}
-    counts = dict(run.manifest.counts)
-    head = {"run": _run(run.manifest, run.path), "counts": counts}
-    return _dump({**head, "metrics": metrics, **extra})
+    return {
+        "run": _run(run.manifest, run.path),
+        "counts": dict(run.manifest.counts),
+        "metrics": metrics,
+        "notes": list(run.manifest.notes),
+    }
 
 
 def power_json(rows: Sequence[SuitePower], gate: GateConfig) -> str:

@@ -19,6 +19,13 @@ app = typer.Typer(no_args_is_help=True, help="Make runs of what other tools logg
 Name: TypeAlias = Annotated[
     str, typer.Option("--name", help="The run's name; default: the model's in the log.")
 ]
+Lower: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lower-is-better",
+        help="A metric of which less is better; may be given again. Logs do not say which.",
+    ),
+]
 
 
 @app.command(
@@ -58,15 +65,23 @@ def inspect(
     paths: Annotated[
         list[Path], typer.Argument(help="Logs of one model: .eval or .json, each of another task.")
     ],
+    lower: Lower = None,
     name: Name = "",
     output: Output = Path("runs"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Logs of inspect_ai."""
+    from evalkit.imports.directions import directed
     from evalkit.imports.inspect_ai import read_inspect
 
-    _import(lambda progress: [read_inspect(paths, progress)], name, output, as_json, quiet)
+    _import(
+        lambda progress: directed([read_inspect(paths, progress)], lower or ()),
+        name,
+        output,
+        as_json,
+        quiet,
+    )
 
 
 @app.command("opencompass", epilog=examples("evalkit import opencompass outputs/default"))
@@ -74,29 +89,47 @@ def opencompass(
     path: Annotated[
         Path, typer.Argument(help="OpenCompass's --work-dir, or one of the time stamps in it.")
     ],
+    lower: Lower = None,
     name: Name = "",
     output: Output = Path("runs"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """A work folder of OpenCompass; a run for each model in it."""
+    from evalkit.imports.directions import directed
     from evalkit.imports.opencompass import read_opencompass
 
-    _import(lambda progress: read_opencompass(path, progress), name, output, as_json, quiet)
+    _import(
+        lambda progress: directed(read_opencompass(path, progress), lower or ()),
+        name,
+        output,
+        as_json,
+        quiet,
+        listed=True,
+    )
 
 
 @app.command("promptfoo", epilog=examples("evalkit import promptfoo results.json"))
 def promptfoo(
     path: Annotated[Path, typer.Argument(help="What `promptfoo eval -o results.json` wrote.")],
+    lower: Lower = None,
     name: Name = "",
     output: Output = Path("runs"),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """A result file of promptfoo; a run for each provider in it."""
+    from evalkit.imports.directions import directed
     from evalkit.imports.promptfoo import read_promptfoo
 
-    _import(lambda progress: read_promptfoo(path, progress), name, output, as_json, quiet)
+    _import(
+        lambda progress: directed(read_promptfoo(path, progress), lower or ()),
+        name,
+        output,
+        as_json,
+        quiet,
+        listed=True,
+    )
 
 
 def _import(
@@ -105,10 +138,15 @@ def _import(
     output: Path,
     as_json: bool,
     quiet: bool,
+    *,
+    listed: bool = False,
 ) -> None:
-    """Read a log, write a run folder for each model in it, and say what came of it."""
+    """Read a log, write a run folder for each model in it, and say what came of it.
+
+    `listed`: a log of this tool may hold several models, so that the JSON is a list of runs.
+    """
     from evalkit.imports.base import keep, slug
-    from reports.machine import run_json
+    from reports.machine import run_json, runs_json
     from reports.terminal import print_run
 
     with working(Manner(quiet=quiet)) as progress:
@@ -118,10 +156,10 @@ def _import(
             keep(one, f"{name}-{slug(one.model)}" if name and several else name, output)
             for one in found
         ]
+    if as_json:
+        typer.echo(runs_json(runs) if listed else run_json(runs[0]))
+        return
     for run in runs:
-        if as_json:
-            typer.echo(run_json(run, profiled=False))
-            continue
         print_run(run)
         for note in run.manifest.notes:
             typer.echo(f"Note       {note}")

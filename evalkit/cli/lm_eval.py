@@ -67,17 +67,29 @@ def _named(arguments: Sequence[str]) -> Iterator[None]:
 def _explained() -> Iterator[None]:
     """lm-eval raises for a user's mistake what a mistake of its own raises, too.
 
-    The usual kinds are told in a paragraph; LMEVAL_LOG_LEVEL=DEBUG shows where they came from.
+    Before it evaluates, the usual kinds are told in a paragraph; LMEVAL_LOG_LEVEL=DEBUG shows where
+    they came from. Once tasks and models are at work, whatever fails keeps its traceback.
     """
     try:
         yield
     except EvalkitError:
         raise
-    except (ValueError, FileNotFoundError) as error:
-        logging.getLogger("lm_eval").debug("lm-eval stopped", exc_info=True)
-        raise UsageError(f"lm-eval: {error} (LMEVAL_LOG_LEVEL=DEBUG shows where.)") from error
     except Exception as error:
+        if isinstance(error, (ValueError, FileNotFoundError)) and not _at_work(error):
+            logging.getLogger("lm_eval").debug("lm-eval stopped", exc_info=True)
+            raise UsageError(f"lm-eval: {error} (LMEVAL_LOG_LEVEL=DEBUG shows where.)") from error
         traceback.print_exc()
         raise RunError(
             f"lm-eval, or a task of it, broke off: {type(error).__name__}: {error}"
         ) from error
+
+
+def _at_work(error: Exception) -> bool:
+    """Whether an error comes from within the evaluation, or from writing what came of it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    places = [(str(one.f_globals.get("__name__")), one.f_code.co_name) for one in frames]
+    # evaluate() asks, scores and sums up by others' code; what it raises itself is of options.
+    within = ("lm_eval.evaluator", "evaluate") in places[:-1]
+    return within or any(
+        module.startswith("lm_eval.loggers") and name != "__init__" for module, name in places
+    )

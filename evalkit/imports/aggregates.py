@@ -8,22 +8,29 @@ has; so every number of an imported run is the other tool's own.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from evalkit.estimates import corpus_value
 from evalkit.imports.base import number
 from evalkit.records import Metric, MetricKind
+from evalkit.scorers.addends import pair_of, uneven, way_of
+from evalkit.scorers.generated import Value
 
 _CLOSE = 1e-9  # the order of summation alone differs
+_SHORTENED = 1e-6  # of an array lm-eval logs what numpy prints, which is eight digits
+_CLASSES = 100  # a confusion matrix has as many squares
 
-
-class Value(NamedTuple):
-    """What one sample gave to a metric; `value` None where it gave nothing that counts."""
-
-    value: float | None
-    stats: tuple[float, ...] = ()
+_NAMES: Mapping[str, str] = {
+    "word_perplexity": "weighted_perplexity",
+    "byte_perplexity": "weighted_perplexity",
+    "f1": "f1_score",
+    "mcc": "matthews_corrcoef",
+    "chrf++": "chrfpp",
+}
+"""lm-eval's function for a metric, or for an aggregation of a task file, where it is another."""
+_OF_PAIRS = ("weighted_perplexity", "bits_per_byte", "f1_score", "matthews_corrcoef")
+_OF_TEXTS = ("bleu", "chrf", "chrfpp", "ter")
 
 
 class Column(NamedTuple):
@@ -34,30 +41,66 @@ class Column(NamedTuple):
     unit: str = ""
 
 
-def read_column(logged: Sequence[Any], aggregate: float | None) -> Column | None:
+def read_column(
+    logged: Sequence[Any], aggregate: float | None, called: str = "", classes: int = 0
+) -> Column | None:
     """The reading of the logged values whose number is the aggregate; None if there is none.
 
-    Where no aggregate was logged, plain numbers are taken for what a mean is made of.
+    Where two give it, that of the metric or aggregation of lm-eval's that is so `called`; `classes`
+    is how many there are to tell apart, 0 where that is unknown. Where no aggregate was logged,
+    plain numbers are taken for what a mean is made of.
     """
     known = [one for one in logged if one is not None]
     if not known:
         return None
-    readings: Iterable[Callable[[Sequence[Any]], Column | None]]
-    if all(isinstance(one, (bool, int, float)) for one in known):
-        readings = (_mean, _perplexity) if aggregate is not None else (_mean,)
-    elif aggregate is None:
-        return None
-    else:
-        readings = (_weighted_perplexity, _bits, _f1, *_overlaps(known))
-    for reading in readings:
-        column = reading(logged)
-        if column and (aggregate is None or _close(_number_of(column), aggregate)):
+    if aggregate is None:
+        return _mean(logged) if all(map(_is_number, known)) else None
+    meant = _NAMES.get(called, called)
+    names = sorted(_possible(known, classes), key=lambda one: one != meant)
+    for name in names:
+        column = _column(name, logged, known, classes)
+        close = _SHORTENED if name == "brier_score" else _CLOSE
+        if _is_close(_number_of(column), aggregate, close):
             return column
     return None
 
 
-def _close(found: float | None, aggregate: float) -> bool:
-    return found is not None and math.isclose(found, aggregate, rel_tol=_CLOSE, abs_tol=1e-12)
+def _possible(known: Sequence[Any], classes: int) -> Iterable[str]:
+    """What values of this form may have been made into a number by."""
+    if all(map(_is_number, known)):
+        return ("mean", "perplexity")
+    if not all(isinstance(one, list) and len(one) == 2 for one in known):
+        return ()
+    if all(_is_number(one[0]) and _is_number(one[1]) for one in known):
+        return _OF_PAIRS if 0 < classes <= _CLASSES else _OF_PAIRS[:3]
+    if all(isinstance(one[0], int) and _shares(one[1]) for one in known):
+        return ("brier_score",)
+    if all(_is_text(one[0]) and _is_text(one[1]) for one in known):
+        return _OF_TEXTS
+    return ()
+
+
+def _column(name: str, logged: Sequence[Any], known: Sequence[Any], classes: int) -> Column:
+    if name == "mean":
+        return _mean(logged)
+    if name == "brier_score":
+        logged = [one and [one[0], _shares(one[1])] for one in logged]
+    counts = (len(pair_of(one)[0]) for one in known) if name in _OF_TEXTS else ()
+    way = way_of(name, classes=classes, references=uneven(counts))
+    assert way is not None, "every name is one of lm-eval's functions"
+    return Column(way.kind, _each(way.read, logged), way.unit)
+
+
+def _mean(logged: Sequence[Any]) -> Column:
+    return Column("continuous", _each(lambda one: Value(number(one)), logged))
+
+
+def _each(read: Callable[[Any], Value], logged: Sequence[Any]) -> list[Value]:
+    return [Value(None) if one is None else read(one) for one in logged]
+
+
+def _is_close(found: float | None, aggregate: float, close: float) -> bool:
+    return found is not None and math.isclose(found, aggregate, rel_tol=close, abs_tol=1e-12)
 
 
 def _number_of(column: Column) -> float | None:
@@ -66,117 +109,30 @@ def _number_of(column: Column) -> float | None:
         values = [one.value for one in column.values if one.value is not None]
         return math.fsum(values) / len(values) if values else None
     rows = [one.stats for one in column.values if one.stats]
+    if not rows:
+        return None
     sums = [math.fsum(each) for each in zip(*rows, strict=True)]
     return corpus_value(Metric(name="", kind=column.kind), sums)
 
 
-def _mean(logged: Sequence[Any]) -> Column:
-    return Column("continuous", [Value(number(one)) for one in logged])
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 64)
 
 
-def _perplexity(logged: Sequence[Any]) -> Column:
-    """The exponential of minus the mean log-likelihood of a sample."""
-    return Column("perplexity", [_rate(one, 1.0, exponential=True) for one in logged])
+def _is_text(value: object) -> bool:
+    """A text, or one or several in a list."""
+    texts = value if isinstance(value, list) else [value]
+    return bool(texts) and all(isinstance(one, str) for one in texts)
 
 
-def _weighted_perplexity(logged: Sequence[Any]) -> Column | None:
-    pairs = _pairs(logged)
-    if pairs is None:
-        return None
-    return Column("perplexity", [_rate(*one, exponential=True) for one in pairs])
-
-
-def _bits(logged: Sequence[Any]) -> Column | None:
-    pairs = _pairs(logged)
-    if pairs is None:
-        return None
-    per_bit = [(nats / math.log(2) if nats is not None else None, size) for nats, size in pairs]
-    return Column("ratio", [_rate(*one) for one in per_bit], "bits")
-
-
-def _pairs(logged: Sequence[Any]) -> list[tuple[float | None, float]] | None:
-    """(log-likelihood, units) of each sample; None where the values are something else."""
-    found: list[tuple[float | None, float]] = []
-    for one in logged:
-        if one is None:
-            found.append((None, 0.0))
-            continue
-        if not isinstance(one, list) or len(one) != 2 or number(one[1]) is None:
-            return None
-        if not isinstance(one[0], (int, float)):
-            return None
-        found.append((number(one[0]), float(one[1])))
-    return found
-
-
-def _rate(total: object, units: float, *, exponential: bool = False) -> Value:
-    """Minus a sum of log-likelihoods over its units; nothing where it is not finite."""
-    known = number(total)
-    if known is None or units <= 0:
-        return Value(None)
-    rate = -known / units
+def _shares(value: object) -> list[float]:
+    """Probabilities: numbers, or an array as numpy prints it; empty for anything else."""
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        value = value[1:-1].split()
+    if not isinstance(value, list):
+        return []
     try:
-        return Value(math.exp(rate) if exponential else rate, (-known, units))
-    except OverflowError:
-        return Value(None)
-
-
-def _f1(logged: Sequence[Any]) -> Column | None:
-    """(right class, said class) of 0 and 1: F1 is 2tp / (2tp + fp + fn), a ratio of sums."""
-    values = []
-    for one in logged:
-        if one is None:
-            values.append(Value(None))
-            continue
-        if not isinstance(one, list) or len(one) != 2 or not all(each in (0, 1) for each in one):
-            return None
-        right, said = one
-        stats = (2.0 * (right and said), float(right + said))
-        values.append(Value(float(right == said), stats))
-    return Column("ratio", values)
-
-
-def _overlaps(known: Sequence[Any]) -> Iterator[Callable[[Sequence[Any]], Column | None]]:
-    """Readings by sacrebleu of (reference or references, text), as lm-eval calls it."""
-    if not all(isinstance(one, list) and len(one) == 2 for one in known):
-        return
-    if not all(_texts(one[0]) and _texts(one[1]) for one in known):
-        return
-    from sacrebleu.metrics import BLEU, CHRF, TER
-
-    scales: list[tuple[MetricKind, Any]] = [
-        ("bleu", BLEU()),
-        ("chrf", CHRF()),
-        ("chrf", CHRF(word_order=2)),
-        ("ratio", TER()),
-    ]
-    for kind, metric in scales:
-        yield partial(_overlap, kind, metric)
-
-
-def _overlap(kind: MetricKind, metric: Any, logged: Sequence[Any]) -> Column:
-    from evalkit.scorers.overlap import sentence_value
-
-    values = []
-    for one in logged:
-        if one is None:
-            values.append(Value(None))
-            continue
-        found = sentence_value(metric, _texts(one[1])[0], _texts(one[0]))
-        values.append(Value(found.value, _percent(found.stats) if kind == "ratio" else found.stats))
-    return Column(kind, values, "0–100")
-
-
-def _percent(stats: tuple[float, ...]) -> tuple[float, float]:
-    """TER: edits of the references' mean length, in percent."""
-    edits, length = stats
-    return 100 * edits, length
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    """A text or several; empty where it is neither."""
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return tuple(value)
-    return ()
+        found = [float(one) for one in value]
+    except (TypeError, ValueError):
+        return []
+    return found if all(map(math.isfinite, found)) else []

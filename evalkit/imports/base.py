@@ -32,6 +32,7 @@ class Imported:
 
     `setups` says by suite what its fingerprint was made of (versions, prompts, decoding), so that a
     comparison can tell what differs. `fingerprints` identify the model as far as the log does.
+    `lower` are the metrics of which the user said that less is better.
     """
 
     tool: Tool
@@ -47,6 +48,7 @@ class Imported:
     started: str = ""
     finished: str = ""
     notes: tuple[str, ...] = ()
+    lower: tuple[str, ...] = ()
 
 
 def keep(imported: Imported, name: str, output: Path) -> Run:
@@ -65,7 +67,8 @@ def keep(imported: Imported, name: str, output: Path) -> Run:
 
 def _manifest(imported: Imported, name: str) -> Manifest:
     completions = [one for result in imported.results for one in result.completions]
-    identity = json.dumps([imported.tool, imported.digest, imported.model, evalkit.__version__])
+    told = [imported.tool, imported.digest, imported.model, evalkit.__version__]
+    identity = json.dumps([*told, imported.lower] if imported.lower else told)
     return Manifest(
         schema_version=SCHEMA_VERSION,
         run_id=f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import traceback
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 MAX_JSON = 1_000_000_000  # bytes of a file that has to be read whole
 MAX_MEMBER = 200_000_000  # bytes of one unpacked file of an archive
-MAX_ARCHIVE = 20_000_000_000  # bytes of all that is read from one archive
+MAX_ARCHIVE = 4_000_000_000  # bytes of all that is read from one archive: it may all be kept
 _CHUNK = 1 << 20
 _ZSTANDARD = 93  # what inspect_ai packs with, and Python's zipfile knows from 3.14 on
 _LOCAL = struct.Struct("<4s22xHH")  # a member's own header: signature, lengths of name and extra
@@ -44,6 +45,8 @@ def known_form(tool: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             try:
                 return read(*given, **named)
             except _MISSHAPEN as error:
+                if not _of_reading(error):
+                    raise
                 raise BrokenLogError(
                     f"{_told(given[0])}: not the form of {tool}'s logs that is known here "
                     f"({type(error).__name__}: {error}). Was it written by a very old or a newer "
@@ -56,6 +59,18 @@ def known_form(tool: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 
 _MISSHAPEN = (AttributeError, TypeError, KeyError, IndexError, ValueError, OverflowError)
+
+
+def _of_reading(error: Exception) -> bool:
+    """Whether it was a reader, or what it called on a log's value, that failed.
+
+    What goes wrong in the rest of evalkit, with what was read by then, is a mistake of ours.
+    """
+    modules = [
+        str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    ours = [name for name in modules if name.partition(".")[0] == "evalkit"]
+    return ours[-1].startswith("evalkit.imports.")
 
 
 def _told(given: object) -> str:

@@ -45,6 +45,7 @@ _GRADES = {
 _ROLES: Mapping[object, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 _STOPS: Mapping[object, StopReason] = {"max_tokens": "length", "model_length": "length"}
 _MEANS = ("accuracy", "mean")  # metrics of inspect_ai that are means over samples
+_SPREADS = ("stderr", "bootstrap_stderr", "std", "var")  # and those that say nothing of a mean
 _UNFINISHED = "Go on with it by `inspect eval-retry`, and import that log."
 
 Rows: TypeAlias = Iterator[tuple[str, dict[str, Any]]]
@@ -191,7 +192,7 @@ def _groups(
 
 def _sample(suite: str, row: Mapping[str, Any]) -> Sample:
     """What both arms share; the id is the data's own and a hash of what it is the id of."""
-    content = [row["input"], row.get("choices"), row.get("target")]
+    content = [_asked(row["input"]), row.get("choices"), row.get("target")]
     target = row.get("target")
     targets = target if isinstance(target, list) else [target]
     return Sample(
@@ -200,6 +201,13 @@ def _sample(suite: str, row: Mapping[str, Any]) -> Sample:
         prompt=_prompt(row),
         targets=tuple(plain(one) for one in targets if one not in (None, "")),
     )
+
+
+def _asked(given: Any) -> Any:
+    """An input without what each evaluation makes anew: the ids of its messages."""
+    if not isinstance(given, list):
+        return given
+    return [[turn.get("role"), turn.get("content")] for turn in given]
 
 
 def _prompt(row: Mapping[str, Any]) -> Prompt:
@@ -299,30 +307,44 @@ def _metrics(
     metrics, notes = [], []
     for name in names:
         scores = [score for one in results for score in one.scores if score.scorer == name]
-        own = _own_means(name, told)
+        own = _own_numbers(name, told)
         found = _mean(scores)
-        if found is None or (own and not any(math.isclose(found, o, abs_tol=1e-9) for o in own)):
-            numbers = ", ".join(f"{one:.6g}" for one in own) or "none"
+        if found is None or (own and not any(_same(found, one) for one in own.values())):
+            numbers = ", ".join(f"{key} {one:.6g}" for key, one in own.items()) or "none"
             notes.append(
                 f"{suite}: {name} is left out: its number in the log ({numbers}) is not the mean "
                 "of its samples"
             )
             continue
+        if not own:
+            notes.append(
+                f"{suite}: the log has no number for {name}; the mean of its samples is shown"
+            )
         every = [values.get(name) for group in groups for _, values in group.answers.values()]
         metrics.append(measured(name, every))
     return metrics, notes
 
 
-def _own_means(name: str, told: Mapping[str, Any]) -> list[float]:
-    """What the log itself has for a mean of this score; several where epochs were reduced so."""
+def _own_numbers(name: str, told: Mapping[str, Any]) -> dict[str, float]:
+    """What the log itself has for a score: its means; if there are none, whatever it has instead.
+
+    Several where epochs were reduced in several ways.
+    """
     last = name.rpartition("/")[2]
-    found = [
-        number(((one.get("metrics") or {}).get(mean) or {}).get("value"))
-        for one in told.get("scores") or ()
-        if label(one.get("name")) in (name, last)
-        for mean in _MEANS
-    ]
-    return [one for one in found if one is not None]
+    found: dict[str, float] = {}
+    for place, one in enumerate(told.get("scores") or ()):
+        if label(one.get("name")) not in (name, last):
+            continue
+        for metric, described in (one.get("metrics") or {}).items():
+            known = number((described or {}).get("value"))
+            if known is not None and metric not in _SPREADS:
+                found[f"{metric} of {place + 1}" if metric in found else str(metric)] = known
+    means = {key: one for key, one in found.items() if key.partition(" of ")[0] in _MEANS}
+    return means or found
+
+
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other, abs_tol=1e-9)
 
 
 def _mean(scores: Sequence[Score]) -> float | None:

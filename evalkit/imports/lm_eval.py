@@ -25,9 +25,16 @@ from evalkit.imports.base import (
 )
 from evalkit.imports.files import BrokenLogError, digest_of, known_form, read_lines, read_object
 from evalkit.imports.lm_eval_groups import Task, grouped, metric_name
-from evalkit.imports.lm_eval_rows import Document, completions_of, document_of, sample_of
+from evalkit.imports.lm_eval_rows import (
+    Document,
+    choices_of,
+    completions_of,
+    document_of,
+    sample_of,
+)
 from evalkit.progress import Progress
 from evalkit.records import Metric, Result, Score
+from evalkit.scorers.addends import TASKS
 
 _DATED = re.compile(r"(?P<head>.*)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?)\.(json|jsonl)")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of a function that a task's configuration holds
@@ -54,13 +61,14 @@ def read_lm_eval(path: Path, progress: Progress) -> Imported:
     UsageError where the folder holds no samples, or the evaluations of several models.
     """
     outputs = _chosen(_outputs(path))
-    tasks = [
-        task
-        for output in outputs
-        for task in grouped(
-            [_task(name, output, progress) for name in sorted(output.samples)], output.results
-        )
-    ]
+    tasks, notes = [], []
+    for output in outputs:
+        read, why = _tasks(output, progress)
+        found = grouped(read, output.results)
+        tasks += found.tasks
+        notes += [*why, *found.notes]
+    if not tasks:
+        raise UsageError(f"{path}: nothing in it can be compared.\n  " + "\n  ".join(notes))
     newest = max(outputs, key=lambda one: one.path.name).results
     config = newest.get("config") or {}
     started = number(newest.get("date"))
@@ -82,7 +90,7 @@ def read_lm_eval(path: Path, progress: Progress) -> Imported:
         seed=int(number(config.get("random_seed")) or 0),
         started=iso(started),
         finished=iso(started + spent) if started and spent else "",
-        notes=tuple(note for task in tasks for note in task.notes),
+        notes=(*notes, *(note for task in tasks for note in task.notes)),
     )
 
 
@@ -161,6 +169,19 @@ def _real(value: object) -> float | None:
         return None
 
 
+def _tasks(output: _Output, progress: Progress) -> tuple[list[Task], list[str]]:
+    """The tasks of an evaluation that can be compared, and why others are left out."""
+    tasks, notes = [], []
+    for name in sorted(output.samples):
+        try:
+            tasks.append(_task(name, output, progress))
+        except BrokenLogError:
+            raise  # a file that is cut or edited may be so elsewhere
+        except UsageError as error:
+            notes.append(f"{name} is left out: {error}")
+    return tasks, notes
+
+
 def _task(name: str, output: _Output, progress: Progress) -> Task:
     results = output.results
     described = (results.get("results") or {}).get(name)
@@ -170,7 +191,7 @@ def _task(name: str, output: _Output, progress: Progress) -> Task:
     counted = (results.get("n-samples") or {}).get(name) or {}
     documents = _documents(output.samples[name], counted.get("effective"), progress)
     directions = (results.get("higher_is_better") or {}).get(name) or {}
-    columns, notes = _columns(name, documents, described)
+    columns, notes = _columns(name, documents, described, config)
     suite = f"lm_eval:{label(name)}"
     metrics = [_metric(key, column, directions) for key, column in columns.items()]
     setup = _setup(name, config, results)
@@ -178,26 +199,18 @@ def _task(name: str, output: _Output, progress: Progress) -> Task:
     try:
         info = suite_info(
             suite,
-            _TASKS.get(kind, "generate"),
+            TASKS.get(kind, "generate"),
             metrics,
             setup,
             len(documents),
             available=counted.get("original"),
         )
     except UsageError as error:
-        raise UsageError(f"{output.samples[name]}: {error} {' '.join(notes)}".rstrip()) from None
+        raise UsageError(f"{error} {'; '.join(notes)}".rstrip()) from None
     found = [
         _result(suite, kind, document, columns, place) for place, document in enumerate(documents)
     ]
     return Task(name, info, setup, found, notes)
-
-
-_TASKS = {
-    "multiple_choice": "choice",
-    "loglikelihood": "choice",
-    "loglikelihood_rolling": "perplexity",
-    "generate_until": "generate",
-}
 
 
 def _documents(file: Path, expected: object, progress: Progress) -> list[Document]:
@@ -223,19 +236,25 @@ def _documents(file: Path, expected: object, progress: Progress) -> list[Documen
 
 
 def _columns(
-    task: str, documents: Sequence[Document], described: Mapping[str, Any]
+    task: str,
+    documents: Sequence[Document],
+    described: Mapping[str, Any],
+    config: Mapping[str, Any],
 ) -> tuple[dict[str, Column], list[str]]:
     """The metrics that can be read, in the order of the results file; and why others cannot."""
     logged = dict.fromkeys(key for one in documents for key in one.values)
     order = [key for key in described if key in logged]
     columns: dict[str, Column] = {}
     notes = []
+    called, classes = _aggregations(config), _classes(documents, config)
     for key in dict.fromkeys((*order, *logged)):
-        if key.partition(",")[0] == "bypass":
+        name = key.partition(",")[0]
+        if name == "bypass":
             notes.append(f"{task}: it was run with --predict_only, which scores nothing")
             continue
         aggregate = number(described.get(key))
-        column = read_column([one.values.get(key) for one in documents], aggregate)
+        values = [one.values.get(key) for one in documents]
+        column = read_column(values, aggregate, called.get(name, name), classes)
         if column is None:
             notes.append(
                 f"{task}: {key} is left out: its number in the results file, "
@@ -244,6 +263,23 @@ def _columns(
         else:
             columns[key] = column
     return columns, notes
+
+
+def _aggregations(config: Mapping[str, Any]) -> dict[str, str]:
+    """By metric the aggregation that the task's file names for it."""
+    told = (one for one in config.get("metric_list") or () if isinstance(one, dict))
+    return {
+        str(one["metric"]): one["aggregation"]
+        for one in told
+        if "metric" in one and isinstance(one.get("aggregation"), str)
+    }
+
+
+def _classes(documents: Sequence[Document], config: Mapping[str, Any]) -> int:
+    """How many classes there are to tell apart: the choices of a question; 0 if unknown."""
+    if config.get("output_type") != "multiple_choice":
+        return 0
+    return max((choices_of(one) for one in documents), default=0)
 
 
 def _metric(key: str, column: Column, directions: Mapping[str, Any]) -> Metric:

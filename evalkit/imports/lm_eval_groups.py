@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from evalkit.imports.base import label, measured, number, suite_info
 from evalkit.records import Metric, Result, Score, SuiteInfo
@@ -29,7 +29,14 @@ def metric_name(key: str) -> str:
     return label(key.removesuffix(",none"))
 
 
-def grouped(tasks: Sequence[Task], told: Mapping[str, Any]) -> list[Task]:
+class Grouped(NamedTuple):
+    """Tasks and groups, and why some groups are but their tasks."""
+
+    tasks: list[Task]
+    notes: list[str]
+
+
+def grouped(tasks: Sequence[Task], told: Mapping[str, Any]) -> Grouped:
     """The tasks, those of a group as one where the group's number is the mean of their samples.
 
     The largest group wins over groups in it. Any other group, as one whose tasks count alike
@@ -42,6 +49,9 @@ def grouped(tasks: Sequence[Task], told: Mapping[str, Any]) -> list[Task]:
     notes: list[str] = []
     for name in sorted(leaves, key=lambda one: -len(leaves[one])):
         parts = [left[leaf] for leaf in leaves[name] if leaf in left]
+        lacking = [leaf for leaf in leaves[name] if leaf not in known]
+        if parts and lacking:
+            notes.append(_apart(name, lacking))
         if len(parts) < 2 or len(parts) != len(leaves[name]):
             continue
         whole = _whole(name, parts, told["groups"][name])
@@ -54,10 +64,15 @@ def grouped(tasks: Sequence[Task], told: Mapping[str, Any]) -> list[Task]:
         for part in parts:
             del left[part.name]
     found = [made.get(task.name) or left.get(task.name) for task in tasks]
-    kept = [task for task in found if task is not None]
-    if notes and kept:
-        kept[0] = replace(kept[0], notes=(*kept[0].notes, *notes))
-    return kept
+    return Grouped([task for task in found if task is not None], notes)
+
+
+def _apart(name: str, lacking: Sequence[str]) -> str:
+    some = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+    return (
+        f"{name}: its tasks stay apart, for {some} cannot be read or has a later evaluation of its "
+        "own; to take the group as it was, name its results_*.json alone"
+    )
 
 
 def _numbered(told: Mapping[str, Any]) -> list[str]:

@@ -116,6 +116,11 @@ def completions_of(document: Document, kind: str) -> tuple[Completion, ...]:
     return tuple(_scored(document, place, one) for place, one in enumerate(asked))
 
 
+def choices_of(document: Document) -> int:
+    """How many choices a question of a multiple-choice task has."""
+    return len(_choices(document, "multiple_choice"))
+
+
 def _choices(document: Document, kind: str) -> tuple[_Asked, ...]:
     """Without the requests that score a choice after no prompt at all, for acc_mutual_info."""
     prompted = tuple(one for one in document.asked if one.prompt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from evalkit.records import Completion, Message, Metric, Prompt, Result, Role, S
 _PART = re.compile(r"(?P<name>.+)_(?P<part>\d+)")
 _ROLES: Mapping[object, Role] = {"SYSTEM": "system", "BOT": "assistant"}
 _CORRECT = ("correct", "is_correct", "cascade_correct")
+_RIGHT = "right"  # the name of the values that say whether a sample is right
+_SHARES = ("accuracy", "acc", "score", "correct", "exact", "em", "pass")
+"""What the name of the share of right samples begins with, the likelier ones first."""
 _ROUNDED = 0.005  # percent; some evaluators write two digits
 _CHOICE = "label: "
 
@@ -51,7 +54,15 @@ def read_opencompass(path: Path, progress: Progress) -> list[Imported]:
     """
     folder = _stamped(path)
     models = sorted(one for one in (folder / "predictions").iterdir() if one.is_dir())
-    return [_model(folder, model.name, progress) for model in models]
+    found, notes = [], []
+    for model in models:
+        try:
+            found.append(_model(folder, model.name, progress))
+        except UsageError as error:
+            notes.append(f"{model.name} is left out: {error}")
+    if not found:
+        raise UsageError("\n".join(notes))
+    return [replace(one, notes=(*notes, *one.notes)) for one in found]
 
 
 def _stamped(path: Path) -> Path:
@@ -77,7 +88,7 @@ def _model(folder: Path, model: str, progress: Progress) -> Imported:
             notes.append(f"{suite} is left out: {error}")
     if not datasets:
         raise UsageError(
-            f"{folder}: nothing of {model} can be imported.\n  " + "\n  ".join(notes or ["no data"])
+            f"{folder}: nothing of {model} can be imported. " + "; ".join(notes or ["no data"])
         )
     return Imported(
         tool="opencompass",
@@ -191,14 +202,36 @@ def _columns(
     """Values whose mean is a number of the results file, under the name that it has there."""
     numbers = {key: known for key, one in told.items() if (known := number(one)) is not None}
     columns: dict[str, Column] = {}
-    for column in _candidates(rows, details, runs):
-        key = next((k for k in numbers if k not in columns and _gives(column, numbers[k])), None)
-        if key is not None:
-            columns[key] = column
-    others = [key for key in numbers if key not in columns]
-    notes = [f"{suite}: {key} is left out: no values of samples have it for a mean"
-             for key in others]  # fmt: skip
+    unclear: set[str] = set()
+    for value, column in _candidates(rows, details, runs):
+        keys = [key for key in numbers if key not in columns and _gives(column, numbers[key])]
+        chosen = _chosen(value, keys)
+        if chosen is not None:
+            columns[chosen] = column
+        else:
+            unclear |= set(keys)
+    notes = [
+        f"{suite}: {key} is left out: "
+        + ("the values of samples may be those of another number, which is the same"
+           if key in unclear else "no values of samples have it for a mean")
+        for key in numbers if key not in columns
+    ]  # fmt: skip
     return {label(key): column for key, column in columns.items()}, notes
+
+
+def _chosen(value: str, keys: Sequence[str]) -> str | None:
+    """Which of several equal numbers a value of the samples makes, as far as names decide it.
+
+    Where a model got nothing right, 0 is many a number.
+    """
+    if value == _RIGHT:
+        first = {key: re.split(r"[^a-z0-9]+", key.lower())[0] for key in keys}
+        named = [key for name in _SHARES for key in keys if first[key] == name]
+    else:
+        named = [key for key in keys if value and key.lower().startswith(value.lower())]
+    if named:
+        return named[0]
+    return keys[0] if len(keys) == 1 else None
 
 
 def _gives(column: Column, own: float) -> bool:
@@ -212,17 +245,20 @@ def _gives(column: Column, own: float) -> bool:
 
 def _candidates(
     rows: Sequence[Mapping[str, Any]], details: Sequence[Mapping[str, Any]], runs: int
-) -> list[Column]:
-    """What may have made a number: right or wrong first, then other numbers of the evaluator."""
+) -> list[tuple[str, Column]]:
+    """What may have made a number, by name: right or wrong first, then others of the evaluator."""
     if not details:
         equal = [[_equal(row.get("prediction"), row.get("gold"))] for row in rows]
-        return [equal] if all(_labels(row) for row in rows) else []
+        return [(_RIGHT, equal)] if all(_labels(row) for row in rows) else []
     keys = dict.fromkeys(key for one in details for key in one)
     ordered = sorted(keys, key=lambda key: (key not in _CORRECT, "pred" in key))
-    found = [[_values(one.get(key), runs) for one in details] for key in ordered]
+    found = [
+        (_RIGHT if key in _CORRECT else key, [_values(one.get(key), runs) for one in details])
+        for key in ordered
+    ]
     if not keys & dict.fromkeys(_CORRECT).keys():
         pairs = [(one.get("predictions"), one.get("references")) for one in details]
-        found.insert(0, [[_equal(*pair)] for pair in pairs])
+        found.insert(0, (_RIGHT, [[_equal(*pair)] for pair in pairs]))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,32 @@ def test_every_other_tool_has_a_command(desk: Bench) -> None:
     assert said.code == 0, said.err
     names = sorted(one.name.rpartition("-")[0] for one in (desk.folder / "others").iterdir())
     assert names == ["three-base", "three-tuned"]
+
+
+def test_the_json_of_several_models_is_one_document_with_their_notes(desk: Bench) -> None:
+    folder = work(desk.folder / "work", "one", [True, False])
+    work(folder, "two", [True, True])
+    stamp = folder / "20260101_000000"
+    (stamp / "predictions" / "lost").mkdir()
+    shutil.copy(stamp / "predictions/one/facts.json", stamp / "predictions/lost/facts.json")
+    said = desk.run("import", "opencompass", str(folder), "--json")
+    assert said.code == 0, said.err
+    told = json.loads(said.out)["runs"]
+    assert [one["run"]["name"] for one in told] == ["one", "two"]
+    assert [one["metrics"][0]["value"] for one in told] == [0.5, 1.0]
+    assert all("lost is left out" in one["notes"][0] for one in told)
+
+
+def test_less_is_better_where_the_user_says_so(desk: Bench) -> None:
+    log = write_json(desk.folder / "log.json", header("m/one", 1.0, 1), [row(0, "C", "1")])
+    words = ("import", "inspect", str(log), "--json", "--lower-is-better")
+    said = desk.run(*words, "match")
+    assert said.code == 0, said.err
+    (metric,) = json.loads(said.out)["metrics"]
+    assert metric["higher_is_better"] is False
+    said = desk.run(*words, "mach")
+    assert said.code == 2
+    assert "no metric 'mach'. The log has match" in " ".join(said.err.split())
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,25 @@ def test_a_task_that_breaks_off_keeps_its_traceback(harness: Bench) -> None:
     assert "mistake in evalkit" not in said.err
 
 
+def test_so_does_one_that_fails_after_all_was_asked(harness: Bench) -> None:
+    task = harness.folder / "tasks" / "tiny_write.yaml"
+    harness.write(
+        "tasks/broken.py", "def score(doc, results):\n    return {'x': int(results[0])}\n"
+    )
+    text = task.read_text("utf-8").split("filter_list")[0]
+    mean = "{metric: x, aggregation: mean, higher_is_better: true}"
+    task.write_text(
+        f"{text}process_results: !function broken.score\nmetric_list: [{mean}]\n", encoding="utf-8"
+    )
+    said = harness.run(
+        *("lm_eval", "--model", "evalkit", "--model_args", "config=base.yaml"),
+        *("--tasks", "tiny_write", "--include_path", "tasks"),
+    )
+    assert said.code == 4, said.err
+    assert "ValueError: invalid literal for int()" in said.err.splitlines()[-1]
+    assert "broken.py" in said.err
+
+
 def test_other_commands_and_helps_are_lm_evals_own(harness: Bench) -> None:
     assert "tiny_group" in harness.run("lm_eval", "ls", "tasks", "--include_path", "tasks").out
     found = harness.run("lm_eval", "validate", "--tasks", "tiny_text", "--include_path", "tasks")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evalkit.estimates import alone
-from evalkit.harnesses.lm_eval.metrics import Reading, readings
+from evalkit.harnesses.lm_eval.metrics import Reading, readings, with_even_references
 from evalkit.records import Score
 
 theirs = pytest.importorskip("lm_eval.api.metrics")
@@ -64,6 +64,11 @@ def translation(chance: random.Random) -> tuple[list[str], str]:
     return [" ".join(first), sentence(chance)], " ".join(said)
 
 
+def ragged(chance: random.Random) -> tuple[list[str], str]:
+    references, said = translation(chance)
+    return references + [said] * chance.randrange(2), said
+
+
 def classes(count: int) -> Draw:
     return lambda chance: (chance.randrange(count), chance.randrange(count))
 
@@ -100,6 +105,27 @@ def test_an_aggregate_is_lm_evals_own(name: str, draw: Draw) -> None:
         assert total(read(name, aggregation), items) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["bleu", "chrf", "chrfpp", "ter"])
+def test_of_uneven_references_as_many_count_as_lm_eval_compares_with(name: str) -> None:
+    chance, notes = random.Random(3), dict[str, None]()
+    items = [([], "said of nothing"), *(ragged(chance) for _ in range(61))]
+    aggregation = getattr(theirs, name)
+    found = [read(name, aggregation)]
+    (even,) = with_even_references(found, [{(name, "none"): one} for one in items], notes)
+    expected = aggregation(items[1:])
+    assert total(found[0], items[1:]) != pytest.approx(expected, rel=1e-3)
+    assert total(even, items[1:]) == pytest.approx(expected, rel=1e-12)
+    assert even.read(items[0]).value is None
+    (note,) = notes
+    assert note.endswith("lm-eval compares with the first 2 of each")
+
+
+def test_even_references_all_count() -> None:
+    items = [{("ter", "none"): translation(random.Random(seed))} for seed in range(3)]
+    found = [read("ter", theirs.ter)]
+    assert with_even_references(found, items, {}) == tuple(found)
+
+
 def test_one_class_alone_has_no_correlation() -> None:
     items = [(0, 1), (1, 1), (2, 1)]
     assert theirs.matthews_corrcoef(items) == 0
@@ -132,6 +158,12 @@ def test_an_aggregation_of_the_tasks_own_is_left_out_and_said() -> None:
     (note,) = notes
     assert note.startswith("odd is left out: the task computes it from all documents")
     assert note.endswith("(median_of_squares)")
+
+
+def test_a_metric_that_no_document_gives_is_said() -> None:
+    notes: dict[str, None] = {}
+    assert readings(Task("acc", theirs.mean), {("other", "none"): 1.0}, notes)[0].key[0] == "other"
+    assert list(notes) == ["acc is left out: no document gives it"]
 
 
 def test_a_metric_without_a_direction_is_described_and_never_judged() -> None:

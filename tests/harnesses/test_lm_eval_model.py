@@ -215,8 +215,20 @@ def test_a_template_of_a_file_is_used_and_named_in_lm_evals_cache(
     own = open_lm(tiny.model, chat_template=str(tmp_path / "own.jinja"))
     assert own.apply_chat_template([{"role": "user", "content": "Hi"}]) == "Hi!"
     assert own.tokenizer_name != open_lm(tiny.model).tokenizer_name
+    thinking = open_lm(tiny.model, chat_template_args={"enable_thinking": False})
+    assert thinking.tokenizer_name != open_lm(tiny.model).tokenizer_name
     with pytest.raises(UsageError, match="no template 'rag'"):
         own.chat_template("rag")
+
+
+def test_a_named_template_is_named_in_lm_evals_cache(tiny: Tiny) -> None:
+    lm = open_lm(tiny.model)
+    lm.tokenizer.chat_template = {"default": TEMPLATE, "tools": f"{TEMPLATE}?"}
+    names = []
+    for name in ("default", "tools", "default"):
+        lm.chat_template(name)
+        names.append(lm.tokenizer_name)
+    assert names[0] == names[2] != names[1]
 
 
 def test_what_was_asked_before_loads_no_model(tiny: Tiny) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,10 @@ def decoding(suite: Suite) -> Decoding:
 def test_generation_settings_are_read_as_lm_evals_model_reads_them(tmp_path: Path) -> None:
     given = {"until": ["\n", "Q:"], "max_gen_toks": 9, "do_sample": False, "temperature": 1}
     write_task(tmp_path, "writing", questions(5), generation_kwargs=given, **WRITING)
-    assert decoding(opened(tmp_path, "writing")) == Decoding(
-        max_new_tokens=9, stop=("\n", "Q:"), temperature=0.0
+    read = Decoding(
+        max_new_tokens=9, stop=("\n", "Q:"), end_of_turn=False, thinking=("<think>", "</think>")
     )
+    assert decoding(opened(tmp_path, "writing")) == read
     drawn = opened(
         tmp_path,
         "writing",
@@ -88,16 +90,17 @@ def test_generation_settings_are_read_as_lm_evals_model_reads_them(tmp_path: Pat
             "tasks": {"writing": {"repeats": 4, "gen_kwargs": {"temperature": 0.5}}},
         },
     )
-    assert decoding(drawn) == Decoding(
-        max_new_tokens=9, stop=("\n", "Q:"), temperature=0.5, top_p=0.9, seed=5
-    )
+    assert decoding(drawn) == replace(read, temperature=0.5, top_p=0.9, seed=5)
     assert all(len(asked) == 4 for asked in drawn.asks.values())
 
 
 def test_a_setting_of_the_task_that_is_not_followed_is_said(tmp_path: Path) -> None:
-    given = {"until": ["\n"], "top_k": 5, "num_beams": 1}
+    given = {"until": ["\n"], "top_k": 5, "num_beams": 1, "repetition_penalty": 1.0}
     write_task(tmp_path, "writing", questions(5), generation_kwargs=given, **WRITING)
-    assert opened(tmp_path, "writing").notes == ("the task's top_k: 5 is not followed",)
+    assert opened(tmp_path, "writing").notes == (), "of a greedy text it changes nothing"
+    drawn = {"do_sample": True, "temperature": 0.5}
+    suite = opened(tmp_path, "writing", lm_eval={"gen_kwargs": drawn})
+    assert suite.notes == ("the task's top_k: 5 is not followed",)
 
 
 def test_decoding_of_native_suites_is_said_to_be_unheard(tmp_path: Path) -> None:
@@ -202,6 +205,44 @@ def test_refused_code_is_not_even_imported(tmp_path: Path) -> None:
     write_task(tmp_path, "coding", questions(5), **told)
     with pytest.raises(SuiteError, match="allow_code_execution"):
         opened(tmp_path, "coding")
+
+
+@pytest.mark.parametrize(
+    "member", ["coding", {"task": "coding"}, {"group": "inner", "task": ["coding"]}, "risky"]
+)
+def test_nor_is_that_of_a_group_which_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: Any
+) -> None:
+    monkeypatch.setattr(index, "_shipped", dict)
+    (tmp_path / "own.py").write_text("raise SystemExit('imported')\n")
+    told = {**WRITING, "process_results": "!function own.process", "unsafe_code": True}
+    write_task(tmp_path, "coding", questions(5), tag="risky", **told)
+    write_task(tmp_path, "free", questions(5), **CHOICE)
+    write_yaml(tmp_path, "several", {"group": "several", "task": ["free", member]})
+    with pytest.raises(SuiteError, match="lm_eval:coding runs the code"):
+        opened(tmp_path, "several")
+
+
+def test_a_task_without_documents_says_so(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def process(docs):\n    return docs.select([])\n")
+    told = {**WRITING, "process_docs": "!function own.process"}
+    write_task(tmp_path, "empty", questions(5), **told)
+    with pytest.raises(SuiteError, match=r"no documents.*'test'.*process_docs \(process\)"):
+        opened(tmp_path, "empty")
+
+
+def test_metrics_that_the_first_document_does_not_give_are_found(tmp_path: Path) -> None:
+    own = (
+        "def process(doc, results):\n"
+        "    return {'late' if doc['q'].startswith('Q4') else 'early': 1.0}\n"
+    )
+    (tmp_path / "own.py").write_text(own)
+    metrics = [mean("early"), mean("late"), mean("never")]
+    told = {**WRITING, "process_results": "!function own.process", "metric_list": metrics}
+    write_task(tmp_path, "kinds", questions(5), **told)
+    suite = opened(tmp_path, "kinds")
+    assert [one.name for one in suite.info.metrics] == ["early", "late"]
+    assert suite.notes == ("never is left out: no document gives it",)
 
 
 def test_lm_evals_own_names_are_kept_and_read_once(

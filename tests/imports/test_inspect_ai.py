@@ -83,7 +83,63 @@ def test_a_number_that_is_no_mean_of_the_samples_is_left_out_and_said(tmp_path: 
     more = [one | {"scores": one["scores"] | {"other": {"value": 1}}} for one in ROWS]
     found = read(write_json(tmp_path / "log.json", told, more))
     assert [one.name for one in found.suites[0].metrics] == ["other"]
-    assert "match is left out: its number in the log (0.99)" in found.notes[0]
+    assert "match is left out: its number in the log (accuracy 0.99)" in found.notes[0]
+
+
+def asked_by_turns(name: str) -> list[dict[str, Any]]:
+    """Samples whose inputs are messages; inspect_ai gives each an id, anew in each evaluation."""
+    return [
+        one
+        | {
+            "input": [
+                {"id": f"{name}-s{n}", "role": "system", "content": "Add.", "source": "input"},
+                {"id": f"{name}-{n}", "role": "user", "content": one["input"], "source": "input"},
+            ]
+        }
+        for n, one in enumerate(ROWS)
+    ]
+
+
+def test_samples_that_are_asked_by_messages_are_paired(tmp_path: Path) -> None:
+    ids = []
+    for name in ("base", "tuned"):
+        told = header(name, ACCURACY, len(ROWS))
+        found = read(write_json(tmp_path / f"{name}.json", told, asked_by_turns(name)))
+        ids.append([result.sample.id for result in found.results])
+    assert ids[0] == ids[1]
+    other = asked_by_turns("base")
+    other[2]["input"][0]["content"] = "Subtract."
+    changed = read(write_json(tmp_path / "o.json", header("m", ACCURACY, len(ROWS)), other))
+    differ = [result.sample.id != one for result, one in zip(changed.results, ids[0], strict=True)]
+    assert differ == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "kept", "said"),
+    [
+        ({"mcc": 0.11}, False, "match is left out: its number in the log (mcc 0.11) is not the"),
+        ({"even": 0.9, "all": ACCURACY}, True, ""),  # inspect_ai's grouped()
+        ({"stderr": 0.1}, True, "the log has no number for match; the mean of its samples is"),
+        ({}, True, "the log has no number for match; the mean of its samples is shown"),
+        (
+            {"mcc": ACCURACY, "accuracy": 0.9},
+            False,
+            "match is left out: its number in the log (acc",
+        ),
+    ],
+)
+def test_a_score_is_read_as_the_number_that_the_log_has_for_it(
+    tmp_path: Path, metrics: dict[str, float], kept: bool, said: str
+) -> None:
+    told = header("m", 0.0, len(ROWS))
+    (score,) = told["results"]["scores"]
+    score["metrics"] = {name: {"name": name, "value": value} for name, value in metrics.items()}
+    more = [one | {"scores": one["scores"] | {"other": {"value": 1}}} for one in ROWS]
+    told["results"]["scores"].append({"name": "other", "metrics": {"mean": {"value": 1.0}}})
+    found = read(write_json(tmp_path / "log.json", told, more))
+    assert [one.name for one in found.suites[0].metrics] == (["match"] if kept else []) + ["other"]
+    assert "\n".join(found.notes).startswith(f"inspect:sums: {said}" if said else "")
+    assert bool(found.notes) == bool(said)
 
 
 def test_long_texts_that_are_kept_apart_are_put_back(tmp_path: Path) -> None:
@@ -173,6 +229,16 @@ def test_a_zip_bomb_is_not_unpacked(
     path = write_eval(tmp_path / "log.eval", told, [ROWS[0]], zstd=zstd)
     assert path.stat().st_size < 1_000_000
     with pytest.raises(EvalkitError, match="more than 1,000,000 bytes"):
+        read(path)
+
+
+def test_an_archive_of_many_files_is_limited_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert files.MAX_ARCHIVE <= 4_000_000_000, "all that is read may have to be kept in memory"
+    path = write_eval(tmp_path / "log.eval", header("m", ACCURACY, len(ROWS)), ROWS)
+    monkeypatch.setattr(files, "MAX_ARCHIVE", 3_000)
+    with pytest.raises(EvalkitError, match="or 3,000 all"):
         read(path)
 
 

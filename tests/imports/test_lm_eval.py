@@ -14,6 +14,7 @@ from evalkit.compare import compare
 from evalkit.config import GateConfig
 from evalkit.errors import UsageError
 from evalkit.gate import decide
+from evalkit.imports.aggregates import read_column
 from evalkit.imports.base import keep
 from evalkit.imports.lm_eval import read_lm_eval
 from evalkit.progress import Silent
@@ -62,10 +63,11 @@ def test_every_number_is_the_one_that_lm_eval_itself_printed(
     for row in summarise(run):
         task = row.suite.removeprefix("lm_eval:")
         key = row.metric.name if "," in row.metric.name else f"{row.metric.name},none"
-        assert row.value == pytest.approx(theirs[task][key], rel=1e-9), (task, key)
+        close = 1e-7 if row.metric.name == "brier_score" else 1e-9  # logged in eight digits
+        assert row.value == pytest.approx(theirs[task][key], rel=close), (task, key)
         assert row.n == (FEW if "few" in task else ROWS)
         seen += 1
-    assert seen == 15
+    assert seen == 17
 
 
 def test_the_kinds_and_directions_of_metrics_are_lm_evals(logs: Logs, tmp_path: Path) -> None:
@@ -91,6 +93,8 @@ def test_the_kinds_and_directions_of_metrics_are_lm_evals(logs: Logs, tmp_path: 
         ("few_picks", "acc"): ("binary", True),
         ("few_picks", "acc_norm"): ("binary", True),
         ("classes", "f1"): ("ratio", True),
+        ("classes", "mcc"): ("mcc", True),
+        ("classes", "brier_score"): ("continuous", False),
     }
 
 
@@ -102,12 +106,65 @@ def test_a_perplexity_is_gated_only_where_there_is_no_other_metric(
     assert (gated["texts"], gated["lasts"], gated["picks"]) == ("bits_per_byte", "acc", "acc")
 
 
-def test_a_corpus_metric_that_cannot_be_paired_is_left_out_and_said(
-    logs: Logs, tmp_path: Path
+def test_of_a_log_that_can_be_read_whole_nothing_is_left_out(logs: Logs) -> None:
+    assert read_lm_eval(logs.folder / "base", Silent()).notes == ()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("metric", "values", "kind"),
+    [("f1", [[0, 0], [1, 0], [1, 0]], "ratio"), ("mcc", [[0, 1], [1, 1], [1, 1]], "mcc")],
+)
+def test_a_model_that_always_says_the_same_is_read_like_any_other(
+    copied: Callable[[str], Path], metric: str, values: list[list[int]], kind: str
 ) -> None:
-    run = imported(logs.folder / "base", tmp_path)
-    left_out = [note.partition(",")[0] for note in run.manifest.notes]
-    assert left_out == ["made_classes: mcc", "made_classes: brier_score"]
+    from lm_eval.api import metrics as theirs
+
+    aggregation = theirs.f1_score if metric == "f1" else theirs.matthews_corrcoef
+    own = float(aggregation([tuple(one) for one in values]))
+    folder, left = copied("base"), iter(values)
+    file = the(folder, "samples_made_classes*")
+    file.write_text("".join(f"{line}\n" for line in file.read_text().splitlines()[: len(values)]))
+    change(file, lambda row: row.update({metric: next(left)}))
+    results = the(folder, "results_*.json")
+    change(results, lambda one: one["results"]["made_classes"].update({f"{metric},none": own}))
+    change(results, lambda one: one["n-samples"]["made_classes"].update(effective=len(values)))
+    infos = {info.name: info for info in read_lm_eval(folder, Silent()).suites}
+    assert "lm_eval:made_picks" in infos
+    assert (metric, kind) in {(m.name, m.kind) for m in infos["lm_eval:made_classes"].metrics}
+
+
+def test_what_no_document_adds_to_is_no_number_and_no_crash() -> None:
+    overflowing = [-800.0, -900.0]
+    assert read_column(overflowing, 1e300, "perplexity") is None
+    found = read_column([[0, 0], [1, 0], [1, 0]], 0.0)  # 0 units of anything that is a rate
+    assert found is not None
+    assert (found.kind, found.values[1].stats) == ("ratio", (0.0, 1.0))
+
+
+def test_a_task_that_cannot_be_compared_is_left_out_and_the_others_are_kept(
+    copied: Callable[[str], Path],
+) -> None:
+    folder = copied("base")
+    results = the(folder, "results_*.json")
+    change(results, lambda one: one["higher_is_better"].update(made_lasts={"acc": None}))
+    found = read_lm_eval(folder, Silent())
+    names = {info.name for info in found.suites}
+    assert "lm_eval:made_lasts" not in names
+    assert len(names) == 6
+    (note,) = found.notes
+    assert note.startswith("made_lasts is left out: lm_eval:made_lasts has no metric with")
+    change(results, lambda one: one.update(higher_is_better={}))
+    with pytest.raises(UsageError, match=r"nothing in it can be compared.\n  made_classes is left"):
+        read_lm_eval(folder, Silent())
+
+
+def test_a_mistake_of_evalkits_own_is_no_edited_file(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalkit.estimates.np", None)
+    with pytest.raises(AttributeError):
+        read_lm_eval(logs.folder / "base", Silent())
 
 
 def test_questions_and_answers_can_be_read(logs: Logs, tmp_path: Path) -> None:
@@ -318,6 +375,21 @@ def test_a_group_whose_number_is_a_mean_of_samples_is_one_suite_in_slices(
     for task, values in by_task.items():
         mean = sum(value for value in values if value is not None) / len(values)
         assert mean == pytest.approx(own["results"][task]["acc,none"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_group_of_which_a_task_was_run_again_says_why_it_is_none(
+    logs: Logs, tmp_path: Path
+) -> None:
+    write_log(tmp_path / "out", logs.tasks, "base", 0.5, wanted=("group",))
+    (whole,) = (tmp_path / "out").rglob("results_*.json")
+    write_log(tmp_path / "out", logs.tasks, "base", 0.5, wanted=("few_picks",))
+    found = read_lm_eval(tmp_path / "out", Silent())
+    assert {info.name for info in found.suites} == {"lm_eval:made_picks", "lm_eval:made_few_picks"}
+    (note,) = found.notes
+    assert note.startswith("made_group: its tasks stay apart, for made_few_picks ")
+    alone = read_lm_eval(whole, Silent())
+    assert [info.name for info in alone.suites] == ["lm_eval:made_group"]
 
 
 @pytest.mark.filterwarnings("ignore")

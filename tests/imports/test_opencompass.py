@@ -128,6 +128,44 @@ def test_a_number_without_values_of_samples_is_left_out_and_said(tmp_path: Path)
     assert any("facts: bleu is left out" in note for note in found.notes)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "called"),
+    [
+        ({"format_errors": 0.0, "accuracy": 0.0}, "accuracy"),
+        ({"format_errors": 0.0, "Accuracy (1 runs average)": 0.0}, "Accuracy (1 runs average)"),
+        ({"score": 0.0, "accuracy": 0.0}, "accuracy"),
+        ({"naive_average": 0.0}, "naive_average"),
+    ],
+)
+def test_where_nothing_is_right_the_names_tell_the_accuracy_from_other_zeros(
+    tmp_path: Path, numbers: dict[str, float], called: str
+) -> None:
+    write(tmp_path / "predictions/m/facts.json", generated([False] * 4))
+    told = {**numbers, "details": [{"correct": False} for _ in range(4)]}
+    write(tmp_path / "results/m/facts.json", told)
+    (found,) = read(tmp_path)
+    assert [one.name for one in found.suites[0].metrics] == [called]
+
+
+def test_of_numbers_that_no_name_tells_apart_none_is_taken(tmp_path: Path) -> None:
+    write(tmp_path / "predictions/m/facts.json", generated([False] * 4))
+    details = [{"correct": False} for _ in range(4)]
+    told = {"format_errors": 0.0, "refusals": 0.0, "details": details}
+    write(tmp_path / "results/m/facts.json", told)
+    with pytest.raises(UsageError, match="may be those of another number, which is the same"):
+        read(tmp_path)
+
+
+def test_a_model_without_results_is_left_out_and_said(tmp_path: Path) -> None:
+    work(tmp_path, "base", RIGHT)
+    write(tmp_path / "20260101_000000/predictions/crashed/facts.json", generated(RIGHT))
+    (found,) = read(tmp_path)
+    assert found.model == "base"
+    (note,) = found.notes
+    assert note.startswith("crashed is left out: ")
+    assert "logs/eval" in note
+
+
 def test_several_runs_of_a_sample_are_several_answers(tmp_path: Path) -> None:
     rows = generated([True, True, False, True])  # two samples, asked twice
     write(tmp_path / "predictions/m/facts.json", rows)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, TypeAlias
 
 from evalkit.records import Metric, MetricKind
+from evalkit.scorers.addends import Way, pair_of, uneven, way_of
 from evalkit.scorers.generated import Value
-from evalkit.scorers.overlap import sentence_value
 
 Key: TypeAlias = tuple[str, str]
 """lm-eval's metric and the filter its answers went through."""
@@ -29,23 +28,15 @@ _RIGHT_OR_WRONG = {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_mat
 class Reading:
     """One metric: where lm-eval gives it, what it is here, and how a document's value is read.
 
-    `averaged`: the whole is the plain mean over the documents.
+    `averaged`: the whole is the plain mean over the documents. `overlap` names lm-eval's
+    aggregation where it compares texts with references.
     """
 
     key: Key
     metric: Metric
     read: Read
     averaged: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """How an aggregation of lm-eval's is computed here."""
-
-    kind: MetricKind
-    read: Read
-    unit: str = ""
-    averaged: bool = False
+    overlap: str = ""
 
 
 def label(key: Key) -> str:
@@ -57,7 +48,7 @@ def label(key: Key) -> str:
 def readings(
     task: Any, tried: Mapping[Key, Any] | None, notes: dict[str, None]
 ) -> tuple[Reading, ...]:
-    """The metrics of a task, in its order; `tried` are the values of a document, if one could be.
+    """The metrics of a task, in its order; `tried` are the values of documents, if any could be.
 
     What cannot be read is told in `notes`.
     """
@@ -67,6 +58,7 @@ def readings(
     found = []
     for key in ((name, filtered) for name in names for filtered in filters):
         if tried is not None and key not in tried:
+            notes[f"{label(key)} is left out: no document gives it"] = None
             continue
         example = tried[key] if tried is not None else None
         aggregation = aggregations.get(key[0])
@@ -81,24 +73,68 @@ def readings(
             kind=way.kind,
             unit=way.unit,
         )
-        found.append(Reading(key=key, metric=metric, read=way.read, averaged=way.averaged))
+        reading = Reading(
+            key=key,
+            metric=metric,
+            read=way.read,
+            averaged=way.averaged,
+            overlap=_named(aggregation) if way.overlap else "",
+        )
+        found.append(reading)
     return tuple(found)
 
 
+def with_even_references(
+    found: Sequence[Reading], tried: Iterable[Mapping[Key, Any]], notes: dict[str, None]
+) -> tuple[Reading, ...]:
+    """The readings, those of texts with no more references than lm-eval itself compares with.
+
+    `tried` are the values of every document.
+    """
+    documents = list(tried)
+    even = []
+    for one in found:
+        counts = (_references(each[one.key]) for each in documents if one.key in each)
+        most = uneven(counts) if one.overlap else None
+        way = way_of(one.overlap, references=most)
+        if most is None or way is None:
+            even.append(one)
+            continue
+        notes[
+            f"{label(one.key)}: some documents have more references than others, and lm-eval "
+            f"compares with the first {most} of each"
+        ] = None
+        even.append(replace(one, read=way.read))
+    return tuple(even)
+
+
+def _references(given: Any) -> int:
+    try:
+        return len(pair_of(given)[0])
+    except Exception:  # what a task gives may be anything; its scores will say so
+        return 0
+
+
+def _named(aggregation: Any) -> str:
+    return str(getattr(aggregation, "__name__", None) or type(aggregation).__name__)
+
+
 def _why(aggregation: Any) -> str:
-    called = getattr(aggregation, "__name__", None) or type(aggregation).__name__
+    called = _named(aggregation)
     return f"the task computes it from all documents in a way of its own ({called})"
 
 
-def _way(task: Any, name: str, aggregation: Any, example: Any) -> _Way | None:
+def _way(task: Any, name: str, aggregation: Any, example: Any) -> Way | None:
     from lm_eval.api import metrics as theirs
 
-    if aggregation is theirs.matthews_corrcoef:
-        classes = max(len(task.doc_to_choice(doc)) for doc in task.eval_docs)
-        return _Way(kind="mcc", read=partial(_confusion, classes))
-    corpus = _corpus_ways()
-    if aggregation in corpus:
-        return corpus[aggregation]
+    called = _named(aggregation)
+    if aggregation is getattr(theirs, called, None):
+        if aggregation is theirs.bypass_agg:
+            return Way(kind="continuous", read=_unmeasured)
+        classes = _classes(task) if aggregation is theirs.matthews_corrcoef else 0
+        found = way_of(called, classes=classes)
+        if found is not None:
+            return found
     if aggregation not in (None, theirs.mean, theirs.nanmean):
         return None
     if example is not None and not _is_number(example):
@@ -107,26 +143,11 @@ def _way(task: Any, name: str, aggregation: Any, example: Any) -> _Way | None:
     kind: MetricKind = "binary" if whole and _is_right_or_wrong(task, name, example) else (
         "continuous"
     )  # fmt: skip
-    return _Way(kind=kind, read=_number, averaged=whole)
+    return Way(kind=kind, read=_number, averaged=whole)
 
 
-def _corpus_ways() -> dict[Any, _Way]:
-    from lm_eval.api import metrics as theirs
-    from sacrebleu.metrics import BLEU, CHRF, TER
-
-    text = partial(_text, BLEU(effective_order=True))
-    return {
-        theirs.perplexity: _Way(kind="perplexity", read=_likelihood),
-        theirs.weighted_perplexity: _Way(kind="perplexity", read=_weighted),
-        theirs.bits_per_byte: _Way(kind="ratio", unit="bits", read=_bits),
-        theirs.bleu: _Way(kind="bleu", unit="0–100", read=text),
-        theirs.chrf: _Way(kind="chrf", unit="0–100", read=partial(_text, CHRF())),
-        theirs.chrfpp: _Way(kind="chrf", unit="0–100", read=partial(_text, CHRF(word_order=2))),
-        theirs.ter: _Way(kind="ratio", unit="0–100", read=partial(_edits, TER())),
-        theirs.f1_score: _Way(kind="ratio", read=_f1),
-        theirs.brier_score: _Way(kind="continuous", read=_brier, averaged=True),
-        theirs.bypass_agg: _Way(kind="continuous", read=_unmeasured),
-    }
+def _classes(task: Any) -> int:
+    return max(len(task.doc_to_choice(document)) for document in task.eval_docs)
 
 
 def _is_number(value: Any) -> bool:
@@ -149,83 +170,3 @@ def _number(given: Any) -> Value:
 
 def _unmeasured(_given: Any) -> Value:
     return Value(None, "lm_eval.predict_only: answers alone were asked for")
-
-
-def _likelihood(given: Any) -> Value:
-    return _per_unit(-float(given), 1.0)
-
-
-def _weighted(given: tuple[Any, Any]) -> Value:
-    return _per_unit(-float(given[0]), float(given[1]))
-
-
-def _per_unit(nats: float, units: float) -> Value:
-    if not math.isfinite(nats):
-        return Value(None, "the log-likelihood is not a finite number")
-    if not units:
-        return Value(None, "nothing to divide by")
-    try:
-        return Value(math.exp(nats / units), stats=(nats, units))
-    except OverflowError:
-        return Value(None, "too large to write")
-
-
-def _bits(given: tuple[Any, Any]) -> Value:
-    bits, size = -float(given[0]) / math.log(2), float(given[1])
-    if not math.isfinite(bits) or not size:
-        return Value(None, "the log-likelihood is not a finite number, or there is no text")
-    return Value(bits / size, stats=(bits, size))
-
-
-def _pair(given: Sequence[Any]) -> tuple[tuple[str, ...], str]:
-    """References and the answer, in any of the forms that lm-eval's tasks give them in."""
-    references, answer = given
-    one = isinstance(references, str) or not isinstance(references, Iterable)
-    said = answer if isinstance(answer, str) else next(iter(answer))
-    return (str(references),) if one else tuple(map(str, references)), str(said)
-
-
-def _text(metric: Any, given: Sequence[Any]) -> Value:
-    references, answer = _pair(given)
-    return sentence_value(metric, answer, references)
-
-
-def _edits(metric: Any, given: Sequence[Any]) -> Value:
-    """TER: edits to the nearest reference, of the references' mean length."""
-    found = _text(metric, given)
-    edits, length = found.stats
-    return Value(found.value, found.reason, (100 * edits, length))
-
-
-def _labels(given: Sequence[Any], classes: int) -> tuple[int, int] | None:
-    gold, said = given
-    if not isinstance(gold, int) or not 0 <= gold < classes:
-        return None
-    return gold, int(said)
-
-
-def _f1(given: Sequence[Any]) -> Value:
-    """F1 of class 1 is 2tp / (2tp + fp + fn): a ratio of sums."""
-    labels = _labels(given, 2)
-    if labels is None or labels[1] > 1:
-        return Value(None, "lm-eval's F1 is of the two classes 0 and 1")
-    gold, said = labels
-    return Value(float(gold == said), stats=(2.0 * (gold and said), float(gold + said)))
-
-
-def _confusion(classes: int, given: Sequence[Any]) -> Value:
-    """One document's row of the confusion matrix, flat: [gold · classes + said] is 1."""
-    labels = _labels(given, classes)
-    if labels is None:
-        return Value(None, f"the right class is none of the {classes}")
-    gold, said = labels
-    row = [0.0] * (classes * classes)
-    row[gold * classes + said] = 1.0
-    return Value(float(gold == said), stats=tuple(row))
-
-
-def _brier(given: Sequence[Any]) -> Value:
-    gold, shares = given
-    right = int(gold)
-    squares = ((float(share) - (place == right)) ** 2 for place, share in enumerate(shares))
-    return Value(math.fsum(squares))

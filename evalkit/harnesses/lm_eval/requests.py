@@ -15,13 +15,10 @@ from typing import Any
 from evalkit.config import RunConfig
 from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Asked
+from evalkit.harnesses.lm_eval.generating import FOLLOWED, Wanted, read_settings
 from evalkit.records import Decoding, Message, Prompt
 
 _MARK = "\0turns:"
-_LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-_FOLLOWED = {"until", "do_sample", "temperature", "top_p", *_LIMITS}
-_IDLE = {"num_beams": 1, "top_k": 0, "repetition_penalty": 1.0, "num_return_sequences": 1}
-"""Settings that evalkit does not have, with the value that asks for nothing."""
 
 
 def instances_of(name: str, task: Any, config: RunConfig) -> list[Any]:
@@ -104,29 +101,31 @@ class Wording:
             ) from None
 
     def _decoding(self, given: Mapping[str, Any]) -> Decoding:
-        """lm-eval's generation settings, read as its Hugging Face model reads them."""
-        ignored = [
-            f"{key}: {value}"
-            for key, value in given.items()
-            if key not in _FOLLOWED and value != _IDLE.get(key)
-        ]
-        if ignored:
-            self.notes[f"the task's {', '.join(ignored)} is not followed"] = None
-        limit = next((given[key] for key in _LIMITS if given.get(key) is not None), None)
-        until = given.get("until") or []
-        temperature = given.get("temperature")
-        if given.get("do_sample") is False:
-            temperature = 0.0
-        elif given.get("do_sample") and temperature is None:
-            temperature = 1.0
-        sampled = float(temperature or 0.0)
+        """lm-eval's generation settings, read as its Hugging Face model reads them.
+
+        What a model thinks before it answers is none of its answer, unless the run says so
+        (`reasoning: none`): as with lm-eval's think_end_token.
+        """
+        wanted = read_settings(given, self.config.decoding.max_new_tokens, f"lm_eval:{self.name}")
+        if wanted.others:
+            ignored = ", ".join(f"{key}: {value}" for key, value in wanted.others.items())
+            self.notes[f"the task's {ignored} is not followed"] = None
         return Decoding(
-            max_new_tokens=int(limit or self.config.decoding.max_new_tokens),
-            temperature=sampled,
-            top_p=float(given.get("top_p") or 1.0) if sampled else 1.0,
-            stop=tuple([until] if isinstance(until, str) else map(str, until)),
+            max_new_tokens=wanted.limit,
+            temperature=_temperature(wanted),
+            top_p=wanted.top_p,
+            stop=wanted.until,
             seed=self.config.seed,
+            end_of_turn=False,  # lm-eval asks the model's own files and the task what ends a text
+            thinking=self.config.thinking,
         )
+
+
+def _temperature(wanted: Wanted) -> float:
+    """Sampled without a temperature, a text is drawn as it is."""
+    if not wanted.sampled:
+        return 0.0
+    return 1.0 if wanted.temperature is None else wanted.temperature
 
 
 def check_settings(config: RunConfig) -> None:
@@ -137,9 +136,9 @@ def check_settings(config: RunConfig) -> None:
         for name, one in config.lm_eval.tasks.items()
     }
     for place, given in places.items():
-        strange = [key for key in given if key not in _FOLLOWED]
+        strange = [key for key in given if key not in FOLLOWED]
         if strange:
             raise SuiteError(
                 f"{place}: {strange[0]!r} is not known here. "
-                f"Known are {', '.join(sorted(_FOLLOWED))}."
+                f"Known are {', '.join(sorted(FOLLOWED))}."
             )

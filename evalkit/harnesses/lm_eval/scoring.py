@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -124,11 +124,29 @@ _RESPONSE: Mapping[str, Callable[[Completion], Any]] = {
 }
 
 
-def tried(task: Any, instances: Sequence[Any]) -> dict[Key, Any] | None:
+def tried(task: Any, documents: Iterable[Sequence[Any]]) -> dict[Key, Any] | None:
+    """What documents give with a model that says nothing; None where none of them can be scored.
+
+    A document need not give every metric: they are tried until each that the task declares was
+    given by one.
+    """
+    wanted = {(name, one.name) for name in task.aggregation() for one in task._filters}
+    found: dict[Key, Any] | None = None
+    for instances in documents:
+        given = silent(task, instances)
+        if given is None:
+            continue
+        found = {**given, **(found or {})}
+        if wanted <= found.keys():
+            break
+    return found
+
+
+def silent(task: Any, instances: Sequence[Any]) -> dict[Key, Any] | None:
     """What a document gives with a model that says nothing; None where that cannot be scored."""
     count = sum(one.repeats or 1 for one in instances)
-    silent = Completion(key="", logprobs=(-1.0,), is_greedy=False)
+    nothing = Completion(key="", logprobs=(-1.0,), is_greedy=False)
     try:
-        return processed(task, instances, [silent] * count)
+        return processed(task, instances, [nothing] * count)
     except Exception:  # a task may not foresee silence; then its metrics are those it declares
         return None

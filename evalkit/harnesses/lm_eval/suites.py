@@ -5,28 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from inspect import getsource
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from evalkit.config import RunConfig
 from evalkit.errors import SuiteError
-from evalkit.harnesses.base import Asked, Suite, Task
+from evalkit.harnesses.base import Asked, Suite
+from evalkit.harnesses.lm_eval.identity import configuration, encoded
 from evalkit.harnesses.lm_eval.index import PREFIX, Index, open_index, version
-from evalkit.harnesses.lm_eval.metrics import Reading, label, readings
+from evalkit.harnesses.lm_eval.metrics import Reading, label, readings, with_even_references
 from evalkit.harnesses.lm_eval.quiet import quietly, seeded
 from evalkit.harnesses.lm_eval.requests import Wording, check_settings, instances_of
-from evalkit.harnesses.lm_eval.scoring import Documents, Measured, scorer_of, tried
+from evalkit.harnesses.lm_eval.scoring import Documents, Measured, scorer_of, silent, tried
 from evalkit.harnesses.lm_eval.tasks import Group, build, check_names, documents, speaking_for
 from evalkit.records import Metric, Prompt, Sample, SuiteInfo
+from evalkit.scorers.addends import TASKS
 
-_TASKS: Mapping[str, Task] = {
-    "multiple_choice": "choice",
-    "loglikelihood": "choice",
-    "loglikelihood_rolling": "perplexity",
-    "generate_until": "generate",
-}
 _POINTS = "0–100"
 
 
@@ -73,6 +68,7 @@ class _Part:
 def _read(name: str, task: Any, config: RunConfig) -> _Part:
     wording = Wording(name, config)
     with speaking_for(name), quietly(), seeded():
+        available = documents(task)
         grouped: dict[int, list[Any]] = defaultdict(list)
         for one in instances_of(name, task, config):
             grouped[one.doc_id].append(one)
@@ -83,8 +79,7 @@ def _read(name: str, task: Any, config: RunConfig) -> _Part:
             for number, mine in grouped.items()
         }
         notes = dict(wording.notes)
-        found = readings(task, tried(task, next(iter(grouped.values()))), notes)
-        available = documents(task)
+        found = _readings(task, list(grouped.values()), notes)
     if not found:
         raise SuiteError(f"lm_eval:{name} has no metric to compare by. {'; '.join(notes)}")
     return _Part(
@@ -95,6 +90,16 @@ def _read(name: str, task: Any, config: RunConfig) -> _Part:
         available=available,
         notes=tuple(notes),
     )
+
+
+def _readings(
+    task: Any, asked: Sequence[Sequence[Any]], notes: dict[str, None]
+) -> tuple[Reading, ...]:
+    found = readings(task, tried(task, asked), notes)
+    if not any(one.overlap for one in found):
+        return found
+    values = (silent(task, instances) for instances in asked)
+    return with_even_references(found, filter(None, values), notes)
 
 
 def _of_group(group: Group, parts: Mapping[str, _Part]) -> list[Measured]:
@@ -167,7 +172,7 @@ def _suite(
             name=PREFIX + name,
             title=_title(name, first.task, group),
             language=_told(first.task, "language"),
-            task=_TASKS[first.task.OUTPUT_TYPE],
+            task=TASKS[first.task.OUTPUT_TYPE],
             metric=gated.name,
             metrics=metrics,
             fingerprint=_fingerprint(parts, group),
@@ -180,7 +185,7 @@ def _suite(
             available=sum(part.available for part in parts.values()),
             slices=_sizes(parts, group),
         ),
-        task=_TASKS[first.task.OUTPUT_TYPE],
+        task=TASKS[first.task.OUTPUT_TYPE],
         samples=tuple(samples),
         scorers=(scorer_of(documents, owners, measured),),
         notes=tuple(dict.fromkeys(notes)),
@@ -314,37 +319,11 @@ def _fingerprint(parts: Mapping[str, _Part], group: Group | None) -> str:
     """sha256 of lm-eval's version, each task's configuration, and all that is asked and scored."""
     told = hashlib.sha256(f"lm-eval {version()}".encode())
     if group is not None:
-        told.update(_json([str(rule) for rule in group.rules]))
+        told.update(encoded([asdict(rule) for rule in group.rules]))
     for name, part in parts.items():
-        told.update(_json([name, str(part.task.VERSION), _config_of(part.task)]))
+        told.update(encoded([name, str(part.task.VERSION), configuration(part.task)]))
         for number, asked in part.asks.items():
-            told.update(_json([number, _plain_fields(part.instances[number][0].doc)]))
+            told.update(encoded([number, _plain_fields(part.instances[number][0].doc)]))
             for one in dict.fromkeys(asked):
                 told.update(repr(one).encode())
     return told.hexdigest()
-
-
-def _config_of(task: Any) -> dict[str, Any]:
-    """A task's configuration without what differs between machines: where its files lie."""
-    told = dict(task.dump_config())
-    told["metadata"] = {
-        key: value
-        for key, value in dict(told.get("metadata") or {}).items()
-        if key != "config_source"
-    }
-    told.pop("dataset_kwargs", None)
-    return told
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, ensure_ascii=True, default=_written).encode()
-
-
-def _written(value: Any) -> str:
-    """A function by its source, or else its name: never by its address in memory."""
-    if isinstance(value, Callable):  # type: ignore[arg-type]
-        try:
-            return getsource(value)
-        except (TypeError, OSError):
-            return getattr(value, "__qualname__", type(value).__qualname__)
-    return str(value)

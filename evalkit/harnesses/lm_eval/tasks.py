@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,9 +41,13 @@ def build(name: str, index: Index, options: LmEvalConfig) -> Any | Group:
     from lm_eval.tasks._factory import TaskFactory
 
     entry = index.find(name)
-    _refuse_code(name, entry, options)
+    _refuse_code(name, index, options)
     with speaking_for(name, _data_of(entry)), quietly(), seeded():
-        built = TaskFactory().build(entry, overrides=None, registry=index.entries)
+        try:
+            built = TaskFactory().build(entry, overrides=None, registry=index.entries)
+        except Exception as error:
+            _refuse_empty(error)
+            raise
     tasks = _tasks_of(built)
     for each, task in tasks.items():
         _check(each, task, options)
@@ -66,6 +71,23 @@ def build(name: str, index: Index, options: LmEvalConfig) -> Any | Group:
 def _tasks_of(built: Any) -> dict[str, Any]:
     tasks = built.get_all_tasks() if hasattr(built, "get_all_tasks") else [built]
     return {str(task.task_name): task for task in tasks}
+
+
+def _refuse_empty(error: Exception) -> None:
+    """lm-eval looks at a task's first document while it makes the task, and fails without one."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        task = frame.f_locals.get("self")
+        found = getattr(task, "task_docs", None)
+        if task is None or found is None or len(found):
+            continue
+        split = task.get_config("test_split") or task.get_config("validation_split")
+        process = task.get_config("process_docs")
+        called = getattr(process, "__name__", type(process).__name__)
+        why = f", or process_docs ({called}) leaves none of it" if process else ""
+        raise SuiteError(
+            f"lm_eval:{task.get_config('task')} has no documents to ask about: the split {split!r} "
+            f"of its data is empty{why}."
+        ) from error
 
 
 @contextmanager
@@ -118,12 +140,38 @@ def _data_of(entry: Any) -> str:
     return str(told.get("dataset_path") or "")
 
 
-def _refuse_code(name: str, entry: Any, options: LmEvalConfig) -> None:
-    """Before the task is opened at all: opening it imports its code."""
+def _refuse_code(name: str, index: Index, options: LmEvalConfig) -> None:
+    """Before anything is opened: opening a task, or a group of it, imports its code."""
     with speaking_for(name):
-        unsafe = bool(_loaded(entry).get("unsafe_code"))
-    if unsafe:
-        _need_permission(name, options)
+        unsafe = next(_unsafe(name, _loaded(index.find(name)), index, frozenset()), None)
+    if unsafe is not None:
+        _need_permission(unsafe, options)
+
+
+def _unsafe(
+    name: str, told: Mapping[str, Any], index: Index, above: frozenset[str]
+) -> Iterator[str]:
+    """The tasks that run what a model writes, of an entry and of those that its file names."""
+    if told.get("unsafe_code"):
+        yield name
+    for member in _members(name, told, index):
+        inner = dict(member) if isinstance(member, Mapping) else {}
+        called = str(inner.get("group") or inner.get("task")) if inner else str(member)
+        if called in above or called == name:
+            continue
+        if called in index.entries:
+            own = _loaded(index.find(called))
+            inner["unsafe_code"] = inner.get("unsafe_code") or own.get("unsafe_code")
+            inner["task"] = own.get("task")
+        yield from _unsafe(called, inner, index, above | {name})
+
+
+def _members(name: str, told: Mapping[str, Any], index: Index) -> Sequence[Any]:
+    """What a group's file lists, or the tasks of a tag; of a task nothing."""
+    if name in index.entries and index.find(name).kind.name == "TAG":
+        return index.members(name)
+    listed = told.get("task")
+    return listed if isinstance(listed, list) else ()
 
 
 def _need_permission(name: str, options: LmEvalConfig) -> None:

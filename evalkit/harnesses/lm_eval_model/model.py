@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -134,8 +135,9 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval ships no types
     @property
     def tokenizer_name(self) -> str:
         """What prompts are made with: part of the key under which lm-eval keeps them."""
-        tokens = self.engine.tokens
-        return f"{tokens.tokenizer_hash[:16]}-{tokens.template_hash[:16]}"
+        told = json.dumps([self._template, self._template_args], sort_keys=True, default=str)
+        template = hashlib.sha256(told.encode()).hexdigest()
+        return f"{self.engine.tokens.tokenizer_hash[:16]}-{template[:16]}"
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None) -> list[int]:
         """Token ids, with the tokenizer's own special tokens unless the text begins with BOS."""

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.harnesses.lm_eval.generating import IDLE, read_settings
 from evalkit.records import Decoding
 
 MAX_NEW_TOKENS = 256
 """How long a text may be where a task does not say; as lm-eval's HFLM has it."""
-
-_READ = {"do_sample", "temperature", "until", "max_gen_toks", "use_cache"}
-_OF_SAMPLING = {"top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff"}
-_NEUTRAL: Mapping[str, object] = {"num_beams": 1, "num_return_sequences": 1, "top_k": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,47 +27,34 @@ def read_manner(given: Mapping[str, Any], *, eos: str | None, seed: int, task: s
 
     Raises UsageError for what the engine does not do; that would change every text unseen.
     """
-    from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+    from lm_eval.models.utils import handle_stop_sequences
 
-    told: dict[str, Any] = dict(normalize_gen_kwargs(dict(given), MAX_NEW_TOKENS))
-    stops = handle_stop_sequences(told["until"], eos=eos)
-    sampled = bool(told["do_sample"])
-    temperature = float(told.get("temperature", 0.0)) if sampled else 0.0
-    if sampled and temperature <= 0:
+    wanted = read_settings(given, MAX_NEW_TOKENS, task)
+    stops = handle_stop_sequences(list(wanted.until), eos=eos)
+    temperature = wanted.temperature or 0.0
+    if wanted.sampled and temperature <= 0:
         raise UsageError(
             f"{task}: do_sample is true and the temperature 0; set --gen_kwargs temperature=… "
             "above 0, or do_sample=false."
         )
-    _refuse_others(told, sampled, task)
+    _refuse(wanted.others, task)
     decoding = Decoding(
-        max_new_tokens=int(told["max_gen_toks"]),
+        max_new_tokens=wanted.limit,
         temperature=temperature,
-        top_p=_top_p(told, task) if sampled else 1.0,
+        top_p=wanted.top_p,
         stop=tuple(stop for stop in stops if stop and stop != eos),
-        seed=seed if sampled else 0,
+        seed=seed if wanted.sampled else 0,
         end_of_turn=False,  # lm-eval asks the model's own files and the task what ends a text
     )
     return Manner(decoding, tuple(stops))
 
 
-def _top_p(told: Mapping[str, Any], task: str) -> float:
-    value = told.get("top_p")
-    top_p = 1.0 if value is None else float(value)
-    if not 0 < top_p <= 1:
-        raise UsageError(f"{task}: generation_kwargs: top_p: {value!r} is not above 0 and up to 1.")
-    return top_p
-
-
-def _refuse_others(told: Mapping[str, Any], sampled: bool, task: str) -> None:
-    """What is left must change nothing: a neutral value, or of sampling in a greedy text."""
-    followed = _READ | ({"top_p"} if sampled else _OF_SAMPLING)
-    for name, value in told.items():
-        if name in followed or value is None or _NEUTRAL.get(name) == value:
-            continue
+def _refuse(others: Mapping[str, Any], task: str) -> None:
+    for name, value in others.items():
         raise UsageError(
             f"{task}: generation_kwargs: {name}: {value!r} is nothing the model evalkit does. It "
             "follows until, max_gen_toks, do_sample, temperature and top_p; set it otherwise by "
-            f"--gen_kwargs {name}={_NEUTRAL.get(name, 'null')}, or use --model hf for this task."
+            f"--gen_kwargs {name}={IDLE.get(name, 'null')}, or use --model hf for this task."
         )
 
 

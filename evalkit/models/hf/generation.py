@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,15 @@ class Rules:
     stop_ids: frozenset[int]
     end_of_turn: int | None = None
     repetition_penalty: float = 1.0
+    special: Mapping[str, int] = field(default_factory=dict)
+    """Tokens by their text that no text shows, so that a stop string would never be found in it."""
 
     def ending(self, decoding: Decoding) -> frozenset[int]:
         """The tokens that end a text which is generated so."""
-        if self.end_of_turn is None or not decoding.end_of_turn:
-            return self.stop_ids
-        return self.stop_ids | {self.end_of_turn}
+        ends = self.stop_ids
+        if self.end_of_turn is not None and decoding.end_of_turn:
+            ends |= {self.end_of_turn}
+        return ends | {self.special[stop] for stop in decoding.stop if stop in self.special}
 
 
 def rules_of(folder: Path, tokens: Tokens) -> Rules:
@@ -80,7 +83,19 @@ def rules_of(folder: Path, tokens: Tokens) -> Rules:
         stop_ids=tokens.stop_ids,
         end_of_turn=tokens.end_of_turn,
         repetition_penalty=float(penalty or 1.0),
+        special=_hidden(tokens.tokenizer),
     )
+
+
+def _hidden(tokenizer: Any) -> dict[str, int]:
+    """The added tokens that a decoded text does not show."""
+    added = tokenizer.get_added_vocab()
+    added |= zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
+    return {
+        text: token
+        for text, token in added.items()
+        if text and not tokenizer.decode([token], skip_special_tokens=True)
+    }
 
 
 def ignored_defaults(folder: Path) -> list[str]:

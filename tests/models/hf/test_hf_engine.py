@@ -354,3 +354,20 @@ def test_a_turns_end_that_the_model_does_not_name_ends_a_text_unless_told_otherw
         else:
             assert other.token_ids == one.token_ids
     assert ended, "among so many random texts some should hold the mark"
+
+
+def test_a_stop_string_that_no_text_shows_ends_it_at_its_token(
+    tiny: Callable[..., Tiny],
+) -> None:
+    engine = open_arms(tiny())
+    free = Decoding(max_new_tokens=40, temperature=3.0)
+    prompts = [chr(0x4E00 + n) for n in range(80)]
+    long = answers(engine, [writing(prompt, free) for prompt in prompts])
+    stopped = replace(free, stop=("<|im_start|>",))
+    short = answers(engine, [writing(prompt, stopped) for prompt in prompts])
+    cut = [(a, b) for a, b in zip(long, short, strict=True) if 2 in a.token_ids]
+    assert cut, "among so many random texts some should hold the mark"
+    for one, other in cut:
+        assert "<|im_start|>" not in one.text
+        assert one.token_ids.index(2) == len(other.token_ids) - 1
+        assert other.stop_reason == "stop"

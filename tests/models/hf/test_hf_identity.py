@@ -49,6 +49,12 @@ def test_whatever_determines_the_numbers_is_in_the_key() -> None:
         asked(request(decoding=replace(SAMPLED, seed=6))),
         asked(request(decoding=replace(SAMPLED, top_p=0.5))),
         asked(request(decoding=SAMPLED, index=1)),
+        keyed(
+            request(decoding=Decoding(stop=("\n",))),
+            Encoded(Seen.of((5, 6), "text"), (), 0),
+            key_head({"weights": "w", "adapter": "base"}),
+            replace(RULES, special={"\n": 8}),
+        ),
         asked(request("loglikelihood"), rest=(8, 9)),
         asked(request("loglikelihood"), prompt=(5, 6, 8), rest=(9,)),
         asked(request("loglikelihood"), rest=(8, 9, 0)),
