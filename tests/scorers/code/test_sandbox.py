@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not walls().usable, reason=f"no sandbox here: {w
 @pytest.fixture(params=["namespaces", "filter alone"])
 def namespaces(request: pytest.FixtureRequest) -> bool:
     """Each test runs behind all the walls and, as where they are not granted, behind the filter."""
-    full = request.param == "namespaces"
+    full = str(request.param) == "namespaces"
     if full and not walls().namespaces:
         pytest.skip(f"no namespaces here: {walls().lacking}")
     return full
@@ -240,12 +240,13 @@ def _until(look: Callable[[], T]) -> T:
 
 
 def test_a_sandbox_that_cannot_be_built_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox.sys, "executable", "/no/such/python")
+    real = sys.executable
+    monkeypatch.setattr("sys.executable", "/no/such/python")
     found = ran("x = 1")
     assert found.kind == "unavailable"
     assert "no process could be started" in found.detail
     monkeypatch.setattr(sandbox, "_ROOT", "/no/such/folder")
-    monkeypatch.setattr(sandbox.sys, "executable", sys._base_executable)
+    monkeypatch.setattr("sys.executable", real)
     assert "No module named 'evalkit'" in ran("x = 1").detail
 
 
