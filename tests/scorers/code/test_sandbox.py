@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -88,7 +89,8 @@ def test_no_system_call_finds_another_way_out(namespaces: bool) -> None:
         "process_vm_writev": 311, "kexec_load": 246, "init_module": 175, "bpf": 321,
         "perf_event_open": 298, "keyctl": 250, "userfaultfd": 323, "io_uring_setup": 425,
         "pidfd_open": 434, "pidfd_getfd": 438, "pidfd_send_signal": 424, "clone3": 435,
-        "memfd_create": 319, "shmget": 29, "msgget": 68, "mq_open": 240, "setpriority": 141,
+        "setsockopt": 54, "memfd_create": 319, "shmget": 29, "msgget": 68, "mq_open": 240,
+        "setpriority": 141,
         "sched_setaffinity": 203, "rt_sigqueueinfo": 129, "tkill": 200, "openat2": 437,
         "open_by_handle_at": 304, "landlock_create_ruleset": 444, "seccomp": 317, "prctl": 157,
         "setuid": 105, "capset": 126, "mknod": 133, "setxattr": 188, "chown": 92,
@@ -248,6 +250,28 @@ def test_a_sandbox_that_cannot_be_built_is_no_verdict(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sandbox, "_ROOT", "/no/such/folder")
     monkeypatch.setattr("sys.executable", real)
     assert "No module named 'evalkit'" in ran("x = 1").detail
+
+
+def test_where_namespaces_are_forbidden_the_filter_alone_is_found_out() -> None:
+    """As it is in most containers; here by the limit of a namespace of the test's own."""
+    forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec "
+    script = (
+        "from evalkit.scorers.code.sandbox import walls; print(walls().namespaces, walls().usable)"
+    )
+    wanted = [shutil.which("unshare") or "unshare", "-Ur", "sh", "-c"]
+    try:
+        tried = subprocess.run([*wanted, forbid + "true"], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("needs unshare")
+    if tried.returncode:
+        pytest.skip("needs user namespaces, to forbid them in one")
+    done = subprocess.run(
+        [*wanted, forbid + f"{sys.executable} -c '{script}'"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.split() == [b"False", b"True"]
 
 
 def test_a_machine_without_namespaces_or_filter_is_told_apart(

@@ -22,7 +22,7 @@ timerfd_create 283 85, timerfd_settime 286 86, timerfd_gettime 287 87, signalfd4
 statfs 137 43, fstatfs 138 44, umask 95 166, fadvise64 221 223, readahead 187 213, fsync 74 82,
 fdatasync 75 83, flock 73 32, sendfile 40 71, copy_file_range 326 285, splice 275 76,
 tee 276 77, sendto 44 206, recvfrom 45 207, sendmsg 46 211, recvmsg 47 212, shutdown 48 210,
-getsockopt 55 209, setsockopt 54 208, getsockname 51 204, getpeername 52 205, mmap 9 222,
+getsockopt 55 209, getsockname 51 204, getpeername 52 205, mmap 9 222,
 munmap 11 215, mprotect 10 226, mremap 25 216, madvise 28 233, mincore 27 232, msync 26 227,
 brk 12 214, membarrier 324 283, futex 202 98, futex_waitv 449 449, set_robust_list 273 99,
 get_robust_list 274 100, set_tid_address 218 96, rseq 334 293, sched_yield 24 124,
