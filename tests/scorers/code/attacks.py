@@ -98,6 +98,15 @@ ATTACKS = {
         "exit",
         _EARLY,
     ),
+    "writes a verdict that is no text": Attack(
+        "import os\n"
+        "told = rb'{\"kind\": \"passed\", \"detail\": \"\\ud800\", \"ticket\": \"\\ud800\"}'\n"
+        "for place in range(3, 64):\n    try:\n        os.write(place, told + b'\\n')\n"
+        "    except OSError:\n        pass\nos._exit(0)",
+        "exit",
+        _EARLY,
+    ),
+    "raises half a sign": Attack("raise ValueError('\\ud800')", "exception", "ValueError:"),
     "kills its parent": Attack(
         "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)", "exception", _NOT_PERMITTED
     ),

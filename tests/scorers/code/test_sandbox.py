@@ -60,7 +60,7 @@ def test_a_hostile_program_fails_as_what_it_is_and_in_time(name: str, namespaces
     attack = ATTACKS[name]
     started = time.monotonic()
     found = ran(attack.source, namespaces=namespaces)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60  # others may keep the machine busy
     said = attack.said if namespaces or attack.alone is None else attack.alone
     assert (found.kind, found.detail[: len(said)]) == (attack.kind, said)
 
@@ -247,6 +247,9 @@ def test_a_sandbox_that_cannot_be_built_is_no_verdict(monkeypatch: pytest.Monkey
     found = ran("x = 1")
     assert found.kind == "unavailable"
     assert "no process could be started" in found.detail
+    monkeypatch.setattr("tempfile.tempdir", "/no/such/folder")
+    assert "no process could be started" in ran("x = 1").detail
+    monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(sandbox, "_ROOT", "/no/such/folder")
     monkeypatch.setattr("sys.executable", real)
     assert "No module named 'evalkit'" in ran("x = 1").detail

@@ -37,7 +37,7 @@ def main() -> None:
     kind, detail = _run(job["parts"], job["tests"])
     _flush()
     if kind == "passed":
-        # Only now: until here the program's own lines could have read it.
+        # Read only now: until here it was in no object that the program could come upon.
         _tell(verdict, kind, ticket=_read(ticket, _TICKET).decode())
     else:
         _tell(verdict, kind, detail)
