@@ -141,7 +141,6 @@ class LmEvalConfig(Strict):
     fewshot_seed: int = 1234
     gen_kwargs: dict[str, GenerationValue] = Field(default_factory=dict)
     predict_only: bool = False
-    allow_code_execution: bool = False
     tasks: dict[str, LmEvalTask] = Field(default_factory=dict)
 
 

@@ -20,6 +20,7 @@ from evalkit.data.places import DATA_VARIABLE, data_root, is_offline
 from evalkit.errors import DataError, StoreError, pip
 from evalkit.home import home
 from evalkit.records import Check, CheckStatus
+from evalkit.scorers.code.sandbox import walls
 from evalkit.store.runs import check_writable
 
 _EXTRAS = {
@@ -46,6 +47,7 @@ def examine() -> list[Check]:
         _hub(),
         *(_extra(extra, packages) for extra, packages in _EXTRAS.items()),
         *_devices(),
+        _sandbox(),
         _browser(),
     ]
 
@@ -160,6 +162,18 @@ def _devices() -> list[Check]:
     if not torch.cuda.is_available():
         found.append(Check(name="devices", status="ok", message="CPU only; no CUDA device seen"))
     return found
+
+
+def _sandbox() -> Check:
+    """What holds the programs that a model writes, tried out on one."""
+    found = walls()
+    if not found.usable:
+        told = f"none ({found.lacking}): suites that run generated code are refused on this machine"
+        return Check(name="sandbox", status="warning", message=told)
+    if not found.namespaces:
+        told = f"{found.made_of}: generated code has no network, but can read your files"
+        return Check(name="sandbox", status="warning", message=told)
+    return Check(name="sandbox", status="ok", message=f"{found.made_of} (generated code)")
 
 
 def _browser() -> Check:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Collection, Container, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -31,9 +32,9 @@ from evalkit.planning import (
     uncollected,
 )
 from evalkit.progress import Progress, Silent
-from evalkit.records import Completion, EarlyStop, Manifest, Result, Run, Sample, Score
+from evalkit.records import Completion, EarlyStop, Manifest, Result, Run
 from evalkit.scorers.generated import unusable
-from evalkit.scorers.repeats import score_each
+from evalkit.scoring import Answered, score_suite
 from evalkit.store.completions import CompletionStore
 from evalkit.store.runs import SCHEMA_VERSION, write_run
 from evalkit.store.shelf import Shelf
@@ -256,13 +257,16 @@ def _results(
     for suite in suites:
         part = f"{arm.config.name} · {suite.info.name} · scores"
         progress.start(part, len(suite.samples))
+        answered, completions = list[Answered](), []
         for sample in suite.samples:
             asked = by_sample[suite.info.name, sample.id]
-            completions = tuple(_restored(one, stored[one.key]) for one in asked)
-            scored = last_answers(sample, asked, completions, arm.config.decoding.repeats)
-            scores = _scores(suite, sample, scored)
-            results.append(Result(sample=sample, completions=completions, scores=scores))
-            progress.advance(part)
+            completions.append(tuple(_restored(one, stored[one.key]) for one in asked))
+            last = last_answers(sample, asked, completions[-1], arm.config.decoding.repeats)
+            answered.append((sample, last))
+        with closing(score_suite(suite, answered)) as scored:
+            for (sample, _), said, scores in zip(answered, completions, scored, strict=True):
+                results.append(Result(sample=sample, completions=said, scores=scores))
+                progress.advance(part)
     return results
 
 
@@ -276,21 +280,6 @@ def _refuse_silence(arm: ArmPlan, results: Collection[Result]) -> None:
     if results and all(one.error for result in results for one in result.completions):
         first = next(one.error for result in results for one in result.completions)
         raise ModelError(f"{arm.config.name}: not one request could be answered. {first}")
-
-
-def _scores(suite: Suite, sample: Sample, completions: Sequence[Completion]) -> tuple[Score, ...]:
-    """Every metric once; where a completion is missing each metric says why it has no value."""
-    if suite.repeated and completions:
-        return tuple(
-            score for scorer in suite.scorers for score in score_each(scorer, sample, completions)
-        )
-    broken = next(filter(None, map(unusable, completions)), "")
-    if broken:
-        return tuple(
-            Score(sample_id=sample.id, scorer=metric.name, value=None, reason=broken)
-            for metric in suite.info.metrics
-        )
-    return tuple(score for scorer in suite.scorers for score in scorer.score(sample, completions))
 
 
 def _restored(asked: Prepared, completion: Completion) -> Completion:

@@ -21,6 +21,7 @@ from evalkit.models.base import Batch, Engine, Outline, Prepared
 from evalkit.models.opening import open_models
 from evalkit.progress import Progress, Silent
 from evalkit.records import Request, Sample
+from evalkit.scorers.code.sandbox import walls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,27 +101,60 @@ class Plan:
         return {one.key for arm in self.arms for one in arm.prepared}
 
 
-def open_suites(config: RunConfig) -> list[Suite]:
+def open_suites(
+    config: RunConfig, *, allow_code_execution: bool = False, scored: bool = True
+) -> list[Suite]:
     """The suites of a comparison, which are the base's, each with its limit and its gated metric.
 
-    Raises one SuiteError with what is wrong in any of them.
+    Raises one SuiteError with what is wrong in any of them. Suites that run what a model writes
+    are refused without `allow_code_execution`, unless no answer of theirs is to be `scored`.
     """
     suites, mistakes = [], []
     for name, aspect in expanded(config.suites, suite_folders(), config.data).items():
         try:
-            opened = open_named(name, config)
+            opened = open_named(name, config, allow_code_execution=allow_code_execution)
         except SuiteError as error:
             mistakes.append(str(error))
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
         else:
             suites += [_as_asked(suite, aspect, config.gate) for suite in opened]
+    if scored:
+        suites, refusals = _sandboxed(suites, allowed=allow_code_execution)
+        mistakes += refusals
     counts = Counter(suite.info.name for suite in suites)
     mistakes += [f"{name!r} is named twice, once by its tag or group, and would be gated twice."
                  for name, count in counts.items() if count > 1]  # fmt: skip
     if mistakes:
         raise SuiteError("\n".join(dict.fromkeys(mistakes)))
     return suites
+
+
+def _sandboxed(suites: list[Suite], *, allowed: bool) -> tuple[list[Suite], list[str]]:
+    """The suites, where those that run programs say in which sandbox; and why they may not."""
+    running = [one.info.name for one in suites if any(each.runs_code for each in one.scorers)]
+    if not running:
+        return suites, []
+    which = f"{', '.join(running)} {'runs' if len(running) == 1 else 'run'} what the models write"
+    if not allowed:
+        refusal = (
+            f"{which}, in a sandbox. If that is meant, give --allow-code-execution; "
+            "docs/scorers.md tells what the sandbox keeps from doing harm, and what it does not."
+        )
+        return suites, [refusal]
+    found = walls()
+    if not found.usable:
+        refusal = (
+            f"{which}, and this machine grants no sandbox for it ({found.lacking}). It takes Linux "
+            "on x86_64 or aarch64 with seccomp, as nearly all have; `evalkit doctor` tries again."
+        )
+        return suites, [refusal]
+    note = f"programs are run in a sandbox of {found.made_of}"
+    noted = [
+        replace(one, notes=(*one.notes, note)) if one.info.name in running else one
+        for one in suites
+    ]
+    return noted, []
 
 
 def _as_asked(suite: Suite, aspect: str, gate: GateConfig) -> Suite:

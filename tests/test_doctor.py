@@ -11,6 +11,7 @@ import pytest
 
 from evalkit.doctor import examine
 from evalkit.records import Check
+from evalkit.scorers.code.sandbox import Walls
 
 
 @pytest.fixture
@@ -75,6 +76,31 @@ def test_the_data_root_is_counted_and_what_cannot_be_read_in_it_is_named(
     assert found.message.startswith(f"{root}: 1 models, 1 data sets; {root / 'org/empty'} holds no")
     monkeypatch.setenv("EVALKIT_DATA", str(root / "absent"))
     assert hidden("torch")["EVALKIT_DATA"].status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("granted", "status", "said"),
+    [
+        (Walls(True, True), "ok", "namespaces and a seccomp filter (generated code)"),
+        (
+            Walls(False, True, "unshare: no"),
+            "warning",
+            "namespaces (unshare: no): generated code has no network, but can read your files",
+        ),
+        (Walls(False, False, "prctl: no"), "warning", "none (prctl: no): suites that run"),
+    ],
+)
+def test_the_sandbox_that_this_machine_grants_is_told(
+    hidden: Callable[..., dict[str, Check]],
+    monkeypatch: pytest.MonkeyPatch,
+    granted: Walls,
+    status: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr("evalkit.doctor.walls", lambda: granted)
+    found = hidden("torch")["sandbox"]
+    assert found.status == status
+    assert said in found.message
 
 
 def test_the_hub_is_asked_unless_offline(

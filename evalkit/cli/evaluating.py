@@ -64,7 +64,8 @@ def run(
     manner: Manner,
 ) -> None:
     """Evaluate one model and keep its answers and scores."""
-    runs = _evaluate(load_configs([file], asked), results, manner)
+    configs = load_configs([file], asked)
+    runs = _evaluate(configs, results, manner, allow_code=asked.allow_code_execution)
     if runs:
         from reports.machine import run_json
         from reports.terminal import print_run
@@ -123,7 +124,15 @@ def compare(
         configs += checkpoint_arms(configs[0], files[0], checkpoints, asked, manner)
         _check_names(configs)
     raise typer.Exit(
-        compare_arms(configs, results, manner, wanted, sequential=sequential, pilot=pilot)
+        compare_arms(
+            configs,
+            results,
+            manner,
+            wanted,
+            sequential=sequential,
+            pilot=pilot,
+            allow_code=asked.allow_code_execution,
+        )
     )
 
 
@@ -143,13 +152,16 @@ def compare_arms(
     *,
     sequential: bool = False,
     pilot: Path | None = None,
+    allow_code: bool = False,
 ) -> ExitCode:
     """Evaluate all arms, compare each with the first, decide, write the reports, print them."""
     from evalkit.compare import compare as compare_runs
     from evalkit.store.runs import write_comparisons
     from reports.write import write_reports
 
-    runs = _evaluate(configs, results, manner, sequential=sequential, pilot=pilot)
+    runs = _evaluate(
+        configs, results, manner, sequential=sequential, pilot=pilot, allow_code=allow_code
+    )
     if not runs:
         return ExitCode.PASS
     comparisons = [compare_runs(runs[0], tuned) for tuned in runs[1:]]
@@ -257,6 +269,7 @@ def _evaluate(
     *,
     sequential: bool = False,
     pilot: Path | None = None,
+    allow_code: bool = False,
 ) -> list[Run]:
     """Plan and run; nothing comes back from a dry run, which only shows the plan."""
     from evalkit.cli.power import read_pilot
@@ -271,7 +284,7 @@ def _evaluate(
     known_noise = read_pilot(pilot) if pilot else None
     with working(manner) as progress, CompletionStore(home() / "completions.sqlite") as store:
         with naming_what_is_missing(configs, offline=manner.offline):
-            suites = open_suites(configs[0])
+            suites = open_suites(configs[0], allow_code_execution=allow_code)
             check_gate([suite.info for suite in suites], configs[0].gate)
             if not results.dry_run:
                 check_writable(results.output)

@@ -66,6 +66,13 @@ IncludePath: TypeAlias = Annotated[
 NumFewshot: TypeAlias = Annotated[
     int | None, typer.Option(min=0, help="Worked examples before each question of lm-eval's tasks.")
 ]
+AllowCode: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code-execution",
+        help="Run what the models write: native suites in a sandbox, lm-eval's tasks outside any.",
+    ),
+]
 Output: TypeAlias = Annotated[Path, typer.Option("--output", "-o", help="Folder for results.")]
 Formats: TypeAlias = Annotated[
     str,
@@ -120,6 +127,7 @@ class Questions:
     limit: Limit = None
     include_path: IncludePath = None
     num_fewshot: NumFewshot = None
+    allow_code_execution: AllowCode = False
     sets: Sets = None
 
 

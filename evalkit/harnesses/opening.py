@@ -13,18 +13,20 @@ from evalkit.harnesses.owndata import open_data
 LM_EVAL = "lm_eval:"
 
 
-def open_named(name: str, config: RunConfig) -> list[Suite]:
+def open_named(name: str, config: RunConfig, *, allow_code_execution: bool = False) -> list[Suite]:
     """The suites that a name stands for, cut to the run's limit; raises SuiteError.
 
     A native suite's name is one, and that of a table of one's own; a tag of lm-eval is as many as
-    there are tasks.
+    there are tasks. Only lm-eval's tasks ask for leave to execute code as they are opened.
     """
     if name.startswith(LM_EVAL):
         from evalkit.data.loading import local_datasets
         from evalkit.harnesses.lm_eval.suites import open_lm_eval
 
         with local_datasets():
-            return open_lm_eval(name.removeprefix(LM_EVAL), config)
+            return open_lm_eval(
+                name.removeprefix(LM_EVAL), config, allow_code_execution=allow_code_execution
+            )
     own = config.data.get(name)
     suite = open_data(name, own, config) if own else open_suite(name, config)
     return [limited(_counted(suite), config.limit, config.seed)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,6 +15,11 @@ Every metric of the scorer is answered every time; what could not be scored is a
 value is None with a reason. `Score.scorer` is the metric's name.
 """
 
+ScoreAll: TypeAlias = Callable[
+    [Sequence[tuple[Sample, Sequence[Completion]]]], Iterator[Sequence[Score]]
+]
+"""Samples with their completions to the scores of each, in their order; see ScoreFunction."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scorer:
@@ -26,6 +31,10 @@ class Scorer:
     AUC, for instance). `references` holds the means of metrics over the reference texts it read.
     A `pooled` scorer is given all of a sample's generated answers at once, be it one or several;
     any other is given one at a time, and its scores are averaged.
+
+    `score_all` stands in for `score` where a suite is scored: it works on several samples at once,
+    and gives up what it has begun when its iterator is closed. A scorer that `runs_code` runs
+    programs that a model wrote; nobody's suite does that without leave.
     """
 
     name: str
@@ -35,3 +44,5 @@ class Scorer:
     tasks: tuple[str, ...] = ()
     references: Mapping[str, float] = field(default_factory=dict)
     pooled: bool = False
+    score_all: ScoreAll | None = None
+    runs_code: bool = False

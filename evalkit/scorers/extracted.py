@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from evalkit.errors import SuiteError
-from evalkit.records import Completion, Metric, Sample, Score
+from evalkit.records import Completion, Sample
 from evalkit.scorers.base import Scorer
 from evalkit.scorers.context import ScorerContext
 from evalkit.scorers.extraction import (
@@ -22,14 +22,10 @@ from evalkit.scorers.extraction import (
     parse_number,
     pattern_in,
 )
-from evalkit.scorers.generated import Value, failure, unscored
+from evalkit.scorers.generated import failure
 from evalkit.scorers.match import NO_TARGET
-from evalkit.scorers.repeats import averaged
-from evalkit.scorers.sampling import majority_at, pass_at
+from evalkit.scorers.reading import Counts, Read, reading_scorer
 from evalkit.scorers.text import normalize
-
-Counts: TypeAlias = Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(max_length=8)]
-"""For how many answers pass@k and maj@k are given."""
 
 Tolerance: TypeAlias = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
@@ -184,14 +180,6 @@ def _compiled(context: ScorerContext, pattern: str, ignore_case: bool) -> re.Pat
         ) from None
 
 
-class _Read(NamedTuple):
-    """What one completion comes to; `right` is None where it could not be read at all."""
-
-    answer: Hashable | None
-    right: bool | None
-    reason: str = ""
-
-
 def _scorer(
     name: str,
     names: tuple[str, str],
@@ -199,68 +187,23 @@ def _scorer(
     passes: Sequence[int],
     majorities: Sequence[int],
 ) -> Scorer:
-    """Is it right, was there an answer; and of a sample's answers together, pass@k and maj@k."""
-    accuracy, extracted = names
-    each = (
-        Metric(name=accuracy, kind="binary"),
-        Metric(name=extracted, kind="binary", extraction_of=accuracy),
+    def read_all(answers: Iterable[tuple[Sample, Completion]]) -> Generator[Read, None, None]:
+        return (_read(reading, sample, one) for sample, one in answers)
+
+    return reading_scorer(
+        name,
+        names,
+        read_all,
+        passes=passes,
+        majorities=majorities,
+        unasked=lambda sample: "" if sample.targets else NO_TARGET.reason,
     )
-    together: list[tuple[Metric, Callable[[int, Sequence[_Read]], Value], int]] = [
-        (Metric(name=f"{kind}@{k}", unit="0–1", least=0.0, most=1.0), rule, k)
-        for kind, rule, counts in (("pass", _pass, passes), ("maj", _vote, majorities))
-        for k in sorted(set(counts))
-    ]
-    metrics = (*each, *(metric for metric, _, _ in together))
-
-    def score(sample: Sample, completions: Sequence[Completion]) -> list[Score]:
-        if not completions or not sample.targets:
-            return unscored(sample, metrics, NO_TARGET.reason if completions else "no completion")
-        read = [_read(reading, sample, one) for one in completions]
-        rows = [
-            averaged([_score(sample, accuracy, _accuracy(one)) for one in read]),
-            averaged([_score(sample, extracted, _extracted(one)) for one in read]),
-        ]
-        return rows + [_score(sample, m.name, rule(k, read)) for m, rule, k in together]
-
-    return Scorer(name=name, metrics=metrics, score=score, tasks=("generate",), pooled=True)
 
 
-def _read(reading: _Reading, sample: Sample, completion: Completion) -> _Read:
+def _read(reading: _Reading, sample: Sample, completion: Completion) -> Read:
     problem = failure([completion])
-    if problem:
-        return _Read(None, None, problem)
+    if problem or not sample.targets:
+        return Read(None, None, problem or NO_TARGET.reason)
     answer, reason = reading.extract(sample, completion.text)
     right = answer is not None and reading.is_right(sample, answer)
-    return _Read(answer, right, reason)
-
-
-def _accuracy(one: _Read) -> Value:
-    return Value(None if one.right is None else float(one.right), one.reason)
-
-
-def _extracted(one: _Read) -> Value:
-    if one.right is None:
-        return Value(None, one.reason)
-    return Value(float(one.answer is not None))
-
-
-def _pass(k: int, read: Sequence[_Read]) -> Value:
-    known = [one.right for one in read if one.right is not None]
-    return Value(pass_at(k, known)) if len(known) >= k else _too_few("pass", k, len(known))
-
-
-def _vote(k: int, read: Sequence[_Read]) -> Value:
-    known = [one for one in read if one.right is not None]
-    if len(known) < k:
-        return _too_few("maj", k, len(known))
-    return majority_at(k, [one.answer for one in known], [bool(one.right) for one in known])
-
-
-def _too_few(kind: str, k: int, count: int) -> Value:
-    return Value(
-        None, f"{kind}@{k} needs {k} answers and there are {count}; decoding.repeats asks for more"
-    )
-
-
-def _score(sample: Sample, metric: str, value: Value) -> Score:
-    return Score(sample_id=sample.id, scorer=metric, value=value.value, reason=value.reason)
+    return Read(answer, right, reason)

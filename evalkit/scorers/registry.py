@@ -28,6 +28,7 @@ from evalkit.scorers import (
     trick,
 )
 from evalkit.scorers.base import Scorer
+from evalkit.scorers.code import scorer as code
 from evalkit.scorers.context import ScorerContext
 
 Factory: TypeAlias = Callable[..., Scorer]
@@ -41,6 +42,7 @@ SCORERS: Mapping[str, Factory] = {
     "choice": extracted.choice,
     "choice_accuracy": choice.choice_accuracy,
     "chrf": overlap.chrf,
+    "code": code.code,
     "constraints": constraints.constraints,
     "contains": match.contains,
     "content_kept": content.content_kept,

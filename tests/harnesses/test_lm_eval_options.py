@@ -33,8 +33,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index._shipped.cache_clear()
 
 
-def opened(folder: Path, name: str, **options: Any) -> Suite:
-    (suite,) = open_suites(opening(folder, name, **options))
+def opened(folder: Path, name: str, *, allow_code_execution: bool = False, **options: Any) -> Suite:
+    config = opening(folder, name, **options)
+    (suite,) = open_suites(config, allow_code_execution=allow_code_execution)
     return suite
 
 
@@ -171,7 +172,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("free", {"tasks": {"fred": {"repeats": 2}}}, "lm_eval.tasks: lm-eval has no task 'fred'. Did"),
     ("free", {"gen_kwargs": {"top_k": 3}}, "lm_eval.gen_kwargs: 'top_k' is not known here"),
     ("free", {"tasks": {"free": {"gen_kwargs": {"beams": 3}}}}, "lm_eval.tasks.free.gen_kwargs"),
-    ("coding", {}, "set lm_eval.allow_code_execution: true"),
+    ("coding", {}, "--allow-code-execution"),
     ("nowhere", {}, "the data set 'some/where' cannot be had"),
     ("broken", {}, "lm_eval:broken: lm-eval .* cannot open it: KeyError"),
 ]
@@ -196,14 +197,14 @@ def test_mistakes_are_told_without_a_traceback(
 
 def test_code_may_be_allowed(tmp_path: Path) -> None:
     write_task(tmp_path, "coding", questions(5), unsafe_code=True, **WRITING)
-    assert opened(tmp_path, "coding", lm_eval={"allow_code_execution": True}).samples
+    assert opened(tmp_path, "coding", allow_code_execution=True).samples
 
 
 def test_refused_code_is_not_even_imported(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("raise SystemExit('imported')\n")
     told = {**WRITING, "process_results": "!function own.process", "unsafe_code": True}
     write_task(tmp_path, "coding", questions(5), **told)
-    with pytest.raises(SuiteError, match="allow_code_execution"):
+    with pytest.raises(SuiteError, match="--allow-code-execution"):
         opened(tmp_path, "coding")
 
 

@@ -15,12 +15,14 @@ OPTIONS = {
     "style_classifier": REFERENCES,
     "style_distance": REFERENCES,
 }
+TESTED = {"entry_point": "Lima", "test": "assert Lima"}
 TEXTS = ("", "a", "Lima", "a a a a a a a a a a", "🙂" * 40, "Title\n\nLima! #one #two\n- a\n- b")
 
 
 @pytest.mark.parametrize("name", sorted(set(SCORERS) - {"memorisation", "number", "choice"}))
 def test_no_text_is_scored_outside_of_the_scale(name: str) -> None:
-    sample = make_sample("Lima", "a", required=[["Lima"]], spot=[["Lima"]], reference="Lima")
+    facts = [["Lima"]]
+    sample = make_sample("Lima", "a", required=facts, spot=facts, reference="Lima", **TESTED)
     scorer = build(name, OPTIONS.get(name, {}), make_context(sample))
     scales = {metric.name: metric.scale for metric in scorer.metrics}
     for text in TEXTS if "generate" in scorer.tasks else ():
@@ -34,7 +36,7 @@ def test_no_text_is_scored_outside_of_the_scale(name: str) -> None:
 def test_shares_probabilities_and_percentages_have_a_scale() -> None:
     told = {"0–1": 1.0, "0–100": 100.0, "probability": 1.0, "share": 1.0}
     for name in sorted(set(SCORERS) - {"memorisation"}):
-        context = make_context(make_sample("A" if name == "choice" else "7"))
+        context = make_context(make_sample("A" if name == "choice" else "7", **TESTED))
         for metric in build(name, OPTIONS.get(name, {}), context).metrics:
             if metric.unit in told and metric.higher_is_better is not None:
                 # Over a corpus a score is none of its samples'.

@@ -41,6 +41,7 @@ def line(scorer: str | Mapping[str, Any]) -> tuple[str, dict[str, object]]:
 def test_every_suite_is_there() -> None:
     assert NAMES == [
         "chat/answers",
+        "code/functions",
         "instruct/format-en",
         "instruct/format-zh",
         "knowledge/everyday-en",
@@ -68,7 +69,9 @@ def test_a_suite_builds_its_scorers_and_gates_one_of_their_metrics(name: str) ->
     gated = [m for s in scorers for m in s.metrics if m.name == suite["metric"]]
     assert len(gated) == 1
     assert gated[0].higher_is_better is not None
-    assert len(samples) >= {"style": 60, "language": 30}.get(name.partition("/")[0], 150)
+    assert len(samples) >= {"style": 60, "language": 30, "code": 30}.get(
+        name.partition("/")[0], 150
+    )
     assert all(field in sample.fields for field in suite["slices"] for sample in samples)
 
 

@@ -55,6 +55,7 @@ def _grams(text: str) -> set[str]:
 def test_every_suite_the_project_promises_is_there() -> None:
     assert SUITES == [
         "chat/answers",
+        "code/functions",
         "instruct/format-en",
         "instruct/format-zh",
         "knowledge/everyday-en",
@@ -71,6 +72,8 @@ def test_every_suite_the_project_promises_is_there() -> None:
 def test_every_recipe_the_project_promises_is_there() -> None:
     assert RECIPES == [
         "chat/mt-bench",
+        "code/humaneval",
+        "code/humaneval-chat",
         "exams/agieval-gaokao-history",
         "exams/agieval-logiqa-en",
         "exams/agieval-logiqa-zh",
@@ -112,7 +115,7 @@ def test_a_shipped_suite_has_no_problem_a_licence_and_enough_samples(name: str) 
     info = report.suite.info
     assert info.license == "Apache-2.0"
     assert "evalkit" in info.source
-    fewest = {"style": 60, "language": 30}  # whole texts count by their words
+    fewest = {"style": 60, "language": 30, "code": 30}  # whole texts and functions say more
     assert info.samples >= fewest.get(name.partition("/")[0], 150)
 
 

@@ -25,22 +25,27 @@ from evalkit.scorers.addends import TASKS
 _POINTS = "0–100"
 
 
-def open_lm_eval(name: str, config: RunConfig) -> list[Suite]:
-    """The suites that lm-eval's task, group or tag stands for; raises SuiteError."""
+def open_lm_eval(
+    name: str, config: RunConfig, *, allow_code_execution: bool = False
+) -> list[Suite]:
+    """The suites that lm-eval's task, group or tag stands for; raises SuiteError.
+
+    Tasks that run what a model wrote, outside any sandbox, are opened only where that is allowed.
+    """
     version()  # says how it is installed
     check_settings(config)
     index = open_index(config.lm_eval.include_path)
     check_names(config.lm_eval, index)
     if index.find(name).kind.name != "TAG":
-        return _opened(name, index, config)
+        return _opened(name, index, config, allow_code_execution)
     suites = []
     for member in index.members(name):
-        suites += _opened(member, index, config)
+        suites += _opened(member, index, config, allow_code_execution)
     return suites
 
 
-def _opened(name: str, index: Index, config: RunConfig) -> list[Suite]:
-    built = build(name, index, config.lm_eval)
+def _opened(name: str, index: Index, config: RunConfig, allowed: bool) -> list[Suite]:
+    built = build(name, index, config.lm_eval, allow_code_execution=allowed)
     path = str(index.find(name).yaml_path or "")
     if not isinstance(built, Group):
         return [_suite(name, {name: _read(name, built, config)}, config, path)]

@@ -33,7 +33,9 @@ class Group:
     """For each task in a group of its own within this one, that group's name."""
 
 
-def build(name: str, index: Index, options: LmEvalConfig) -> Any | Group:
+def build(
+    name: str, index: Index, options: LmEvalConfig, *, allow_code_execution: bool = False
+) -> Any | Group:
     """A task or a Group of that name, ready for its requests; raises SuiteError.
 
     A tag is no task: ask for its members.
@@ -41,7 +43,8 @@ def build(name: str, index: Index, options: LmEvalConfig) -> Any | Group:
     from lm_eval.tasks._factory import TaskFactory
 
     entry = index.find(name)
-    _refuse_code(name, index, options)
+    if not allow_code_execution:
+        _refuse_code(name, index)
     with speaking_for(name, _data_of(entry)), quietly(), seeded():
         try:
             built = TaskFactory().build(entry, overrides=None, registry=index.entries)
@@ -50,7 +53,7 @@ def build(name: str, index: Index, options: LmEvalConfig) -> Any | Group:
             raise
     tasks = _tasks_of(built)
     for each, task in tasks.items():
-        _check(each, task, options)
+        _check(each, task, allow_code_execution=allow_code_execution)
         _configure(each, task, options)
     if not hasattr(built, "get_all_tasks"):
         return built
@@ -140,12 +143,12 @@ def _data_of(entry: Any) -> str:
     return str(told.get("dataset_path") or "")
 
 
-def _refuse_code(name: str, index: Index, options: LmEvalConfig) -> None:
+def _refuse_code(name: str, index: Index) -> None:
     """Before anything is opened: opening a task, or a group of it, imports its code."""
     with speaking_for(name):
         unsafe = next(_unsafe(name, _loaded(index.find(name)), index, frozenset()), None)
     if unsafe is not None:
-        _need_permission(unsafe, options)
+        raise _not_allowed(unsafe)
 
 
 def _unsafe(
@@ -174,17 +177,17 @@ def _members(name: str, told: Mapping[str, Any], index: Index) -> Sequence[Any]:
     return listed if isinstance(listed, list) else ()
 
 
-def _need_permission(name: str, options: LmEvalConfig) -> None:
-    if not options.allow_code_execution:
-        raise SuiteError(
-            f"lm_eval:{name} runs the code that a model writes, on this machine and outside any "
-            "sandbox. If that is meant, set lm_eval.allow_code_execution: true."
-        )
+def _not_allowed(name: str) -> SuiteError:
+    return SuiteError(
+        f"lm_eval:{name} runs the code that a model writes, by lm-eval's own means: on this "
+        "machine and outside any sandbox. If that is meant, give `evalkit run`, `compare` or "
+        "`power` --allow-code-execution."
+    )
 
 
-def _check(name: str, task: Any, options: LmEvalConfig) -> None:
-    if getattr(task, "UNSAFE_CODE", False):
-        _need_permission(name, options)
+def _check(name: str, task: Any, *, allow_code_execution: bool) -> None:
+    if getattr(task, "UNSAFE_CODE", False) and not allow_code_execution:
+        raise _not_allowed(name)
     if getattr(task, "MULTIMODAL", False):
         raise SuiteError(f"lm_eval:{name} shows images or plays sounds; evalkit asks with text.")
 
