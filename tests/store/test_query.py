@@ -147,13 +147,13 @@ def test_the_question_is_what_follows_the_worked_examples(tmp_path: Path) -> Non
         lead = asked.index("A text")
         sample = replace(first.sample, prompt=asked, lead=lead)
         write_run(folder, manifest(folder.name, {}), [replace(first, sample=sample)])
-    (row,) = PairedRuns(*folders, SUITES).page(Filter(), "suite", 0, 9)
+    (row,) = PairedRuns(folders[0], folders[1], SUITES).page(Filter(), "suite", 0, 9)
     assert row.question == "A text.\n\nQuestion: three"
 
     for folder in folders:  # as an earlier version wrote it
         file = folder / "samples.parquet"
         pq.write_table(pq.read_table(file).drop_columns("lead"), file)
-    old = PairedRuns(*folders, SUITES)
+    old = PairedRuns(folders[0], folders[1], SUITES)
     (row,) = old.page(Filter(), "suite", 0, 9)
     assert row.question == "Question: three", "the last block, where nothing better is known"
     read = old.read(row.suite, row.sample_id)
