@@ -225,6 +225,13 @@ def test_a_phone_shows_each_verdict_with_its_numbers_and_nothing_beside_the_page
     page = browser.new_page(viewport={"width": 390, "height": 844})
     _open(page, address, ".ek-hero")
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    labels = (
+        page.locator(".ek-table")
+        .first.locator("tbody tr")
+        .first.locator("td")
+        .evaluate_all("cells => cells.map(one => getComputedStyle(one, '::before').content)")
+    )
+    assert labels[1:] == ['"smollm2-rednote"', '"smollm2-mild"'], "whose outcome it is"
     rows = page.get_by_role("tabpanel").first.locator(".ek-table").first.locator("tbody tr")
     expect(rows).to_have_count(4)
     for row in rows.all():
