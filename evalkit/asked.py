@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import UsageError
-from evalkit.records import Metric, Policy, SuiteInfo
+from evalkit.records import Metric, Policy, Sample, SuiteInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +91,28 @@ def check_gate(suites: Sequence[SuiteInfo], gate: GateConfig) -> None:
                 f"gate.suites: {info.name} is gated by policy absolute, which needs a floor or a "
                 "ceiling of its own."
             )
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+
+
+def check_slices(asked: Iterable[tuple[SuiteInfo, Sequence[Sample]]], gate: GateConfig) -> None:
+    """UsageError for declared slices of which a limit leaves no sample to ask.
+
+    They would fail, whatever the tuned arm answers; of the gate itself `check_gate` has spoken.
+    """
+    mistakes = []
+    for info, samples in asked:
+        held = {name for sample in samples for name in sample.slice_names}
+        own = gate.suites.get(info.name) or SuiteGate()
+        for name in own.must_not_regress:
+            if name not in held:
+                whole = (info.slices or {}).get(name)
+                of_all = f" ({whole:,} of all {info.available:,} are)" if whole else ""
+                mistakes.append(
+                    f"gate.suites: none of the {len(samples):,} samples of {info.name} that are "
+                    f"asked is in {name}, which must not regress{of_all}. Raise --limit (`limit` "
+                    "in the base's file), or leave it out."
+                )
     if mistakes:
         raise UsageError("\n".join(mistakes))
 

@@ -285,6 +285,7 @@ def _largest_flips(info: SuiteInfo, pairs: Sequence[Pair]) -> list[Flip]:
             prompt=question(pair.base),
             base_text=answer(pair.base),
             tuned_text=answer(pair.tuned),
+            lead=pair.base.sample.lead or 0,
         )
         for _, pair, base, tuned in (*worst, *best)
     ]
@@ -292,9 +293,7 @@ def _largest_flips(info: SuiteInfo, pairs: Sequence[Pair]) -> list[Flip]:
 
 def question(result: Result) -> str:
     """What was asked, for reading: the last turn and those after it, or the plain prompt."""
-    prompt = result.sample.prompt
-    asked = prompt if isinstance(prompt, str) else prompt[-1].content
-    return "\n\n".join((asked, *result.sample.then))
+    return "\n\n".join((result.sample.asked, *result.sample.then))
 
 
 def answer(result: Result) -> str:

@@ -57,7 +57,9 @@ class Sample:
 
     `choices` are the continuations whose log-likelihoods are compared and `answer` the index of
     the right one; `targets` are acceptable answers of a generated text. `fields` holds the
-    sample's whole row as the suite's author wrote it (constraints, required facts …).
+    sample's whole row as the suite's author wrote it (constraints, required facts …). `lead` counts
+    the characters of the text asked (the plain prompt, or a chat's last turn) that come before the
+    question itself, worked examples above all; None where that is not known.
     """
 
     id: str
@@ -69,6 +71,12 @@ class Sample:
     cluster: str = ""
     slices: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
+    lead: int | None = None
+
+    @property
+    def asked(self) -> str:
+        """The text asked: the plain prompt, or the last turn of a chat."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt[-1].content
 
     @property
     def then(self) -> tuple[str, ...]:
@@ -400,7 +408,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """A sample whose answer changed most, kept with the comparison so that it can be read."""
+    """A sample whose answer changed most, kept with the comparison so that it can be read.
+
+    The first `lead` characters of the prompt come before the question: worked examples.
+    """
 
     suite: str
     sample_id: str
@@ -410,6 +421,12 @@ class Flip:
     prompt: str
     base_text: str
     tuned_text: str
+    lead: int = 0
+
+    @property
+    def question(self) -> str:
+        """The prompt without what comes before the question."""
+        return self.prompt[self.lead :].strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,18 @@ def better_and_worse(delta: Delta) -> tuple[int, int]:
     return delta.gained, delta.lost
 
 
+def uncounted(delta: Delta) -> dict[str, None]:
+    """The counts of a delta that nobody made, to be written over it: unknown is not 0.
+
+    Flips are counted of single right-or-wrong answers; samples are planned with --sequential.
+    """
+    names = [] if delta.planned else ["planned"]
+    single = delta.metric.kind == "binary" and delta.completions == 1
+    if not single or delta.difference is None:
+        names += ["gained", "lost"]
+    return dict.fromkeys(names)
+
+
 def flips_text(delta: Delta) -> str:
     """How the answers moved, of a binary metric; empty for others and where nothing is known."""
     if delta.metric.kind != "binary" or delta.difference is None:

@@ -61,6 +61,7 @@ class FlipView:
     base_score: float | None
     tuned_score: float | None
     better: bool
+    lead: str
     prompt: str
     difference: Difference
     cut: int
@@ -195,17 +196,22 @@ def _suite_flips(comparison: Comparison, verdict: Verdict) -> tuple[SuiteFlips, 
 def _flip_view(flip: Flip, metric: Metric) -> FlipView:
     base, tuned = wording.clean(flip.base_text), wording.clean(flip.tuned_text)
     higher = (flip.tuned_score or 0.0) > (flip.base_score or 0.0)
-    prompt = wording.clean(flip.prompt)
+    lead = wording.clean(flip.prompt[: flip.lead].strip())
     return FlipView(
         sample_id=flip.sample_id,
         metric=metric,
         base_score=flip.base_score,
         tuned_score=flip.tuned_score,
         better=higher is not (metric.higher_is_better is False),
-        prompt=prompt if len(prompt) <= _PROMPT else f"… {prompt[-_PROMPT:]}",
+        lead=_ending(lead),
+        prompt=_ending(wording.clean(flip.question)),
         difference=difference(base[:_ANSWER], tuned[:_ANSWER]),
         cut=max(0, len(base) - _ANSWER) + max(0, len(tuned) - _ANSWER),
     )
+
+
+def _ending(text: str) -> str:
+    return text if len(text) <= _PROMPT else f"… {text[-_PROMPT:]}"
 
 
 def identity(manifest: Manifest) -> dict[str, str]:

@@ -25,14 +25,15 @@ comparison_json (`evalkit compare --json`, report.json):
             tails (one-sided bounds that cannot be had again from the rest: {alpha, low, high}),
             method, tuned_error (standard error of the tuned score), tuned_tails (its bounds, kept
             with a sequence), skewness, tuned_skewness (of the differences and of the tuned
-            scores; they and the standard errors are null where planned is not 0),
+            scores; they and the standard errors are null where planned is not null),
             adjusted_p (of a slice among all slices, Benjamini–Hochberg), changed (choices:
             wrong in both arms, but differently), divergence (choices: mean KL divergence of base
             from tuned, nats), ratio, ratio_low, ratio_high (perplexity: tuned/base and its
-            interval), n, planned (samples there would have been; 0 without --sequential),
+            interval), n, planned (samples there would have been; null without --sequential),
             clusters,
             missing (pairs without a score in at least one arm), missing_base, missing_tuned,
-            gained, lost, completions (answers averaged for each sample), between, within_base,
+            gained, lost (null where no flips are counted: of scores, and of several answers),
+            completions (answers averaged for each sample), between, within_base,
             within_tuned (their variances: of the differences between samples, of one answer), note
         unpaired    by suite, the ids that only one of the two runs holds
         extractions {suite, metric, n, lost_base, lost_tuned (shares of answers not extracted),
@@ -55,6 +56,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from evalkit.records import Comparison, Delta, Manifest, Run, SuiteVerdict, Verdict
+from reports.flips import uncounted
 from reports.formats import changed_format
 from reports.plan import add_up
 from reports.power import power_table
@@ -219,7 +221,7 @@ def _suite(one: SuiteVerdict) -> dict[str, Any]:
 
 def _delta(delta: Delta) -> dict[str, Any]:
     """Flat: the metric's own fields stand beside the numbers."""
-    row = asdict(fixed_n_hidden(delta))
+    row = asdict(fixed_n_hidden(delta)) | uncounted(delta)
     metric = row.pop("metric")
     head = {"suite": row.pop("suite"), "metric": metric.pop("name"), "slice": row.pop("slice")}
     return {**head, **metric, **row}

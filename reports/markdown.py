@@ -10,6 +10,7 @@ from evalkit.gate import meaning
 from evalkit.records import Comparison, Flip, Outcome, SuiteVerdict, Verdict
 from reports.anchors import sample_anchor
 from reports.formats import remarks
+from reports.repeats import repeated
 from reports.steps import caution, curves, deciding, speaking
 from reports.wording import (
     HEADLINE,
@@ -63,6 +64,7 @@ def report_markdown(
         *_table(comparisons, verdicts),
         *_early(comparisons, verdicts),
         *_formats(comparisons, verdicts),
+        *_repeats(comparisons, verdicts),
         *_checks(comparisons, verdicts),
         *_regressions(comparisons, verdicts, report),
     ]
@@ -175,6 +177,16 @@ def _formats(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> 
     return ["", *lines] if lines else []
 
 
+def _repeats(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:
+    """That n counts questions, where each got several answers."""
+    lines = [
+        f"- {escape(comparison.tuned.name)}: {escape(suite)}: {text}"
+        for comparison, verdict in zip(comparisons, verdicts, strict=True)
+        for suite, text in repeated(verdict)
+    ]
+    return ["", *lines] if lines else []
+
+
 def _checks(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:
     lines = [
         f"- ⚠️ {escape(comparison.tuned.name)}: {check.status}: {escape(check.name)}: "
@@ -223,15 +235,15 @@ def _regression(comparison: Comparison, flip: Flip, report: str) -> str:
         anchor = sample_anchor(comparison.tuned.run_id, flip.suite, flip.sample_id)
         suite = f"[{suite}](<{report}#{anchor}>)"
     return (
-        f"- {suite}: {escape(_ending(flip.prompt))}<br>"
+        f"- {suite}: {escape(_asked(flip))}<br>"
         f"{escape(comparison.base.name)}: {escape(flip.base_text, _EXCERPT) or '(empty)'}<br>"
         f"{escape(comparison.tuned.name)}: {escape(flip.tuned_text, _EXCERPT) or '(empty)'}"
     )
 
 
-def _ending(prompt: str) -> str:
-    """The last of a prompt: worked examples stand before the question."""
-    flat = one_line(prompt)
+def _asked(flip: Flip) -> str:
+    """The question or, where it is long, its end: what is asked often stands behind a text."""
+    flat = one_line(flip.question)
     return flat if len(flat) <= _EXCERPT else f"…{flat[1 - _EXCERPT :]}"
 
 

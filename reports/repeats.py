@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from evalkit.records import Delta
+from evalkit.records import Delta, Verdict
 
 
 def answers_text(delta: Delta) -> str:
@@ -23,3 +23,10 @@ def answers_text(delta: Delta) -> str:
     if share < 0.005:
         return f"{text}; more of them would not shrink the error"
     return f"{text}; more of them would shrink the error by at most {share:.0%}".replace("%", " %")
+
+
+def repeated(verdict: Verdict) -> list[tuple[str, str]]:
+    """Each suite that got several answers to a question, and what more of them would bring."""
+    whole = [(one.suite, one.delta) for one in verdict.suites if one.delta and not one.slice]
+    told = [(suite, answers_text(delta)) for suite, delta in whole]
+    return [(suite, text) for suite, text in told if text]

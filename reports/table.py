@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.records import Comparison, Delta, SuiteVerdict, Verdict
+from reports.flips import uncounted
 from reports.wording import fixed_n_hidden, one_line
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def deltas_table(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict])
         for comparison, verdict in zip(comparisons, verdicts, strict=True)
         for delta in comparison.deltas
     ]
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
+    table = pd.DataFrame(rows, columns=list(_COLUMNS))
+    # Else a column that lacks one count would be written with decimals.
+    return table.astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
 def deltas_csv(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
@@ -48,6 +51,10 @@ _COLUMNS = (
     "between", "within_base", "within_tuned",
     "outcome", "policy", "margin", "gate_low", "gate_high", "samples_needed", "reason", "note",
 )  # fmt: skip
+_COUNTS = (
+    "n", "planned", "clusters", "missing_base", "missing_tuned", "gained", "lost", "changed",
+    "completions", "samples_needed",
+)  # fmt: skip
 
 
 def _gated(verdict: Verdict, delta: Delta) -> SuiteVerdict | None:
@@ -57,20 +64,24 @@ def _gated(verdict: Verdict, delta: Delta) -> SuiteVerdict | None:
 def _row(comparison: Comparison, delta: Delta, one: SuiteVerdict | None) -> dict[str, Any]:
     shown = fixed_n_hidden(delta)
     plain = {name: getattr(shown, name) for name in _COLUMNS if hasattr(shown, name)}
-    return plain | {
-        "tuned_run": comparison.tuned.name,
-        "base_run": comparison.base.name,
-        "metric": delta.metric.name,
-        "unit": delta.metric.unit,
-        "higher_is_better": delta.metric.higher_is_better,
-        "outcome": one.outcome if one else "",
-        "policy": one.policy if one else "",
-        "margin": one.margin if one else None,
-        "gate_low": one.low if one else None,
-        "gate_high": one.high if one else None,
-        "samples_needed": one.samples_needed if one else None,
-        "reason": one.reason if one else "",
-    }
+    return (
+        plain
+        | uncounted(delta)
+        | {
+            "tuned_run": comparison.tuned.name,
+            "base_run": comparison.base.name,
+            "metric": delta.metric.name,
+            "unit": delta.metric.unit,
+            "higher_is_better": delta.metric.higher_is_better,
+            "outcome": one.outcome if one else "",
+            "policy": one.policy if one else "",
+            "margin": one.margin if one else None,
+            "gate_low": one.low if one else None,
+            "gate_high": one.high if one else None,
+            "samples_needed": one.samples_needed if one else None,
+            "reason": one.reason if one else "",
+        }
+    )
 
 
 def _harmless(value: str) -> str:

@@ -25,6 +25,7 @@ from reports.plan import print_plan as print_plan
 from reports.power import print_power as print_power
 from reports.profile import print_profile as print_profile
 from reports.progress import RichProgress as RichProgress
+from reports.repeats import repeated
 from reports.retained import HEADS, rows
 from reports.steps import Curve, caution, curves, deciding, speaking
 from reports.summary import MetricSummary, summarise
@@ -223,6 +224,8 @@ def _explanations(comparison: Comparison, verdict: Verdict) -> RenderableType:
             word = "canary failed" if check.status == "failed" else "canary warns"
             mark = Text("✗" if check.status == "failed" else "!", style=style)
             lines.append(item(mark, f"{word}: {one_line(check.name)}: {one_line(check.message)}"))
+    for suite, text in repeated(verdict):
+        lines.append(item(Text("·", style="dim"), f"{one_line(suite)}: {text}"))
     deltas = [one.delta for one in verdict.suites if one.delta]
     if any(direction(delta.metric) == "↓" for delta in deltas):
         lines.append(item(Text("↓", style="dim"), "lower is better"))

@@ -272,6 +272,7 @@ def _evaluate(
     allow_code: bool = False,
 ) -> list[Run]:
     """Plan and run; nothing comes back from a dry run, which only shows the plan."""
+    from evalkit.asked import check_slices
     from evalkit.cli.power import read_pilot
     from evalkit.evaluate import evaluate, open_plan, open_suites
     from evalkit.gate import check_gate
@@ -286,6 +287,8 @@ def _evaluate(
         with naming_what_is_missing(configs, offline=manner.offline):
             suites = open_suites(configs[0], allow_code_execution=allow_code)
             check_gate([suite.info for suite in suites], configs[0].gate)
+            if len(configs) > 1:
+                check_slices([(one.info, one.samples) for one in suites], configs[0].gate)
             if not results.dry_run:
                 check_writable(results.output)
             plan = open_plan(configs, suites, offline=manner.offline, progress=progress)

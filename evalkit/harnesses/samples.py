@@ -94,18 +94,20 @@ def _sample(
         )
     _check_then(row, told.task, chat=style.chat)
     choices, answer = _choices(row) if told.task == "choice" else ((), None)
+    whole = told.task == "perplexity"
+    prompt = question if whole else style.of(row.fields).prompt(question, shots)
+    asked = prompt if isinstance(prompt, str) else prompt[-1].content
     return Sample(
         id=_id(row),
         suite=suite,
-        prompt=question
-        if told.task == "perplexity"
-        else style.of(row.fields).prompt(question, shots),
+        prompt=prompt,
         targets=_targets(row),
         choices=choices,
         answer=answer,
         cluster=_cluster(row, told.cluster),
         slices={name: str(row.fields[name]) for name in told.slices if name in row.fields},
         fields=row.fields,
+        lead=len(asked) - len(question),  # the question always ends it
     )
 
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -22,6 +23,7 @@ from evalkit.store.runs import SCHEMA_VERSION, check_writable, write_run
 _MOST_TOKENS = 2**53
 _SLICES = 20  # values that a field may have
 _SLICE_NAME = 60  # characters
+_BLANK = "\n\n"  # between worked examples
 
 Tool: TypeAlias = Literal["lm_eval", "opencompass", "inspect", "promptfoo"]
 
@@ -62,7 +64,32 @@ def keep(imported: Imported, name: str, output: Path) -> Run:
         raise UsageError(f"--name {chosen!r}: {error}.") from None
     check_writable(output)
     manifest = _manifest(imported, chosen)
-    return write_run(output / manifest.run_id, manifest, imported.results)
+    return write_run(output / manifest.run_id, manifest, _with_leads(imported.results))
+
+
+def _with_leads(results: Sequence[Result]) -> list[Result]:
+    """The results, knowing what stands before each question.
+
+    A log holds whole prompts: the blocks with which all of a suite (of one of its tasks, which have
+    examples of their own) begin are no part of any question. Of fewer than three nothing is said.
+    """
+    texts: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in results:
+        texts[_task_of(one)].append(one.sample.asked)
+    shared = {
+        # What the first and the last in order have in common, all have.
+        task: commonprefix([min(found), max(found)]).rpartition(_BLANK)[:2]  # noqa: RUF071
+        for task, found in texts.items()
+        if len(found) > 2 and len(set(found)) > 1
+    }
+    leads = {task: sum(map(len, parts)) for task, parts in shared.items()}
+    return [
+        replace(one, sample=replace(one.sample, lead=leads.get(_task_of(one)))) for one in results
+    ]
+
+
+def _task_of(result: Result) -> tuple[str, str]:
+    return result.sample.suite, result.sample.slices.get("task", "")
 
 
 def _manifest(imported: Imported, name: str) -> Manifest:

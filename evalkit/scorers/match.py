@@ -68,16 +68,12 @@ def answers(_context: ScorerContext) -> Scorer:
     def measure(sample: Sample, text: str) -> tuple[Value, Value]:
         if not sample.targets:
             return NO_TARGET, NO_TARGET
-        reply = _without_echo(fold(text), fold(_question(sample)))
+        reply = _without_echo(fold(text), fold(sample.asked))
         before, asked, _ = reply.partition("?")
         named = any(find_mention(before, target) >= 0 for target in sample.targets)
         return Value(float(named)), Value(float(bool(asked) and not named))
 
     return text_scorer("answers", metrics, measure)
-
-
-def _question(sample: Sample) -> str:
-    return sample.prompt if isinstance(sample.prompt, str) else sample.prompt[-1].content
 
 
 def _without_echo(reply: str, question: str) -> str:

@@ -143,7 +143,7 @@ _PAGE = (
     _WANTED
     + """
 , page AS (SELECT * FROM wanted ORDER BY key, position LIMIT $limit OFFSET $offset)
-SELECT page.suite, page.sample_id, metric, base, tuned, benefit, prompt
+SELECT page.suite, page.sample_id, metric, base, tuned, benefit, prompt, {lead}
 FROM page JOIN read_parquet($samples, file_row_number = true) AS texts
     ON texts.file_row_number = page.position
 ORDER BY key, position
@@ -176,6 +176,7 @@ _SLICES = """
 SELECT DISTINCT name FROM slice_names
 WHERE slices IN (SELECT slices FROM samples WHERE $suite = '' OR suite = $suite) ORDER BY name
 """
+_COLUMNS = "DESCRIBE SELECT * FROM read_parquet($file)"
 _ONE = "SELECT * FROM read_parquet($file) WHERE suite = $suite AND sample_id = $sample_id"
 
 
@@ -248,6 +249,7 @@ class PairedRuns:
         self._prepare(wanted)
         where = {"offset": offset, "limit": limit}
         files = {"samples": str(self.base / "samples.parquet")}
+        statement = _PAGE.replace("{lead}", "lead" if self._leads else "NULL")
         return [
             PairRow(
                 suite=suite,
@@ -256,10 +258,10 @@ class PairedRuns:
                 base=base,
                 tuned=tuned,
                 benefit=benefit,
-                question=_question(prompt),
+                question=_question(prompt, lead),
             )
-            for suite, sample_id, metric, base, tuned, benefit, prompt in self._rows(
-                _PAGE, _values(wanted, order) | where | files
+            for suite, sample_id, metric, base, tuned, benefit, prompt, lead in self._rows(
+                statement, _values(wanted, order) | where | files
             )
         ]
 
@@ -282,7 +284,11 @@ class PairedRuns:
 
     def _load_samples(self) -> None:
         files = {"base": self.base, "tuned": self.tuned}
-        self._rows(_SAMPLES, {arm: str(path / "samples.parquet") for arm, path in files.items()})
+        paths = {arm: str(path / "samples.parquet") for arm, path in files.items()}
+        self._rows(_SAMPLES, paths)
+        # Absent in runs of an earlier version.
+        columns = self._rows(_COLUMNS, {"file": paths["base"]})
+        self._leads = any(name == "lead" for name, *_ in columns)
         names = [
             [text, f"{key}={value}"]
             for (text,) in self._rows("SELECT DISTINCT slices FROM samples", {})
@@ -364,9 +370,9 @@ def _values(wanted: Filter, order: Order = "suite") -> dict[str, Any]:
     }
 
 
-def _question(prompt: str) -> str:
-    """What tells the sample from the others: the last turn, or the last block of a plain prompt,
-    which follows the examples it may begin with."""
+def _question(prompt: str, lead: int | None) -> str:
+    """What tells the sample from the others: the text asked without what comes before the question
+    or, where that is not known, its last block, which follows the examples it may begin with."""
     value = json.loads(prompt)
-    text = value if isinstance(value, str) else value[-1]["content"]
-    return str(text).strip().rsplit("\n\n", 1)[-1]
+    text = str(value if isinstance(value, str) else value[-1]["content"])
+    return text.strip().rsplit("\n\n", 1)[-1] if lead is None else text[lead:].strip()

@@ -85,6 +85,7 @@ _SAMPLES = pa.schema(
         ("cluster", _TEXT),
         ("slices", _TEXT),
         ("fields", _TEXT),
+        ("lead", _INT),
     ]
 )
 
@@ -288,7 +289,7 @@ def _fields(records: Sequence[Any], names: Iterable[str]) -> dict[str, list[Any]
 def _sample_columns(results: Sequence[Result]) -> dict[str, list[Any]]:
     samples = [result.sample for result in results]
     return {
-        **_fields(samples, ("suite", "targets", "choices", "answer", "cluster")),
+        **_fields(samples, ("suite", "targets", "choices", "answer", "cluster", "lead")),
         "sample_id": [one.id for one in samples],
         "prompt": [_prompt_json(one.prompt) for one in samples],
         "slices": [_SORTED.encode(dict(one.slices)) for one in samples],
@@ -307,6 +308,7 @@ def _sample(row: dict[str, Any]) -> Sample:
         cluster=row["cluster"],
         slices=json.loads(row["slices"]),
         fields=json.loads(row["fields"]),
+        lead=row.get("lead"),  # absent in runs of an earlier version
     )
 
 

@@ -44,11 +44,14 @@ def pill(outcome: Outcome) -> Markup:
 def table(
     heads: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Sequence[int] = ()
 ) -> Markup:
-    """A table; `numeric` columns are aligned to the right."""
+    """A table; `numeric` columns are aligned to the right.
+
+    On a narrow screen each row is a card (style.css), where every cell has its head with it.
+    """
 
     def cells(name: str, row: Sequence[object]) -> str:
         return "".join(
-            tag(name, "ek-number" if index in numeric else "", cell)
+            tag(name, "ek-number" if index in numeric else "", cell, **_head(name, heads, index))
             for index, cell in enumerate(row)
         )
 
@@ -56,6 +59,11 @@ def table(
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     inside = Markup(f'<table class="ek-table">{head}<tbody>{body}</tbody></table>')
     return tag("div", "ek-scroll", inside)
+
+
+def _head(name: str, heads: Sequence[str], place: int) -> dict[str, str]:
+    known = name == "td" and place < len(heads) and heads[place]
+    return {"data-head": heads[place]} if known else {}
 
 
 def passage(segments: Iterable[Segment], kind: str) -> Markup:

@@ -34,7 +34,7 @@ def show(comparison: Comparison, pair: Pair, row: PairRow, *, mark: bool) -> Non
     elif _is_rolling(pair):
         st.html(_rolling(comparison, pair))
     else:
-        place = _choose_answer(pair)
+        place = _choose_answer(comparison, pair, row)
         st.html(_answers(comparison, pair, row, place, mark=mark))
     if sample.targets:
         st.html(tag("div", "ek-tags", *(tag("span", "", f"target: {t}") for t in sample.targets)))
@@ -54,8 +54,17 @@ def _heading(pair: Pair, row: PairRow) -> Markup:
         "div",
         "",
         tag("div", "ek-tags", *(tag("span", "", one) for one in tags)),
+        _before(sample.asked[: sample.lead or 0].strip()),
         tag("div", "ek-text ek-question", row.question, dir="auto"),
     )
+
+
+def _before(text: str) -> Markup:
+    """Worked examples, folded away: they are the same before many questions."""
+    if not text:
+        return Markup()
+    head = tag("summary", "ek-small", f"What comes before the question, {len(text):,} characters")
+    return tag("details", "ek-before", head, tag("div", "ek-text ek-muted", text[-_LONG:]))
 
 
 def _all(pair: Pair) -> tuple[Completion, ...]:
@@ -72,18 +81,26 @@ def _count(pair: Pair) -> int:
     return max(len(pair.base.completions), len(pair.tuned.completions))
 
 
-def _choose_answer(pair: Pair) -> int:
-    """Which of several answers is read, from 0; both arms' answers of a number lie side by side."""
+def _choose_answer(comparison: Comparison, pair: Pair, row: PairRow) -> int:
+    """Which of several answers is read, from 0; both arms' answers of a number lie side by side.
+
+    It begins with the first that differs, in its score or, where none does, in its words.
+    """
     count, sample = _count(pair), pair.base.sample
     if count < 2:
         return 0
+    places = range(count)
+    scores = [[_own(one, row.metric, i) for i in places] for one in (pair.base, pair.tuned)]
+    texts = [[_text(one, i) for i in places] for one in (pair.base, pair.tuned)]
+    unlike = _first_unlike(*scores), _first_unlike(*texts)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        # A key of its own: the next sample begins with its first answer.
+        # A key of its own: the next sample begins with an answer of its own.
         what = "Turn" if sample.then else "Answer"
         chosen = st.number_input(
             f"{what}, of {count:,}",
             min_value=1,
             max_value=count,
+            value=1 + next((i for i in unlike if i is not None), 0),
             key=f"answer {sample.suite} {sample.id}",
             width=160,
         )
@@ -91,7 +108,36 @@ def _choose_answer(pair: Pair) -> int:
         if sample.then:
             words = "Each follows the arm's own answer before; the last one is scored."
         st.html(tag("span", "ek-small", words), width="content")
-    return int(chosen) - 1
+    place = int(chosen) - 1
+    if any(one is not None for arm in scores for one in arm):
+        names = comparison.base.name, comparison.tuned.name
+        st.html(_strip(names, scores, place))
+    return place
+
+
+def _first_unlike(base: Sequence[object], tuned: Sequence[object]) -> int | None:
+    return next((i for i, (b, t) in enumerate(zip(base, tuned, strict=True)) if b != t), None)
+
+
+def _strip(names: Sequence[str], scores: Sequence[Sequence[float | None]], place: int) -> Markup:
+    """The score of every answer in both arms; the one read and those that differ are marked."""
+    kinds = [
+        " ".join(["ek-differs"] * (base != tuned) + ["ek-here"] * (i == place))
+        for i, (base, tuned) in enumerate(zip(*scores, strict=True))
+    ]
+    known = [one for arm in scores for one in arm if one is not None]
+    digits = 0 if all(one.is_integer() for one in known) else 2
+    head = tag("tr", "", tag("th", ""), *(tag("th", "", i + 1) for i in range(len(kinds))))
+    rows = [
+        tag(
+            "tr",
+            "",
+            tag("th", "", name),
+            *(tag("td", kind, number(one, digits)) for kind, one in zip(kinds, arm, strict=True)),
+        )
+        for name, arm in zip(names, scores, strict=True)
+    ]
+    return tag("div", "ek-scroll", tag("table", "ek-strip", tag("tbody", "", head, *rows)))
 
 
 def _answers(comparison: Comparison, pair: Pair, row: PairRow, place: int, *, mark: bool) -> Markup:

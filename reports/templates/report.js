@@ -4,7 +4,7 @@ for (const section of document.querySelectorAll("[data-flips]")) {
   const [text, way] = section.querySelectorAll(".filter input, .filter select");
   const narrow = () => {
     const words = text.value.trim().toLowerCase();
-    for (const group of section.querySelectorAll("details")) {
+    for (const group of section.querySelectorAll("details[data-suite]")) {
       let shown = 0;
       for (const card of group.querySelectorAll(".card")) {
         const fits = (!words || (group.dataset.suite + " " + card.textContent).toLowerCase().includes(words))
@@ -23,7 +23,7 @@ for (const section of document.querySelectorAll("[data-flips]")) {
 // A link into a folded group opens it; browsers that do not do so by themselves stay at the top.
 const unfold = () => {
   const target = document.getElementById(location.hash.slice(1));
-  const group = target && target.closest("details");
+  const group = target && target.closest("details[data-suite]");
   if (group && !group.open) {
     group.open = true;
     target.scrollIntoView();

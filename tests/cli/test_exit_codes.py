@@ -17,7 +17,7 @@ from multiprocessing.synchronize import Event
 import pytest
 
 from evalkit.store.completions import CompletionStore
-from tests.cli.conftest import Bench, started
+from tests.cli.conftest import PLACES, SUITE, Bench, started
 
 
 @pytest.mark.parametrize("kind", [ValueError, BaseException])
@@ -149,3 +149,25 @@ def test_a_worker_ends_that_is_told_so_before_it_has_begun(recorded: Bench) -> N
 def _sleep_long(begun: Event) -> None:
     begun.set()
     time.sleep(120)
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--sequential",)])
+def test_a_declared_slice_that_the_limit_leaves_empty_is_refused_before_any_model(
+    desk: Bench, more: tuple[str, ...]
+) -> None:
+    suite = desk.folder / "suites" / SUITE / "suite.yaml"
+    suite.write_text(suite.read_text() + "slices: [country]\n")
+    every = ", ".join(f"country={country}" for country, _ in PLACES)
+    gate = f"gate: {{suites: {{{SUITE}: {{must_not_regress: [{every}]}}}}}}\n"
+    for name in ("base", "tuned"):
+        desk.write(f"{name}.jsonl", "no JSON: whoever opens it complains of it")
+        model = f"name: {name}\nmodel: {{kind: recorded, path: {name}.jsonl}}\n"
+        desk.write(f"{name}.yaml", model + (f"suites: [{SUITE}]\n{gate}" * (name == "base")))
+    said = desk.run("compare", "base.yaml", "tuned.yaml", "--limit", "1", *more)
+    told = " ".join(said.err.split())
+    assert said.code == 2
+    assert told.count(f"none of the 1 samples of {SUITE} that are asked is in country=") == 5
+    assert "which must not regress (1 of all 6 are). Raise --limit" in told
+    assert "base.jsonl" not in told
+    whole = desk.run("compare", "base.yaml", "tuned.yaml", *more)
+    assert "base.jsonl" in whole.err

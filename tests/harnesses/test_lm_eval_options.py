@@ -54,7 +54,11 @@ def test_the_number_of_examples_is_lm_evals_rule(tmp_path: Path) -> None:
         ("fixed", {"num_fewshot": 3}, 0),  # a task that says none keeps its word
         ("fixed", {"num_fewshot": 3, "tasks": {"fixed": {"num_fewshot": 2}}}, 2),
     ]:
-        assert shots(opened(tmp_path, name, lm_eval=options)) == expected
+        suite = opened(tmp_path, name, lm_eval=options)
+        assert shots(suite) == expected
+        for sample in suite.samples:  # the examples are told from the question
+            assert sample.lead is not None
+            assert sample.asked[sample.lead :] == f"{sample.fields['q']}\nA:"
 
 
 def test_another_fewshot_seed_draws_other_examples(tmp_path: Path) -> None:

@@ -133,6 +133,18 @@ def test_worked_examples_stand_before_every_question_as_turns_or_as_text() -> No
     assert as_text.samples[0].prompt == (Message(role="user", content=text),)
 
 
+def test_a_sample_knows_where_its_own_question_begins() -> None:
+    question = "Question: What barks?\nAnswer:"
+    write(CHOICE + "fewshot: {count: 2, seed: 3}\n", ROWS, SHOTS)
+    for update in ({}, {"system": "Be brief."}, {"chat": "always", "fewshot_as": "text"}):
+        first = opened(RUN.model_copy(update=update)).samples[0]
+        assert first.lead
+        assert first.asked[first.lead :] == question
+        assert first.asked[: first.lead].count("\nAnswer: yes\n\n") == 2
+    as_turns = opened(RUN.model_copy(update={"chat": "always"})).samples[0]
+    assert (as_turns.asked, as_turns.lead) == (question, 0)
+
+
 def test_the_seed_alone_chooses_the_examples() -> None:
     write(CHOICE + "fewshot: {count: 2, seed: 3}\n", ROWS, SHOTS)
     first = opened().samples[0].prompt

@@ -182,6 +182,25 @@ def test_questions_and_answers_can_be_read(logs: Logs, tmp_path: Path) -> None:
     assert run.manifest.versions["lm_eval"] == "0.4.13"
 
 
+def test_the_worked_examples_of_a_log_are_told_from_the_questions(
+    tmp_path: Path, copied: Callable[[str], Path]
+) -> None:
+    folder = copied("base")
+    shots = "Name a pet.\nA dog\n\nName a fruit.\nAn apple\n\n"
+
+    def put_before(row: dict[str, Any]) -> None:
+        for request in row["arguments"].values():
+            request["arg_0"] = shots + request["arg_0"]
+
+    change(the(folder, "samples_made_few_picks*"), put_before)
+    run = imported(folder, tmp_path / "runs")
+    leads = {
+        suite: {one.sample.lead for one in run.results if one.sample.suite == suite}
+        for suite in ("lm_eval:made_few_picks", "lm_eval:made_picks")
+    }
+    assert leads == {"lm_eval:made_few_picks": {len(shots)}, "lm_eval:made_picks": {0}}
+
+
 def test_two_old_outputs_are_compared_and_gated_without_a_model(logs: Logs, tmp_path: Path) -> None:
     base = imported(logs.folder / "base", tmp_path)
     tuned = imported(logs.folder / "tuned", tmp_path)

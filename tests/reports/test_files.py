@@ -91,6 +91,29 @@ def test_what_is_unknown_is_missing_in_the_table() -> None:
     assert table[["base", "tuned", "difference", "low"]].isna().all(axis=None)
 
 
+def test_what_was_not_counted_is_no_zero() -> None:
+    comparisons, verdicts = _example()
+    kinds = {one.metric.kind for one in comparisons[0].deltas}
+    assert kinds == {"binary", "continuous"}
+    several = tuple(replace(one, completions=3) for one in comparisons[0].deltas)
+    early = tuple(replace(one, planned=400) for one in comparisons[0].deltas)
+    for deltas, counted, planned in (
+        (comparisons[0].deltas, True, None),
+        (several, False, None),
+        (early, True, 400),
+    ):
+        made = [replace(comparisons[0], deltas=deltas)]
+        rows = list(csv.DictReader(io.StringIO(deltas_csv(made, verdicts))))
+        told = json.loads(comparison_json(made, verdicts))["arms"][0]["deltas"]
+        for delta, row, one in zip(deltas, rows, told, strict=True):
+            flips = counted and delta.metric.kind == "binary"
+            expected = (delta.gained, delta.lost) if flips else (None, None)
+            assert (one["gained"], one["lost"], one["planned"]) == (*expected, planned)
+            written = tuple("" if v is None else str(v) for v in (*expected, planned))
+            assert (row["gained"], row["lost"], row["planned"]) == written
+            assert row["samples_needed"].isdecimal() or not row["samples_needed"]
+
+
 def test_no_name_is_a_formula_in_a_spreadsheet() -> None:
     suite = replace(coin_suite("=HYPERLINK(1)", {"base": 0.8, "tuned": 0.4}))
     suite = replace(suite, topics=[("@SUM(1)", "+1", "-1")[i % 3] for i in range(150)])

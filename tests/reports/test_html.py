@@ -84,6 +84,22 @@ def test_the_diff_marks_what_changed_in_chinese() -> None:
     assert "埃及的金字塔在<ins>亚</ins>洲" in _source()
 
 
+def test_worked_examples_are_folded_above_the_question() -> None:
+    comparisons, verdicts = make_verdict(
+        [coin_suite("chat/answers", {"base": 0.8, "tuned": 0.4})], ARMS
+    )
+    shots = "Question: What <barks>?\nAnswer: a dog\n\n"
+    first = comparisons[0].flips[0]
+    flip = replace(first, prompt=shots + first.prompt, lead=len(shots))
+    source = report_html([replace(comparisons[0], flips=(flip,))], verdicts)
+    fold = re.search(r'<details class="before">(.*?)</details>', source, re.S)
+    assert fold
+    assert "Question: What &lt;barks&gt;?\nAnswer: a dog</div>" in fold[1]
+    assert source.count("&lt;barks&gt;") == 1
+    assert f'<div class="said prompt" dir="auto">{first.prompt}</div>' in source
+    assert 'class="before"' not in report_html(comparisons, verdicts)
+
+
 def test_hostile_content_adds_no_tag_and_no_attribute() -> None:
     usual, page = Page(_source()), Page(_hostile())
     assert set(page.tags) <= set(usual.tags)
@@ -173,3 +189,42 @@ def test_a_browser_runs_no_foreign_script_and_filters_answers(tmp_path: Path) ->
         browser.close()
     assert requests == [file.as_uri()]
     assert complaints == []
+
+
+@pytest.mark.browser
+def test_a_phone_shows_the_verdict_without_moving_the_page(tmp_path: Path) -> None:
+    found = chromium()
+    if found is None:
+        pytest.skip("no Chromium; install it or set CHROMIUM")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    file = tmp_path / "report.html"
+    file.write_text(_source(), encoding="utf-8")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto(file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        for row in page.locator("table.cards").first.locator("tbody tr").all():
+            cells = [row.locator(f"td.{kind}").first for kind in ("name", "outcome", "n", "why")]
+            boxes = [cell.bounding_box() for cell in cells]
+            for box in boxes:
+                assert box["x"] >= 0
+                assert box["x"] + box["width"] <= 390
+            _, outcome, number, why = (box["y"] for box in boxes)
+            assert outcome < number < why
+        words = page.locator("figure svg text").first.bounding_box()
+        assert words["height"] >= 9, "a chart's words can still be read"
+        browser.close()
+
+
+def test_what_is_new_is_not_painted_as_good() -> None:
+    """Each arm's colour marks its words, and no verdict's."""
+    style = _source().partition("</style>")[0]
+    (rule,) = re.findall(r"(?m)^del \{.*$", style)
+    assert "--pass" not in rule
+    assert "--fail" not in rule
+    values = {
+        name: re.findall(rf"--{name}: (#\w+)", style) for name in ("ins", "pass", "pass-soft")
+    }
+    assert len(values["ins"]) == 2, "by day and by night"
+    assert not set(values["ins"]) & {*values["pass"], *values["pass-soft"]}

@@ -80,6 +80,19 @@ def test_hostile_runs_leave_the_comment_in_shape() -> None:
     assert "<img" not in page
 
 
+def test_a_question_is_shown_without_the_examples_before_it() -> None:
+    comparisons, verdicts = make_verdict(
+        [coin_suite("chat/answers", {"base": 0.8, "tuned": 0.4})], ARMS
+    )
+    shots = "Question: What barks?\nAnswer: a dog\n\n"
+    flips = tuple(
+        replace(one, prompt=shots + one.prompt, lead=len(shots)) for one in comparisons[0].flips
+    )
+    text = report_markdown([replace(comparisons[0], flips=flips)], verdicts)
+    assert "What barks" not in text
+    assert text == report_markdown(comparisons, verdicts)
+
+
 def test_a_warning_canary_is_told() -> None:
     comparisons, verdicts = make_verdict([style_suite(ARMS)], ARMS)
     check = replace(verdicts[0].checks[0], status="warning", message="differ | in\ndtype")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from evalkit.records import Delta
 from reports.html import report_html
+from reports.markdown import report_markdown
 from reports.repeats import answers_text
 from reports.table import deltas_table
+from reports.terminal import print_verdict
 from tests.reports.examples import ACCURACY, coin_suite, make_verdict
 
 # (between + within/K)/n = (.04 + .32/4)/300 = .02²
@@ -43,5 +47,11 @@ def test_the_report_and_the_table_tell_of_the_answers() -> None:
     (one,) = verdicts[0].suites
     told = replace(verdicts[0], suites=(replace(one, delta=DELTA),))
     assert "shrink the error by at most 42 %" in report_html(comparisons, [told])
+    page = io.StringIO()
+    console = Console(file=page, width=160)
+    for verdict, wanted in ((told, 1), (verdicts[0], 0)):
+        print_verdict(comparisons, [verdict], console)
+        assert report_markdown(comparisons, [verdict]).count("s: 4 answers to each") == wanted
+        assert page.getvalue().count("s: 4 answers to each question; more") == 1
     row = deltas_table([replace(comparisons[0], deltas=(DELTA,))], verdicts).iloc[0]
     assert (row["completions"], row["between"]) == (4, 0.04)

@@ -139,9 +139,27 @@ def test_a_pair_is_read_back_as_it_was_written(runs: tuple[Run, Run], pairs: Pai
     assert pairs.read("style/rednote-zh", "note-999") is None
 
 
-def test_the_question_is_the_last_block_of_a_plain_prompt(pairs: PairedRuns) -> None:
-    row = pairs.page(Filter(text="ke-003"), "suite", 0, 1)[0]
-    assert row.question == "Question: Where does number 3 live?\nAnswer:"
+def test_the_question_is_what_follows_the_worked_examples(tmp_path: Path) -> None:
+    folders = [tmp_path / arm for arm in ("base", "tuned")]
+    for folder in folders:
+        first = results(folder.name)[0]
+        asked = "Question: one\nAnswer: two\n\nA text.\n\nQuestion: three"
+        lead = asked.index("A text")
+        sample = replace(first.sample, prompt=asked, lead=lead)
+        write_run(folder, manifest(folder.name, {}), [replace(first, sample=sample)])
+    (row,) = PairedRuns(folders[0], folders[1], SUITES).page(Filter(), "suite", 0, 9)
+    assert row.question == "A text.\n\nQuestion: three"
+
+    for folder in folders:  # as an earlier version wrote it
+        file = folder / "samples.parquet"
+        pq.write_table(pq.read_table(file).drop_columns("lead"), file)
+    old = PairedRuns(folders[0], folders[1], SUITES)
+    (row,) = old.page(Filter(), "suite", 0, 9)
+    assert row.question == "Question: three", "the last block, where nothing better is known"
+    read = old.read(row.suite, row.sample_id)
+    assert read is not None
+    assert read.base.sample.lead is None
+    assert read_run(folders[0]).results[0].sample.lead is None
 
 
 def test_only_samples_of_both_arms_are_pairs(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def _sample(suite: str, key: str, part: _Part, number: int, slices: Mapping[str,
     targets = target if isinstance(target, list) else [target]
     if answer is not None:
         targets = [choices[answer]]
-    return Sample(
+    sample = Sample(
         id=key,
         suite=PREFIX + suite,
         prompt=_shown(asked[0]),
@@ -249,6 +249,19 @@ def _sample(suite: str, key: str, part: _Part, number: int, slices: Mapping[str,
         slices=slices,
         fields=_plain_fields(document),
     )
+    return replace(sample, lead=_lead(task, document, sample.asked))
+
+
+def _lead(task: Any, document: Any, asked: str) -> int | None:
+    """What comes before the document's own question in what is asked of it: the description and
+    the worked examples; None where the prompt is not put together like that."""
+    try:
+        with quietly():
+            own = task.doc_to_text(document)
+    except Exception:  # shown to a reader only
+        return None
+    known = isinstance(own, str) and bool(own) and asked.endswith(own)
+    return len(asked) - len(own) if known else None
 
 
 def _shown(asked: Asked) -> Prompt:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import streamlit as st
 
 from evalkit.errors import StoreError
@@ -11,6 +14,8 @@ from reports.dashboard import failure, markup, reading, sources
 from reports.wording import decimals, signed
 
 _PAGE = 20
+_OPENED = "address read"
+_LABEL = re.compile(r"[^\s:：]{1,20}[:：]\s*")
 # The controls' words stand in the URL too.
 _CHANGES: dict[str, Change] = {
     "All": "all",
@@ -30,6 +35,7 @@ _ORDERS: dict[str, Order] = {
 
 def show() -> None:
     """The whole page."""
+    address = st.query_params.to_dict()  # before the controls put right what does not fit
     opened = sources.choose_comparison()
     if opened is None:
         return
@@ -38,6 +44,7 @@ def show() -> None:
     if pairs is None:
         return
     try:
+        _tell_stale(address, opened, comparison, pairs)
         wanted, order = _filters(comparison, pairs)
         _browse(comparison, pairs, wanted, order)
     except StoreError as error:
@@ -50,6 +57,33 @@ def _choose_arm(opened: sources.Opened) -> Comparison:
         return opened.arms[0]
     chosen = st.selectbox("Tuned arm", names, key="arm", bind="query-params", width=420)
     return opened.arm(chosen or names[0])
+
+
+def _tell_stale(
+    address: Mapping[str, str],
+    opened: sources.Opened,
+    comparison: Comparison,
+    pairs: PairedRuns,
+) -> None:
+    """Say what the address asks for and is not here: what is shown instead is something else.
+
+    Only as the page is opened: later the reader's own choices stand in the address.
+    """
+    if st.session_state.get(_OPENED):
+        return
+    st.session_state[_OPENED] = True
+    suites = [info.name for info in comparison.base.suites]
+    suite = address.get("suite", "")
+    known = {
+        "arm": [arm.tuned.name for arm in opened.arms],
+        "suite": suites,
+        "slice": pairs.slices(suite if suite in suites else ""),
+    }
+    for key, names in known.items():
+        asked = address.get(key)
+        if asked and asked not in names:
+            instead = f"this is {comparison.tuned.name}" if key == "arm" else "all are shown"
+            markup.note(f"There is no {key} {asked} in this comparison; {instead}.")
 
 
 def _filters(comparison: Comparison, pairs: PairedRuns) -> tuple[Filter, Order]:
@@ -233,6 +267,7 @@ def _list(
 ) -> None:
     first = rank - rank % _PAGE
     several = len({row.suite for row in rows}) > 1
+    labels = {row.suite: _label(rows, row.suite) for row in rows}
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="pages"):
         shown = f"{first + 1:,}–{first + len(rows):,} of {total:,}"
         st.html(markup.tag("span", "ek-muted", shown), width="stretch")
@@ -250,7 +285,7 @@ def _list(
     with st.container(key="samples"):
         for index, row in enumerate(rows):
             st.button(
-                _line(row, several=several),
+                _line(row, labels[row.suite], several=several),
                 key=f"line-{index}",
                 type="primary" if first + index == rank else "secondary",
                 width="stretch",
@@ -259,7 +294,15 @@ def _list(
             )
 
 
-def _line(row: PairRow, *, several: bool) -> str:
+def _label(rows: list[PairRow], suite: str) -> str:
+    """The word with which all questions of a suite begin ("Question: "): it tells none apart."""
+    mine = [row.question for row in rows if row.suite == suite]
+    found = _LABEL.match(mine[0])
+    label = found[0] if found and len(mine) > 1 else ""
+    return label if all(one.startswith(label) for one in mine) else ""
+
+
+def _line(row: PairRow, label: str, *, several: bool) -> str:
     """A sample in one line; the mark says by its shape too what happened."""
     if row.difference is None or row.benefit is None:
         mark = ":gray[∅ no score]"
@@ -270,7 +313,8 @@ def _line(row: PairRow, *, several: bool) -> str:
     else:
         mark = ":gray[= same]"
     where = f":gray[{markup.label(row.suite.rpartition('/')[2])}] · " if several else ""
-    return f"{mark} {where}{markup.label(row.question[:160]) or markup.label(row.sample_id)}"
+    asked = row.question.removeprefix(label)[:160]
+    return f"{mark} {where}{markup.label(asked) or markup.label(row.sample_id)}"
 
 
 def _change(row: PairRow) -> str:

@@ -239,15 +239,16 @@ def _specs(key: str, dark: bool, _comparison: Comparison, _verdict: Verdict) -> 
 
 
 def _charts(comparison: Comparison, verdict: Verdict, drawn: _Specs) -> None:
-    left, right = st.columns([1.25, 1], gap="large")
-    for column, title, name in (
-        (left, "Differences and margins", "forest"),
-        (right, "Answers that flipped", "flips"),
-    ):
-        if name in drawn:
-            with column:
-                st.subheader(title)
-                _draw(drawn[name], f"{name}-{comparison.tuned.run_id}")
+    # Side by side where both fit, else one below the other: charts keep their size.
+    with st.container(horizontal=True, gap="large"):
+        for title, name in (
+            ("Differences and margins", "forest"),
+            ("Answers that flipped", "flips"),
+        ):
+            if name in drawn:
+                with st.container(width="content"):
+                    st.subheader(title)
+                    _draw(drawn[name], f"{name}-{comparison.tuned.run_id}")
     told = [tag("li", "", tag("b", "", suite), f": {text}") for suite, text in moved(verdict)]
     if told:
         st.html(tag("ul", "ek-muted", *told))

@@ -92,6 +92,7 @@ def _knowledge(arm: str) -> list[Result]:
             answer=index % 4,
             slices={"topic": ("animals", "food", "body")[index % 3]},
             fields={"question": f"Where does number {index} live?", "answer": index % 4},
+            lead=len(EXAMPLES) + 2,
         )
         completions = tuple(
             _completion(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import time
@@ -43,6 +44,7 @@ def browser() -> Iterator[Browser]:
         )
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        expect.set_options(timeout=20_000)
         yield opened
         opened.close()
 
@@ -51,7 +53,6 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     opened = browser.new_page(viewport={"width": 1440, "height": 900})
     opened.set_default_timeout(20_000)
-    expect.set_options(timeout=20_000)
     asked: list[str] = []
     opened.on("request", lambda request: asked.append(_host(request)))
     yield opened
@@ -216,3 +217,46 @@ def test_the_page_follows_the_readers_theme(address: str, browser: Browser, sche
     if scheme == "dark":
         expected = ("rgb(20, 23, 28)", "rgb(255, 133, 82)")
     assert (background, pill) == expected
+
+
+def test_a_phone_shows_each_verdict_with_its_numbers_and_nothing_beside_the_page(
+    address: str, browser: Browser
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    _open(page, address, ".ek-hero")
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    labels = (
+        page.locator(".ek-table")
+        .first.locator("tbody tr")
+        .first.locator("td")
+        .evaluate_all("cells => cells.map(one => getComputedStyle(one, '::before').content)")
+    )
+    assert labels[1:] == ['"smollm2-rednote"', '"smollm2-mild"'], "whose outcome it is"
+    rows = page.get_by_role("tabpanel").first.locator(".ek-table").first.locator("tbody tr")
+    expect(rows).to_have_count(4)
+    for row in rows.all():
+        cells = [cell.bounding_box() for cell in row.locator("td").all()]
+        boxes = [box for box in cells if box is not None]
+        assert len(boxes) == 7
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+        _, *numbers, outcome, why = boxes
+        assert outcome["y"] < min(one["y"] for one in numbers), "first whether it may be shipped"
+        assert why["y"] > max(one["y"] for one in numbers)
+        assert row.bounding_box()["height"] < 400  # type: ignore[index]
+    for width in (390, 768):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.wait_for_timeout(500)
+        main = page.get_by_test_id("stMain")
+        assert main.evaluate("one => one.scrollWidth - one.clientWidth") == 0
+        charts = [c.bounding_box() for c in page.get_by_test_id("stVegaLiteChart").all()]
+        shown = [one for one in charts if one is not None and one["width"]]
+        assert shown
+        for one, other in itertools.combinations(shown, 2):
+            beside = (
+                one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
+            )
+            below = (
+                one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
+            )
+            assert beside or below, "charts lie over each other"
+    page.close()

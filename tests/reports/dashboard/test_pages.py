@@ -216,6 +216,21 @@ def test_an_address_of_a_sample_that_is_gone_opens_the_first(start: Start, runs:
     assert "1 of 98" in _counter(app)
 
 
+def test_an_address_of_what_is_not_here_says_that_another_is_shown(
+    start: Start, runs: Path
+) -> None:
+    asked = {"arm": "smollm2-gone", "suite": "style/gone", "slice": "topic=gone"}
+    app = start(runs, SIDE_BY_SIDE, **asked)
+    shown = _text(app)
+    assert "There is no arm smollm2-gone in this comparison; this is smollm2-rednote." in shown
+    assert "There is no suite style/gone in this comparison; all are shown." in shown
+    assert "There is no slice topic=gone in this comparison; all are shown." in shown
+    here = {"arm": "smollm2-mild", "suite": "style/rednote-zh", "slice": "topic=旅行"}
+    assert "There is no" not in _text(start(runs, SIDE_BY_SIDE, **here))
+    foreign = start(runs, SIDE_BY_SIDE, suite="style/rednote-zh", slice="topic=animals")
+    assert "There is no slice topic=animals" in _text(foreign), "it is another suite's"
+
+
 def test_the_prompt_is_shown_as_the_model_saw_it(start: Start, runs: Path) -> None:
     app = start(runs, SIDE_BY_SIDE, of="style/rednote-zh", sample="note-007")
     assert app.code[0].value.startswith("<|im_start|>user\n写一篇关于北京秋天的笔记")
@@ -234,6 +249,21 @@ def test_an_answer_that_failed_shows_its_error(start: Start, runs: Path) -> None
     assert "the server &lt;hung&gt; up" in _text(app)
 
 
+def test_worked_examples_are_folded_away_and_the_list_tells_questions_apart(
+    start: Start, runs: Path
+) -> None:
+    app = start(runs, SIDE_BY_SIDE, suite="knowledge/everyday-en", sort="Suite order")
+    shown = next(e.value for e in app.html if "ek-question" in e.value)
+    fold = re.search(r'<details class="ek-before">.*?</details>', shown, re.S)
+    assert fold
+    assert "Question: one\nAnswer: two</div>" in fold[0]
+    asked = re.search(r'ek-question"[^>]*>([^<]*)<', shown)
+    assert asked
+    assert asked[1] == "Question: Where does number 0 live?\nAnswer:"
+    lines = [one.label for one in app.button if str(one.key).startswith("line-")]
+    assert all(re.search(r"(same|\]) Where does number", line) for line in lines), lines
+
+
 def test_all_answers_to_a_question_can_be_read_with_their_own_scores(
     start: Start, tmp_path: Path
 ) -> None:
@@ -241,7 +271,12 @@ def test_all_answers_to_a_question_can_be_read_with_their_own_scores(
     make_repeats(root)
     app = start(root, SIDE_BY_SIDE, of="chat/repeats", sample="r-1")
     (which,) = [one for one in app.number_input if one.label.startswith("Answer")]
-    assert (which.label, which.value, which.min, which.max) == ("Answer, of 3", 1, 1, 3)
+    # Of (1, 0, 0) and (1, 0, 1) the last is the first that differs.
+    assert (which.label, which.value, which.min, which.max) == ("Answer, of 3", 3, 1, 3)
+    strip = next(e.value for e in app.html if "ek-strip" in e.value)
+    cells = re.findall(r'<td class="([^"]*)">([^<]*)<', strip)
+    assert [score for _, score in cells] == ["1", "0", "0", "1", "0", "1"]
+    assert [kind for kind, _ in cells] == ["", "", "ek-differs ek-here"] * 2
     for number, score in ((1, "1.000"), (2, "0.000"), (3, "1.000")):
         app.number_input(key="answer chat/repeats r-1").set_value(number).run()
         assert not app.exception
@@ -251,7 +286,7 @@ def test_all_answers_to_a_question_can_be_read_with_their_own_scores(
     assert "0.667" in _text(app), "the mean stands in the table"
     app.button(key="next").click().run()
     (which,) = [one for one in app.number_input if one.label.startswith("Answer")]
-    assert which.value == 1
+    assert which.value == 3
 
 
 def test_a_changed_format_is_told_from_lost_knowledge(start: Start, tmp_path: Path) -> None:
