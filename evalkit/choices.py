@@ -35,6 +35,8 @@ def choice_flips(metric: Metric, pairs: Sequence[Pair]) -> ChoiceFlips | None:
     """
     if metric.kind != "binary" or not pairs:
         return None
+    if not all(pair.base.sample.choices for pair in pairs):  # sooner known than read
+        return None
     bases, tuneds = [_read(pair.base) for pair in pairs], [_read(pair.tuned) for pair in pairs]
     most = max(len(pair.base.sample.choices) for pair in pairs)
     base, tuned = _table(bases, most), _table(tuneds, most)

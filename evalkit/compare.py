@@ -163,7 +163,8 @@ def scored_pairs(suite: str, metric: Metric, pairs: Sequence[Pair]) -> tuple[Del
     clusters = grouped([pair.base.sample.cluster for _, _, pair in both])
     scores = Scored([base for base, _, _ in both], [tuned for _, tuned, _ in both], clusters)
     moved = choice_flips(metric, [pair for _, _, pair in both])
-    unscored = math.fsum(max(_unscored(p.base, b), _unscored(p.tuned, t)) for b, t, p in both)
+    several = [(b, t, p) for b, t, p in both if b.values or t.values]
+    unscored = math.fsum(max(_unscored(p.base, b), _unscored(p.tuned, t)) for b, t, p in several)
     counted = replace(empty, n=len(both), unscored=unscored, note="")
     if moved:
         counted = replace(counted, changed=moved.changed, divergence=moved.divergence)
