@@ -8,9 +8,7 @@ import typer
 
 from evalkit.cli.options import Manner, examples, spread, working
 
-app = typer.Typer(
-    no_args_is_help=True, help="Harnesses that need an environment of their own: OpenCompass."
-)
+app = typer.Typer(no_args_is_help=True, help="Harnesses with an environment of their own.")
 
 
 @app.command(

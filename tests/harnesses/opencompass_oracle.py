@@ -27,7 +27,9 @@ def older(model: Path, folder: Path) -> Path:
     shutil.copytree(model, folder)
     file = folder / "tokenizer_config.json"
     told = json.loads(file.read_text())
-    file.write_text(json.dumps({**told, "tokenizer_class": "PreTrainedTokenizerFast"}))
+    told |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    told |= {"model_input_names": ["input_ids", "attention_mask"]}  # it would add token types
+    file.write_text(json.dumps(told))
     file = folder / "config.json"
     told = json.loads(file.read_text())
     told["rope_theta"] = told.pop("rope_parameters", {}).get("rope_theta", 10000.0)
