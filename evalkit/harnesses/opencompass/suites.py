@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.config import RunConfig
+from evalkit.data.places import is_offline
 from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Asked, Suite, Task
 from evalkit.harnesses.opencompass.datasets import Dataset, Measured, Row, read_dataset
 from evalkit.harnesses.opencompass.environment import required
 from evalkit.harnesses.opencompass.names import PREFIX, find
 from evalkit.harnesses.opencompass.scoring import Scoring
-from evalkit.harnesses.opencompass.worker import Worker, environment
+from evalkit.harnesses.opencompass.worker import DATA_VARIABLE, Worker, environment
 from evalkit.records import Message, Prompt, Sample, SuiteInfo
 
 _TASKS: Mapping[str, Task] = {
@@ -45,8 +46,8 @@ def open_opencompass(
 def _opened(name: str, config: RunConfig, runs_code: bool) -> list[Suite]:
     installed = required()
     place = find(name, config.opencompass, installed.configs)
-    variables = environment(config.opencompass.data)
-    worker = _worker(installed.interpreter, tuple(sorted(variables.items())))
+    data = environment(config.opencompass.data)[DATA_VARIABLE]
+    worker = _worker(installed.interpreter, Path(data), is_offline())
     command = {
         "do": "ask",
         "set": dict(place.told),
@@ -69,9 +70,9 @@ def _opened(name: str, config: RunConfig, runs_code: bool) -> list[Suite]:
 
 
 @cache
-def _worker(interpreter: Path, variables: tuple[tuple[str, str], ...]) -> Worker:
+def _worker(interpreter: Path, data: Path, _offline: bool) -> Worker:
     """All suites of a run are opened and scored by one process, which takes its time to start."""
-    return Worker(interpreter, dict(variables))
+    return Worker(interpreter, environment(data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import copy
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from datasets import DatasetDict
@@ -124,7 +125,7 @@ class Sets:
 
     def opened(self, config: ConfigDict, limit: int | None) -> Any:
         """The data set with the first `limit` rows of its test, of each of its repeats."""
-        key = repr(plain(config)) + repr(config.get("path"))
+        key = _key(config)
         if key not in self._read:
             self._read[key] = build_dataset_from_cfg(config)
         whole = self._read[key]
@@ -134,8 +135,15 @@ class Sets:
 
     def available(self, config: ConfigDict) -> int:
         """How many rows it has, whatever the limit."""
-        key = repr(plain(config)) + repr(config.get("path"))
-        return len(self._read[key].test) // runs_of(config)
+        return len(self._read[_key(config)].test) // runs_of(config)
+
+
+def _key(config: ConfigDict) -> str:
+    """What a data set is described by; a file that was changed is another."""
+    path = str(config.get("path"))
+    file = Path(path)
+    changed = file.stat().st_mtime_ns if file.is_file() else 0
+    return f"{plain(config)} {path} {changed}"
 
 
 def runs_of(config: ConfigDict) -> int:
