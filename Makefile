@@ -40,8 +40,9 @@ test: check ## Checks and the tests (under 20 minutes on 2 cores)
 	@$(BIN)/evalkit fetch --quiet $(BASE_MODEL) || true
 	$(BIN)/pytest
 
-test-all: check ## Also the slow tests
+test-all: check ## Also the slow tests, and those against OpenCompass in an environment of its own (2 GB)
 	@$(BIN)/evalkit fetch --quiet $(BASE_MODEL) || true
+	@$(BIN)/evalkit harness install opencompass || true
 	$(BIN)/pytest -m ''
 
 format: setup ## Format and mend what ruff can

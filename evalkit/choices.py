@@ -15,6 +15,9 @@ from evalkit.stats.base import Codes, Reals
 _OURS = {"acc": "accuracy", "acc_norm": "accuracy_char", "acc_bytes": "accuracy_byte"}
 """What lm-eval's accuracies are called here."""
 
+_BY_MEANS = "opencompass:"
+"""Suites whose choices are made by means over whole texts."""
+
 
 class ChoiceFlips(NamedTuple):
     """How the choices of paired samples moved.
@@ -44,7 +47,7 @@ def choice_flips(metric: Metric, pairs: Sequence[Pair]) -> ChoiceFlips | None:
         return None
     moved = math.fsum(divergences(base, tuned)) / len(pairs)
     length = LENGTHS.get(_OURS.get(metric.name, metric.name))
-    if length is None:
+    if length is None or pairs[0].base.sample.suite.startswith(_BY_MEANS):
         return ChoiceFlips(None, moved)
     one, other = (_likeliest(table, pairs, length) for table in (base, tuned))
     answers = np.array([pair.base.sample.answer for pair in pairs])

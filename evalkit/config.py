@@ -144,6 +144,44 @@ class LmEvalConfig(Strict):
     tasks: dict[str, LmEvalTask] = Field(default_factory=dict)
 
 
+class OpenCompassCustom(Strict):
+    """Data of your own in OpenCompass's custom form, or a config file of yours.
+
+    The other keys are of data alone; what is left out is guessed as OpenCompass does.
+    """
+
+    path: InputPath = Field(description=".jsonl or .csv with the data, or a .py config file")
+    infer_method: Literal["gen", "ppl"] | None = None
+    data_type: Literal["mcq", "qa", "circular-mcq"] | None = None
+    meta_path: InputPath | None = None
+
+    @model_validator(mode="after")
+    def config_files_speak_for_themselves(self) -> Self:
+        """What is known of data, and what a config file says itself."""
+        if self.path.suffix not in (".jsonl", ".csv", ".py"):
+            raise ValueError(f"{self.path.name} is no .jsonl, .csv or .py file")
+        others = (self.infer_method, self.data_type, self.meta_path)
+        if self.path.suffix == ".py" and any(one is not None for one in others):
+            raise ValueError("a config file says for itself how it is asked: leave the rest out")
+        return self
+
+
+class OpenCompassConfig(Strict):
+    """How suites named `opencompass:…` are found and asked."""
+
+    custom: dict[str, OpenCompassCustom] = Field(default_factory=dict)
+    config_dir: InputPath | None = Field(default=None, description="holds datasets/…/NAME.py")
+    data: InputPath | None = Field(default=None, description="folder that holds OpenCompass's data")
+
+    @field_validator("custom")
+    @classmethod
+    def custom_has_names(cls, custom: dict[str, OpenCompassCustom]) -> dict[str, OpenCompassCustom]:
+        """Its name stands behind `opencompass:`."""
+        for name in custom:
+            data_name(name)
+        return custom
+
+
 class ThinkingTags(Strict):
     """The tags around what a reasoning model thinks before it answers."""
 
@@ -263,6 +301,7 @@ class RunConfig(Strict):
     decoding: DecodingConfig = DecodingConfig()
     gate: GateConfig = GateConfig()
     lm_eval: LmEvalConfig = LmEvalConfig()
+    opencompass: OpenCompassConfig = OpenCompassConfig()
     chat: Literal["suite", "always", "never"] = "suite"
     system: str | None = None
     fewshot_as: Literal["turns", "text"] = "turns"

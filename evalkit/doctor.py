@@ -18,6 +18,7 @@ from evalkit import __version__
 from evalkit.data.find import open_data_set
 from evalkit.data.places import DATA_VARIABLE, data_root, is_offline
 from evalkit.errors import DataError, StoreError, pip
+from evalkit.harnesses.opencompass.environment import find as find_opencompass
 from evalkit.home import home
 from evalkit.records import Check, CheckStatus
 from evalkit.scorers.code.sandbox import walls
@@ -46,6 +47,7 @@ def examine() -> list[Check]:
         _data_root(),
         _hub(),
         *(_extra(extra, packages) for extra, packages in _EXTRAS.items()),
+        _opencompass(),
         *_devices(),
         _sandbox(),
         _browser(),
@@ -139,6 +141,25 @@ def _extra(extra: str, packages: tuple[str, ...]) -> Check:
         )
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     return Check(name=f"[{extra}]", status="ok", message=versions)
+
+
+def harnesses() -> list[Check]:
+    """The harnesses that suites can be named of, and where each is."""
+    return [_extra("lm-eval", _EXTRAS["lm-eval"]), _opencompass()]
+
+
+def _opencompass() -> Check:
+    """The environment of its own that OpenCompass has."""
+    found = find_opencompass()
+    if found is None:
+        told = "not installed; suites opencompass:… need it: evalkit harness install opencompass"
+        return Check(name="opencompass", status="ok", message=told)
+    shown = ("opencompass", "torch", "transformers", "datasets", "numpy")
+    versions = ", ".join(f"{one} {found.versions.get(one, 'none')}" for one in shown)
+    told = f"{versions}, Python {found.python}, in {found.folder}"
+    if found.stale:
+        told += "; made for another lock, renew it: evalkit harness install opencompass"
+    return Check(name="opencompass", status="warning" if found.stale else "ok", message=told)
 
 
 def _devices() -> list[Check]:

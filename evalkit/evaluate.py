@@ -96,6 +96,7 @@ class Evaluation:
         self._started, self._clock = _now(), time.perf_counter()
         self._costs: dict[str, dict[str, float]] = {one.config.name: {} for one in plan.arms}
         self._results: dict[str, dict[tuple[str, str], Result]] = {name: {} for name in self._costs}
+        self._notes: dict[str, list[str]] = {name: [] for name in self._costs}
 
     def ask(self, part: Plan, *, close: bool = False) -> None:
         """Answer a part of the plan and score it; `close` each engine that has done its own.
@@ -120,6 +121,9 @@ class Evaluation:
             mine = self._results[arm.config.name]
             for result in _results(arm, part.suites, self._store, failed, self._progress):
                 mine[result.sample.suite, result.sample.id] = result
+            self._notes[arm.config.name] += [
+                f"{suite.info.name}: {note}" for suite in part.suites for note in suite.remarks()
+            ]
             _refuse_silence(arm, mine.values())
 
     def _spend(self, engine: Engine, measures: Mapping[str, float]) -> None:
@@ -164,7 +168,8 @@ class Evaluation:
                 **machine[arm.engine.arms[0]],
                 "seconds": time.perf_counter() - self._clock,
             }
-            manifest = _manifest(arm, self._plan, results, self._started, spent, early or {})
+            told = self._notes[arm.config.name]
+            manifest = _manifest(arm, self._plan, results, self._started, spent, early or {}, told)
             runs.append(write_run(output / manifest.run_id, manifest, results))
         return runs
 
@@ -301,6 +306,7 @@ def _manifest(
     started: str,
     spent: Mapping[str, float],
     early: Mapping[str, EarlyStop],
+    told: Sequence[str],
 ) -> Manifest:
     config = arm.config.model_dump(mode="json")
     fingerprints = dict(arm.engine.fingerprints(arm.config.name))
@@ -332,6 +338,7 @@ def _manifest(
         notes=(
             *plan.notes,
             *(f"{s.info.name}: {note}" for s in plan.suites for k in s.scorers for note in k.notes),
+            *told,
         ),
         early=dict(early),
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from evalkit.errors import ExitCode
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
-RequestKind: TypeAlias = Literal["loglikelihood", "rolling", "generate"]
+RequestKind: TypeAlias = Literal["loglikelihood", "rolling", "whole", "generate"]
 StopReason: TypeAlias = Literal["stop", "length", "scored", "error", "thinking"]
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
 CheckStatus: TypeAlias = Literal["ok", "warning", "failed"]
@@ -95,7 +95,8 @@ class Request:
     """One thing asked of one arm: score a continuation, score a whole text, or generate.
 
     `index` tells a sample's requests apart (which choice, which repeat). `rolling` scores
-    `continuation` from its first token; `prompt` is empty then.
+    `continuation` from its first token, `whole` all but the first of the tokens that the tokenizer
+    makes of it, nothing put in front; `prompt` is empty then.
     """
 
     arm: str

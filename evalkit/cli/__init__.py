@@ -22,6 +22,7 @@ from evalkit.cli import (
     data,
     evaluating,
     fetching,
+    harness,
     importing,
     lm_eval,
     power,
@@ -70,6 +71,7 @@ app.command(epilog=upkeep.DASHBOARD_EXAMPLES)(upkeep.dashboard)
 app.add_typer(importing.app, name="import")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
+app.add_typer(harness.app, name="harness")
 app.add_typer(upkeep.cache, name="cache")
 app.command(epilog=fetching.FETCH_EXAMPLES)(fetching.fetch)
 app.command(epilog=upkeep.DOCTOR_EXAMPLES)(upkeep.doctor)

@@ -56,8 +56,8 @@ Limit: TypeAlias = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="A seeded random subset of N samples per suite, the same per arm; of lm-eval's tasks, "
-        "the first N.",
+        help="A seeded random subset of N samples per suite, the same per arm; of lm-eval's tasks "
+        "and OpenCompass's data sets, the first N.",
     ),
 ]
 IncludePath: TypeAlias = Annotated[

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from evalkit.cli.options import IncludePath, examples, program
+from evalkit.cli.options import examples, program
+
+OwnFiles: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="Folder of your own tasks (lm_eval:NAME) or configs (opencompass:NAME)."),
+]
 
 app = typer.Typer(no_args_is_help=True, help="List, show, make and check suites.")
 
 
-@app.command("list", epilog=examples("evalkit suites list"))
-def list_suites() -> None:
-    """Every suite that can be named in a YAML file, and where it lies."""
+@app.command("list", epilog=examples("evalkit suites list", "evalkit suites list opencompass:mmlu"))
+def list_suites(
+    names: Annotated[
+        str, typer.Argument(help="opencompass:TEXT lists OpenCompass's names with TEXT in them.")
+    ] = "",
+) -> None:
+    """Every suite that can be named in a YAML file, and where it lies.
+
+    lm-eval lists its own tasks: evalkit lm_eval ls tasks.
+    """
+    if names:
+        _list_opencompass(names)
+        return
     from evalkit.harnesses.native import find_suites, suite_folders
     from evalkit.harnesses.sets import find_sets
     from reports.listing import print_sets, print_suites
@@ -24,10 +39,20 @@ def list_suites() -> None:
     print_sets(find_sets(suite_folders()))
 
 
+def _list_opencompass(names: str) -> None:
+    from evalkit.errors import UsageError
+    from evalkit.harnesses.opencompass.names import PREFIX, names_with
+
+    if not names.startswith(PREFIX):
+        raise UsageError(f"{names!r}: leave it out, or write {PREFIX}TEXT.")
+    for name in names_with(names.removeprefix(PREFIX)):
+        typer.echo(PREFIX + name)
+
+
 @app.command(epilog=examples("evalkit suites show style/rednote-en"))
 def show(
     name: Annotated[str, typer.Argument(help="The suite's name.")],
-    include_path: IncludePath = None,
+    include_path: OwnFiles = None,
 ) -> None:
     """What a suite asks, how it is scored, and three of its prompts.
 
@@ -69,7 +94,7 @@ def new(
 @app.command(epilog=examples("evalkit suites check my/faq"))
 def check(
     name: Annotated[str, typer.Argument(help="A suite's name or folder.")],
-    include_path: IncludePath = None,
+    include_path: OwnFiles = None,
 ) -> None:
     """Validate a suite and show three of its prompts.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -30,6 +30,7 @@ class Suite:
     `delimiter` stands between the prompt and each choice. `notes` are what a reader of the run
     should know (which of two suites of one name was taken). `asks`: what is asked of each sample,
     by id, where the harness says so itself; its scorers then get one completion for each.
+    `remarks` gives what the harness says of the answers that were scored last, for their run.
     """
 
     info: SuiteInfo
@@ -41,6 +42,7 @@ class Suite:
     delimiter: str = " "
     notes: tuple[str, ...] = ()
     asks: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
+    remarks: Callable[[], tuple[str, ...]] = tuple
 
     @property
     def repeated(self) -> bool:

@@ -27,7 +27,6 @@ from evalkit.scorers.registry import build_all
 
 SUITES_VARIABLE = "EVALKIT_SUITES"
 SUITE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*")
-_LATER = {"opencompass": "OpenCompass"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +116,6 @@ def open_suite(name: str, config: RunConfig, folders: Sequence[Path] | None = No
 
 def find_suite(name: str, folders: Sequence[Path]) -> tuple[Path, list[Path]]:
     """The folder of a suite, and the folders of others of that name that it hides."""
-    prefix = name.partition(":")[0]
-    if prefix in _LATER and ":" in name:
-        raise SuiteError(
-            f"{name!r}: tasks of {_LATER[prefix]} are not yet supported in this version. "
-            "Use a native suite (`evalkit suites list`), or score the outputs of that tool "
-            "with `model: {kind: recorded}`."
-        )
     if SUITE_NAME.fullmatch(name):
         here = [folder / name for folder in folders if (folder / name / "suite.yaml").is_file()]
         if here:

@@ -14,6 +14,7 @@ from evalkit.harnesses.sets import expanded
 from evalkit.harnesses.suitefile import SuiteConfig, read_suite_file
 
 _LM_EVAL = "lm_eval:"
+_OPENCOMPASS = "opencompass:"  # whose loaders alone know what they read, and from where
 _SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 
 
@@ -28,7 +29,7 @@ def data_needs(suite: str, config: RunConfig) -> list[Need]:
         if name.startswith(_LM_EVAL):
             index = _lm_eval_index(config.lm_eval.include_path)
             needs += needs_of_task(name.removeprefix(_LM_EVAL), index)
-        elif name not in config.data:
+        elif name not in config.data and not name.startswith(_OPENCOMPASS):
             folder, _ = find_suite(name, folders)
             needs += needs_of_recipe(read_suite_file(folder))
     return list(dict.fromkeys(needs))

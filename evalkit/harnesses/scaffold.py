@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.config import HFModel, LmEvalConfig, RunConfig
+from evalkit.config import HFModel, LmEvalConfig, OpenCompassConfig, RunConfig
 from evalkit.errors import DataError, SuiteError
 from evalkit.harnesses.base import Suite, Task
 from evalkit.harnesses.native import SUITE_NAME, find_suite, open_folder, suite_folders
-from evalkit.harnesses.opening import LM_EVAL, open_named
+from evalkit.harnesses.opening import LM_EVAL, OPENCOMPASS, open_named
 from evalkit.harnesses.owndata import (
     MARGINS,
     Asking,
@@ -156,9 +156,9 @@ def _quoted(value: object) -> str:
 def check_suite(name: str, include: Path | None = None) -> Report:
     """Look a suite over, by its name or its folder; raises SuiteError only if there is none.
 
-    `include` is a folder of task files for the names of lm-eval.
+    `include` is a folder of task files for the names of lm-eval, or of configs for OpenCompass's.
     """
-    if name.startswith(LM_EVAL):
+    if name.startswith((LM_EVAL, OPENCOMPASS)):
         return _of_other(name, include)
     folders = suite_folders()
     given = Path(name)
@@ -184,7 +184,11 @@ def check_suite(name: str, include: Path | None = None) -> Report:
 
 def _of_other(name: str, include: Path | None) -> Report:
     """A suite of another harness, which that harness has looked over itself."""
-    config = _as_it_is(name).model_copy(update={"lm_eval": LmEvalConfig(include_path=include)})
+    own = {
+        "lm_eval": LmEvalConfig(include_path=include),
+        "opencompass": OpenCompassConfig(config_dir=include),
+    }
+    config = _as_it_is(name).model_copy(update=own)
     suites = open_named(name, config)
     if len(suites) > 1:
         names = ", ".join(suite.info.name for suite in suites)

@@ -131,16 +131,16 @@ def _with_thinking(request: Request, message: ChatCompletionMessage, reason: str
 
 
 async def scored(endpoint: Endpoint, request: Request, lengths: Lengths) -> Said:
-    """The log-probabilities of a continuation.
+    """The log-probabilities of a continuation, or of all tokens of a whole text but the first.
 
     As in lm-eval, the context ends before its trailing whitespace, the whole is encoded as one
     text, and what lies behind as many tokens as the context alone has is the continuation.
     """
     prompt = _text(request)
     context, whole = prompt.rstrip(), prompt + request.continuation
-    if not context:
+    if request.kind != "whole" and not context:
         raise Failed("an endpoint does not score the first token of a text: the prompt is empty")
-    before = await _length(endpoint, context, lengths)
+    before = 1 if request.kind == "whole" else await _length(endpoint, context, lengths)
 
     async def send(client: openai.AsyncOpenAI) -> Said:
         answer: object = await client.completions.create(

@@ -87,7 +87,7 @@ class OpenAIEngine:
             "Set `chat: never`, or leave these suites out.",
         )
         for request in requests:
-            if request.kind == "loglikelihood":
+            if request.kind != "generate":
                 self._to_score[request.arm][request.suite] = None
             else:
                 self._writers.add(request.arm)

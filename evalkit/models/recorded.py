@@ -234,5 +234,5 @@ def _answer(key: str, recording: Recording, request: Request, choices: int) -> C
             return Completion(
                 key=key, text=request.continuation, logprobs=(row.choices[request.index],)
             )
-        case "rolling":
+        case "rolling" | "whole":
             return missing("a recording holds no log-likelihoods of whole texts")

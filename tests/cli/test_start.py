@@ -56,6 +56,7 @@ def test_every_command_explains_itself_with_an_example() -> None:
         ["suites", "check"], ["cache", "stats"], ["cache", "clear"],
         ["import", "lm_eval"], ["import", "inspect"],
         ["import", "opencompass"], ["import", "promptfoo"],
+        ["harness", "install"], ["harness", "list"],
     ):  # fmt: skip
         result = runner.invoke(app, [*command, "--help"])
         assert result.exit_code == 0, command

@@ -359,11 +359,6 @@ def test_a_name_never_leaves_the_suite_folders(name: str) -> None:
         open_suite(name, RUN)
 
 
-def test_other_harnesses_are_plainly_not_there_yet() -> None:
-    with pytest.raises(SuiteError, match="not yet supported in this version"):
-        open_suite("opencompass:ceval", RUN)
-
-
 def test_the_user_s_folders_come_first_and_the_note_says_which_won(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -253,6 +253,15 @@ def test_choices_are_scored_on_their_own_tokens(serve: Any, engine: Any) -> None
     assert [body["prompt"] for body in lengths] == ["Q: What barks?"]
 
 
+def test_a_whole_text_is_scored_from_its_second_token_in_one_call(serve: Any, engine: Any) -> None:
+    server = serve(completions)
+    asked = ask(prompt="", kind="whole", continuation="Q: a dog")
+    (done,) = answers(engine(server.url), [asked])
+    assert done.logprobs == (-2.0, -4.0)  # " a", " dog"
+    ((_, body, _, _),) = server.asked
+    assert (body["prompt"], body["echo"]) == ("Q: a dog", True)
+
+
 def test_a_server_without_scores_is_told_before_anything_else_is_asked(
     serve: Any, engine: Any
 ) -> None:

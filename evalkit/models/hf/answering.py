@@ -15,6 +15,7 @@ from evalkit.models.base import Batch, Prepared
 from evalkit.models.hf import decoding, generation, memory, plan, scoring
 from evalkit.models.hf.caches import Trunks
 from evalkit.models.hf.generation import Row, Rules
+from evalkit.models.hf.heads import Heads
 from evalkit.models.hf.lanes import Lane
 from evalkit.models.hf.loaded import Loaded
 from evalkit.models.hf.network import Network, read_trunk
@@ -45,19 +46,23 @@ class Answering:
     rules: Rules
     max_length: int
     tally: Tally = field(default_factory=Tally)
+    heads: dict[str, Heads] = field(default_factory=dict)
 
     def score(self, loaded: Loaded, arm: str, batch: Batch) -> Iterator[Completion]:
         """Rows of texts, as many at a time as memory allows; halved where it runs out."""
         network = loaded.networks[arm]
         loaded.forget_trunks({arm})
         shared = batch.shared if network.packs else 0
-        texts = [[scoring.text_of(one, self.max_length) for one in row] for row in batch.rows]
+        texts = [
+            [scoring.text_of(one, self.max_length, shared) for one in row] for row in batch.rows
+        ]
+        whole = texts[0][0].item.request.kind == "whole"
         waiting = list(scoring.laid(texts, shared, packs=network.packs))
         answers = scoring.Answers(texts)
         while waiting:
             part = next(scoring.parts(waiting, self._tokens(network)))
             try:
-                scored = self._scored(loaded, arm, part, shared)
+                scored = self._scored(loaded, arm, part, shared, whole=whole)
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
@@ -71,9 +76,10 @@ class Answering:
                 continue
             waiting = waiting[len(part) :]
             for item, values, seconds in answers.add(*scored):
+                ids = item.prompt_ids[1:] if whole else ()
                 yield completion(
                     item,
-                    token_ids=item.continuation_ids,
+                    token_ids=ids + item.continuation_ids,
                     logprobs=values.logprobs,
                     is_greedy=values.is_greedy,
                     seconds=seconds,
@@ -88,19 +94,27 @@ class Answering:
         return min(self.budget.score_tokens, 2 * network.chunk)
 
     def _scored(
-        self, loaded: Loaded, arm: str, lanes: Sequence[Lane], shared: int
+        self, loaded: Loaded, arm: str, lanes: Sequence[Lane], shared: int, *, whole: bool
     ) -> tuple[list[scoring.Scored], float]:
-        """Scores of the lanes' spans, and the seconds it took."""
+        """Scores of the lanes' spans (`whole`: and of the start they share), and the seconds."""
         network, trunks = loaded.networks[arm], loaded.trunks[arm]
         started = time.perf_counter()
         loaded.arms.use(arm)
         with torch.inference_mode():
             start = lanes[0].spans[0].prompt[:shared]
+            heads = self.heads.setdefault(arm, Heads()) if whole and shared else None
+            head = heads.of(network, trunks, start) if heads is not None else None
             most = max(LEAST, self.budget.score_tokens)
             read = read_trunk(network, trunks, start, most) if shared else 0
             trunk_seconds = time.perf_counter() - started if read else 0.0
             cache = trunks.nearest(start)[1] if shared else None
             scored = scoring.score_lanes(network, lanes, shared, cache)
+            if head is not None:
+                spans = (span for lane in lanes for span in lane.spans)
+                scored = [
+                    head.through(span.prompt[shared]).followed_by(one)
+                    for span, one in zip(spans, scored, strict=True)
+                ]
         seconds = time.perf_counter() - started
         self.tally.trunk_seconds += trunk_seconds
         self.tally.score_seconds += seconds - trunk_seconds

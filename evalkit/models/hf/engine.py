@@ -190,6 +190,8 @@ class HFEngine:
                 return ""
             case "rolling":
                 return "" if scored else "the text has no tokens"
+            case "whole":
+                return "" if item.prompt_ids else "the text has fewer than two tokens"
             case "loglikelihood" if not scored:
                 return "the continuation has no tokens"
             case "loglikelihood" if scored > self._tokens.max_length:

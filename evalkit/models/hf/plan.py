@@ -57,18 +57,24 @@ def cut(
     for one in prepared:
         by_kind.setdefault((one.request.arm, one.request.kind), []).append(one)
     batches: list[Batch] = []
-    first: _Cut | None = None
+    firsts: dict[str, _Cut] = {}
     for arm in (arm for pool in pools for arm in pool):
-        scored = by_kind.get((arm, "loglikelihood"), [])
-        if first is None or not _same_texts(first.items, scored):
-            first = _Cut(scored, list(_scored(scored, budget)))
-            batches += first.batches
-        else:
-            batches += _twins(first, scored)
+        for kind in _TREES:
+            scored = by_kind.get((arm, kind), [])
+            first = firsts.get(kind)
+            if first is None or not _same_texts(first.items, scored):
+                first = firsts[kind] = _Cut(scored, list(_scored(scored, budget)))
+                batches += first.batches
+            else:
+                batches += _twins(first, scored)
         batches += _alone(by_kind.get((arm, "rolling"), []), budget)
     for pool in pools:
         batches += _written([one for arm in pool for one in by_kind.get((arm, "generate"), [])])
     return batches
+
+
+_TREES = ("loglikelihood", "whole")
+"""Kinds of requests whose texts share their starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,18 +295,20 @@ class Size:
 def size(batches: Sequence[Batch], max_length: int) -> Size:
     """What the batches amount to; generated tokens are not counted."""
     total = Size()
-    by_arm: dict[str, list[Prepared]] = {}
+    by_arm: dict[tuple[bool, str], list[Prepared]] = {}
     for one in (one for batch in batches for one in batch):
         if one.request.kind == "rolling":
             _add_rolled(total, one, max_length)
         else:
-            by_arm.setdefault(one.request.arm, []).append(one)
-    planned: list[Prepared] = []
-    tree = Size()
-    for items in by_arm.values():
-        if not planned or not _same_texts(planned, items):
-            planned, tree = items, _tree_size(items)
-        total.add(tree)
+            by_arm.setdefault((one.request.kind == "whole", one.request.arm), []).append(one)
+    planned: dict[bool, tuple[list[Prepared], Size]] = {}
+    for (whole, _), items in by_arm.items():
+        if whole not in planned or not _same_texts(planned[whole][0], items):
+            tree = _tree_size(items)
+            if whole:  # every token of such a text is scored
+                tree.reads = tree.unique
+            planned[whole] = (items, tree)
+        total.add(planned[whole][1])
     return total
 
 

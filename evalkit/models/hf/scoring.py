@@ -21,6 +21,10 @@ class Scored(NamedTuple):
     logprobs: tuple[float, ...]
     is_greedy: bool
 
+    def followed_by(self, rest: Scored) -> Scored:
+        """The scores of a text whose first part these are."""
+        return Scored(self.logprobs + rest.logprobs, self.is_greedy and rest.is_greedy)
+
 
 class Reads(NamedTuple):
     """Where logits are needed, each place once: rows and columns [P]; and, for every scored token,
@@ -39,8 +43,14 @@ class Text(NamedTuple):
     spans: tuple[Span, ...]
 
 
-def text_of(item: Prepared, max_length: int) -> Text:
-    """The spans of a request; a rolling text is cut where the model's reach ends."""
+def text_of(item: Prepared, max_length: int, shared: int) -> Text:
+    """The spans of a request; a rolling text is cut where the model's reach ends.
+
+    Of a whole text it is what lies behind its `shared` start and the token after that.
+    """
+    if item.request.kind == "whole":
+        ids = item.prompt_ids + item.continuation_ids
+        return Text(item, (Span(ids[: shared + 1], ids[shared + 1 :]),))
     if item.request.kind == "rolling":
         pairs = windows(item.prompt_ids, item.continuation_ids, max_length)
         return Text(item, tuple(Span(*pair) for pair in pairs))

@@ -68,11 +68,14 @@ class Tokens:
         texts = Texts.of(self.tokenizer, [job.alone for job in jobs[:: len(jobs) // 16 + 1]])
         ids = texts.encode(job.alone for job in jobs)
         tails: dict[str, dict[str, int]] = {}
+        starts: dict[Ids, Seen] = {}
         done: list[Encoded | None] = [None] * len(jobs)
         for number, job in enumerate(jobs):
             if job.kind == "generate":
                 prompt = self._with_prefix(ids.get(job.context, ()))
                 done[number] = self._cut_prompt(job.request, job.context, prompt)
+            elif job.kind == "whole":
+                done[number] = self._whole(job.tail, ids.get(job.tail, ()), starts)
             elif job.context:
                 tails.setdefault(job.context, {})[job.tail] = number
             else:
@@ -109,7 +112,7 @@ class Tokens:
                 case "generate":
                     context, tail = text, ""
                     new = request.decoding.max_new_tokens if request.decoding else 0
-                case "rolling":
+                case "rolling" | "whole":
                     context, tail = "", request.continuation
                 case "loglikelihood":
                     tail = space + request.continuation
@@ -141,6 +144,21 @@ class Tokens:
             if cut not in cuts:
                 cuts[cut] = self._shown(context, prompt, cut)
             yield number, Encoded(cuts[cut], rest, cut)
+
+    def _whole(self, text: str, ids: Ids, starts: dict[Ids, Seen]) -> Encoded:
+        """A text of which every token but the first is scored: the last, on all that go before.
+
+        The special tokens in front stay where a text that is too long loses others. Texts that
+        differ in their last token share the rest (`starts`).
+        """
+        mark = len(self.added_prefix)
+        ids = self._with_prefix(ids) if ids or mark else ids
+        cut = max(0, len(ids) - self.max_length)
+        ids = ids[:mark] + ids[mark + cut :]
+        start = starts.get(ids[:-1])
+        if start is None:
+            start = starts[ids[:-1]] = Seen.of(ids[:-1], text)
+        return Encoded(start, ids[-1:], cut)
 
     def _with_prefix(self, ids: Ids) -> Ids:
         """The tokenizer's own special tokens in front, unless the text already wrote them."""

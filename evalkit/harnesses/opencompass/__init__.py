@@ -1,0 +1,1 @@
+"""OpenCompass's data sets as suites: its prompts and scores, over our engine."""
