@@ -44,7 +44,7 @@ def _difference_bounds(delta: Delta, alpha: float) -> Interval | None:
             return _wider(mean_bounds(_estimate(delta), alpha), _unseen(delta, alpha))
         case "wild":
             return _wider(_kept(delta.tails, alpha), _unseen(delta, alpha))
-        case "bootstrap" | "sequence":
+        case "bootstrap" | "sequence" | "corrected":
             return _kept(delta.tails, alpha)
         case _:
             return None
@@ -101,7 +101,7 @@ def _p_below(delta: Delta, threshold: float) -> float:
         case "wild":
             p = min((one.alpha for one in delta.tails if one.high < threshold), default=1.0)
             return max(p, _p_unseen(delta, -delta.difference, -threshold))
-        case "bootstrap" | "sequence":
+        case "bootstrap" | "sequence" | "corrected":
             return min((one.alpha for one in delta.tails if one.high < threshold), default=1.0)
         case _:
             return 1.0
@@ -120,7 +120,7 @@ def _p_above(delta: Delta, threshold: float) -> float:
         case "wild":
             p = min((one.alpha for one in delta.tails if one.low > threshold), default=1.0)
             return max(p, _p_unseen(delta, delta.difference, threshold))
-        case "bootstrap" | "sequence":
+        case "bootstrap" | "sequence" | "corrected":
             return min((one.alpha for one in delta.tails if one.low > threshold), default=1.0)
         case _:
             return 1.0

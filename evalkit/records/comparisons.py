@@ -9,7 +9,9 @@ from typing import Literal, TypeAlias
 from evalkit.records.judgements import Judging
 from evalkit.records.runs import Check, Manifest, Metric, Result
 
-IntervalKind: TypeAlias = Literal["tango", "t", "wild", "bootstrap", "sequence", "none"]
+IntervalKind: TypeAlias = Literal[
+    "tango", "t", "wild", "bootstrap", "sequence", "corrected", "none"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,7 @@ class Corrected:
     """A judged mean set right by `labels` human labels.
 
     `method`: "ppi" (prediction-powered inference) or "misclassification" (the binary correction).
+    `labels` counts the samples that people labelled, the rate's `n` all that were judged.
     `agreement` is the judge's with the people, `ceiling` the people's among each other, where
     samples have several labels; `kappa` is Cohen's, of judge and people.
     """
