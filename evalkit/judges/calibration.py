@@ -102,6 +102,13 @@ def corrected(
     return tuple(found)
 
 
+def agreement(
+    words: Words, labels: Iterable[Label], level: float = LEVEL, *, width: float = 4.0
+) -> Agreement:
+    """How far judges and people agree on the samples that have labels, however few they are."""
+    return _agreement(_matched(words, labels, width), level)
+
+
 def corrected_delta(
     suite: str,
     rubric: str,
@@ -211,13 +218,19 @@ def _binary(matched: _Matched, level: float) -> Rate | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Agreement:
+class Agreement:
+    """Of judge and people, and of people among each other; None where too few samples tell.
+
+    `judge` is the share of the labels that say what the judge says, `kappa` Cohen's; `people` the
+    share of the pairs of one sample's labels that say the same.
+    """
+
     judge: Rate | None
     kappa: float | None
     people: Rate | None
 
 
-def _agreement(matched: _Matched, level: float) -> _Agreement:
+def _agreement(matched: _Matched, level: float) -> Agreement:
     """Of judge and people: the share of a sample's labels that say what the judge says; of people
     among each other: the share of the pairs of a sample's labels that say the same."""
     words = {one: 0.5 + winner(matched.judged[one]) / 2 for one in matched.labelled}
@@ -226,7 +239,7 @@ def _agreement(matched: _Matched, level: float) -> _Agreement:
     several = [matched.said[one] for one in matched.labelled if len(matched.said[one]) > 1]
     among = [_share([a == b for a, b in combinations(said, 2)]) for said in several]
     both = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-    return _Agreement(
+    return Agreement(
         share_rate(alike, level), cohen_kappa(both[:, 0], both[:, 1]), share_rate(among, level)
     )
 
@@ -249,7 +262,7 @@ def _rate(value: float, bounds: Interval | None, n: int, level: float) -> Rate:
     return Rate(value=min(1.0, max(0.0, value)), low=low, high=high, n=n, level=level)
 
 
-def _corrected(method: str, labels: int, rate: Rate, told: _Agreement) -> Corrected:
+def _corrected(method: str, labels: int, rate: Rate, told: Agreement) -> Corrected:
     return Corrected(
         method=method,
         labels=labels,

@@ -222,6 +222,15 @@ def read_comparisons(path: Path) -> tuple[Comparison, ...]:
         raise StoreError(f"{file} is not a comparison written by evalkit: {error}") from error
 
 
+def find_run(recorded: str, run_id: str, near: Iterable[Path]) -> Path | None:
+    """The folder of a complete run, even where runs were moved since: by the path that a
+    comparison recorded, else by that or the run's id in one of the folders `near`."""
+    names = [Path(recorded)] if recorded else []
+    for folder in near:
+        names += [folder / run_id, folder / Path(recorded).name] if recorded else [folder / run_id]
+    return next((name for name in names if (name / MANIFEST).is_file()), None)
+
+
 def _runs_of(folder: Path) -> str:
     first = read_comparisons(folder)[0]
     return ", ".join(filter(None, (first.base_path, first.tuned_path))) or "they were not kept"

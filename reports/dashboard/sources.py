@@ -15,7 +15,13 @@ from evalkit.errors import EvalkitError, StoreError
 from evalkit.gate import decide
 from evalkit.records import Comparison, Manifest, SuiteInfo, Verdict
 from evalkit.store.query import PairedRuns
-from evalkit.store.runs import COMPARISON, MANIFEST, read_comparisons, read_manifest
+from evalkit.store.runs import (
+    COMPARISON,
+    MANIFEST,
+    find_run,
+    read_comparisons,
+    read_manifest,
+)
 from reports.dashboard import markup
 
 
@@ -74,6 +80,15 @@ def choose_comparison() -> Opened | None:
         markup.note(f"{file} holds no tuned arm.", "warning")
         return None
     return Opened(file=file, time=time, arms=arms)
+
+
+def choose_arm(opened: Opened) -> Comparison:
+    """Let the reader choose where the comparison has several tuned arms."""
+    names = [arm.tuned.name for arm in opened.arms]
+    if len(names) == 1:
+        return opened.arms[0]
+    chosen = st.selectbox("Tuned arm", names, key="arm", bind="query-params", width=420)
+    return opened.arm(chosen or names[0])
 
 
 def address(opened: Opened) -> dict[str, str]:
@@ -142,15 +157,8 @@ def open_pairs(opened: Opened, comparison: Comparison) -> PairedRuns | None:
 
 def run_folder(comparison: Path, recorded: str, run_id: str) -> Path | None:
     """A run's folder, even where the runs were moved since: by its path, else by its id."""
-    names = [Path(recorded)] if recorded else []
-    for near in (
-        root(),
-        comparison.parent,
-        comparison.parent.parent,
-        comparison.parent.parent.parent,
-    ):
-        names += [near / run_id, near / Path(recorded).name] if recorded else [near / run_id]
-    return next((name for name in names if (name / MANIFEST).is_file()), None)
+    parents = list(comparison.parents)[:3]
+    return find_run(recorded, run_id, (root(), *parents))
 
 
 def manifests() -> tuple[list[tuple[Path, Manifest]], list[str]]:

@@ -39,7 +39,7 @@ def show() -> None:
     opened = sources.choose_comparison()
     if opened is None:
         return
-    comparison = _choose_arm(opened)
+    comparison = sources.choose_arm(opened)
     pairs = sources.open_pairs(opened, comparison)
     if pairs is None:
         return
@@ -49,14 +49,6 @@ def show() -> None:
         _browse(comparison, pairs, wanted, order)
     except StoreError as error:
         markup.note(str(error), "failed")
-
-
-def _choose_arm(opened: sources.Opened) -> Comparison:
-    names = [arm.tuned.name for arm in opened.arms]
-    if len(names) == 1:
-        return opened.arms[0]
-    chosen = st.selectbox("Tuned arm", names, key="arm", bind="query-params", width=420)
-    return opened.arm(chosen or names[0])
 
 
 def _tell_stale(

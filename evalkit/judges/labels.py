@@ -1,0 +1,233 @@
+"""The sheet that people fill in: two answers side by side, blind; and how it is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from evalkit.errors import UsageError
+from evalkit.jsonl import listed
+from evalkit.judges.blinding import Blind, Place, places
+from evalkit.judges.calibration import Label
+from evalkit.judges.sheets import Row, plain, read_sheet, write_sheet
+from evalkit.judges.votes import Vote, Word, is_votes, once, person_name, votes_of
+
+if TYPE_CHECKING:
+    from evalkit.judges.jobs import Job
+    from evalkit.judges.matters import Matter
+
+Choice: TypeAlias = Literal["left", "right", "tie", "skip"]
+COLUMNS = ("id", "suite", "rubric", "person", "task", "question", "left", "right", "choice")
+_NEEDED = ("id", "suite", "rubric", "choice")
+_CHOICES: Mapping[str, Choice] = {
+    "left": "left", "l": "left", "左": "left", "左边": "left",
+    "right": "right", "r": "right", "右": "right", "右边": "right",
+    "tie": "tie", "t": "tie", "=": "tie", "平": "tie", "平手": "tie", "一样": "tie",
+    "skip": "skip", "s": "skip", "跳过": "skip",
+}  # fmt: skip
+_TURN = {"en": "[turn {}]", "zh": "[第{}轮]"}
+_REFERENCE = {"en": "Reference answer:", "zh": "参考答案："}
+
+
+class Read(NamedTuple):
+    """What a file of people's words holds of these jobs: votes, rows that nobody filled in, and
+    what of it is not used, in sentences."""
+
+    votes: tuple[Vote, ...]
+    empty: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def write_labels(file: Path, pairs: Sequence[Blind], person: str = "") -> None:
+    """Write a sheet for people to fill in: `choice` is to become left, right, tie or skip.
+
+    Where both answers are the same, it is a tie already.
+    """
+    write_sheet(file, COLUMNS, (_cells(pair, person) for pair in pairs))
+
+
+def read_labels(file: Path, jobs: Sequence[Job] = ()) -> tuple[Label, ...]:
+    """People's labels, from what `labels import` and the dashboard keep.
+
+    With `jobs`, also from a sheet that was filled in, and only labels of these very answers.
+    UsageError where the file or a row of it cannot be read, or is all of another comparison.
+    """
+    if jobs:
+        return labels_of(read_words(file, jobs).votes)
+    heads, rows = _read(file)
+    if is_votes(heads):
+        return labels_of(votes_of(file, rows))
+    raise UsageError(
+        f"{file} is blind: it takes the answers to know the sides. Open it with `evalkit judge "
+        f"labels import {file} COMPARISON`."
+    )
+
+
+def labels_of(votes: Iterable[Vote]) -> tuple[Label, ...]:
+    """The votes that prefer something or nothing: a skip is no label."""
+    return tuple(
+        Label(
+            suite=one.suite,
+            sample_id=one.sample_id,
+            rubric=one.rubric,
+            person=one.person,
+            preferred=one.preferred,
+        )
+        for one in votes
+        if one.preferred != "skip"
+    )
+
+
+def read_words(file: Path, jobs: Sequence[Job], person: str = "") -> Read:
+    """What people said of the pairs of these jobs, from a sheet they filled in or from labels
+    that were opened before.
+
+    Rows without a name are `person`'s; without one, the file's name stands for whoever filled it
+    in. UsageError names every row that is wrong, and a file that is of another comparison.
+    """
+    heads, rows = _read(file)
+    if is_votes(heads):
+        return _still_valid(file, votes_of(file, rows), jobs)
+    known = places(jobs)
+    if rows and not any(plain(row.cells["id"]).strip() in known for row in rows):
+        raise _of_another(file, len(rows))
+    return _opened(file, rows, known, person or file.stem)
+
+
+def named(file: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The suites and the rubrics that a file of people's words names."""
+    _, rows = _read(file)
+    found = ({plain(row.cells[name]).strip(): None for row in rows} for name in ("suite", "rubric"))
+    suites, rubrics = (tuple(filter(None, one)) for one in found)
+    if not suites or not rubrics:
+        raise UsageError(f"{file}: no row names a suite and a rubric; nothing can be read of it.")
+    return suites, rubrics
+
+
+def _read(file: Path) -> tuple[tuple[str, ...], list[Row]]:
+    """A sheet that is of labels: opened, or to be filled in."""
+    heads, rows = read_sheet(file)
+    lacking = [name for name in _NEEDED if name not in heads]
+    if lacking and not is_votes(heads):
+        raise UsageError(
+            f"{file}:1: no file of labels: the column {lacking[0]!r} is missing. `evalkit judge "
+            "labels export` makes one to fill in."
+        )
+    return heads, rows
+
+
+def _opened(file: Path, rows: Sequence[Row], known: Mapping[str, Place], person: str) -> Read:
+    votes: list[tuple[int, Vote]] = []
+    mistakes: list[str] = []
+    empty = 0
+    for line, cells in rows:
+        try:
+            place = known.get(plain(cells["id"]).strip())
+            if place is None:
+                raise ValueError(f"no pair {cells['id']!r} is compared here")
+            choice = _choice(plain(cells["choice"]))
+            if choice is None:
+                empty += 1
+                continue
+            name = person_name(plain(cells.get("person", "")).strip() or person)
+            votes.append((line, _vote(plain(cells["id"]).strip(), place, choice, name)))
+        except ValueError as error:
+            mistakes.append(f"{file}:{line}: {error}.")
+    kept = once(file, votes, mistakes)
+    if mistakes:
+        raise UsageError(listed(mistakes))
+    return Read(kept, empty)
+
+
+def _choice(cell: str) -> Choice | None:
+    """The word that was filled in; None where nothing was."""
+    word = cell.strip().lower()
+    if word and word not in _CHOICES:
+        raise ValueError(f"choice is {cell.strip()[:40]!r}; write left, right, tie or skip")
+    return _CHOICES.get(word)
+
+
+def _vote(shown: str, place: Place, choice: Choice, person: str) -> Vote:
+    asked = place.asked
+    return Vote(
+        id=shown,
+        suite=asked.matter.suite,
+        sample_id=asked.matter.sample_id,
+        rubric=asked.rubric.name,
+        person=person,
+        preferred=preferred(choice, place.left),
+    )
+
+
+def preferred(choice: Choice, left: str) -> Word:
+    """The arm on the chosen side; of two same answers neither can be."""
+    match choice:
+        case "tie" | "skip":
+            return choice
+        case "left" | "right" if left not in ("base", "tuned"):
+            return "tie"
+        case _:
+            return "base" if (choice == "left") == (left == "base") else "tuned"
+
+
+def _still_valid(file: Path, votes: Sequence[Vote], jobs: Sequence[Job]) -> Read:
+    """The votes on these very answers; what was said of others before is not used."""
+    known = places(jobs)
+    asked = {(job.suite, job.rubric.name, one.sample_id) for job in jobs for one in job.matters}
+    mine = [one for one in votes if (one.suite, one.rubric, one.sample_id) in asked]
+    kept = tuple(one for one in mine if one.id in known)
+    if votes and not kept:
+        raise _of_another(file, len(votes))
+    notes = []
+    if len(mine) > len(kept):
+        notes.append(
+            f"{len(mine) - len(kept)} of {len(votes)} labels in {file} are of other answers than "
+            "these and are not used: label them again."
+        )
+    if len(votes) > len(mine):
+        notes.append(
+            f"{len(votes) - len(mine)} of {len(votes)} labels in {file} are of samples that are "
+            "not judged here."
+        )
+    return Read(kept, notes=tuple(notes))
+
+
+def of_another(file: Path, why: str) -> UsageError:
+    """What is said of a file that belongs to other answers."""
+    return UsageError(
+        f"{file} is of another comparison: {why}. Name the comparison that it was exported from; "
+        "where the models answered anew, their answers have to be labelled anew."
+    )
+
+
+def _of_another(file: Path, count: int) -> UsageError:
+    return of_another(
+        file, f"none of its {count} rows is of a pair of answers that is compared here"
+    )
+
+
+def _cells(pair: Blind, person: str) -> tuple[str, ...]:
+    left, right = (answer_of(one, pair.rubric.language) for one in pair.shown)
+    same = "tie" if pair.matter.base == pair.matter.tuned else ""
+    question = question_of(pair.matter, pair.rubric.language, reference=pair.rubric.reference)
+    names = pair.matter.suite, pair.rubric.name
+    return (pair.id, *names, person, pair.rubric.question, question, left, right, same)
+
+
+def question_of(matter: Matter, language: str, *, reference: bool = False) -> str:
+    """What both arms were asked, as one text to read."""
+    several = len(matter.turns) > 1
+    said = [f"[{one.role}] {one.content}" if several else one.content for one in matter.turns]
+    said += [f"{_TURN[language].format(n)} {text}" for n, text in enumerate(matter.then, start=2)]
+    if reference and matter.reference:
+        said.append(f"{_REFERENCE[language]} {matter.reference}")
+    return "\n\n".join(said)
+
+
+def answer_of(turns: Sequence[str], language: str) -> str:
+    """One arm's answers, turn after turn, as one text to read."""
+    if len(turns) == 1:
+        return turns[0]
+    marked = [f"{_TURN[language].format(n)} {text}" for n, text in enumerate(turns, start=1)]
+    return "\n\n".join(marked)

@@ -1,0 +1,239 @@
+"""The blind sheet: what stands in it, and how what people filled in is read back."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.judges.blinding import Blind, blinded, blinding_key, drawn
+from evalkit.judges.calibration import Label
+from evalkit.judges.labels import COLUMNS, named, read_labels, read_words, write_labels
+from evalkit.judges.matters import Matter
+from evalkit.judges.people import human_judgements
+from evalkit.judges.votes import add_votes
+from evalkit.records import Message
+from tests.judges.examples import SUITE, make_arms, make_job, make_pairs
+
+BASE, TUNED = make_arms(6, same=[2])
+JOB = make_job(make_pairs(BASE, TUNED))
+KEY = blinding_key(BASE.manifest, TUNED.manifest, 0, "")
+PAIRS = blinded(drawn([JOB], None, seed=0), KEY)
+BY_ID = {one.id: one for one in PAIRS}
+
+
+def _filled(file: Path, choose: Callable[[Blind], str], person: str = "") -> Path:
+    """A sheet as somebody fills it in with a spreadsheet's CSV."""
+    write_labels(file, PAIRS, person)
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    with file.open("w", encoding="utf-8-sig", newline="") as out:
+        lines = csv.DictWriter(out, COLUMNS, delimiter=";")
+        lines.writeheader()
+        lines.writerows({**row, "choice": choose(BY_ID[row["id"]])} for row in rows)
+    return file
+
+
+def _side_of(arm: str) -> Callable[[Blind], str]:
+    return lambda pair: "left" if pair.left == arm else "right"
+
+
+def _label(sample_id: str, preferred: str, person: str) -> Label:
+    return Label(
+        suite=SUITE,
+        sample_id=sample_id,
+        rubric="helpful",
+        person=person,
+        preferred=preferred,  # type: ignore[arg-type]
+    )
+
+
+def test_a_sheet_names_no_arm_and_shows_all_that_is_to_be_read(tmp_path: Path) -> None:
+    write_labels(tmp_path / "a.csv", PAIRS, "Ana")
+    text = (tmp_path / "a.csv").read_text(encoding="utf-8-sig")
+    assert not {"base", "tuned", "smollm2"} & set(text.lower().replace('"', ",").split(","))
+    for run in (BASE, TUNED):
+        assert run.manifest.run_id not in text
+    with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) == 6
+    for row in rows:
+        pair = BY_ID[row["id"]]
+        assert (row["left"],) == pair.shown[0]
+        assert (row["right"],) == pair.shown[1]
+        assert "Write note" in row["question"]
+        assert "You write notes." in row["question"]
+        assert row["task"] == JOB.rubric.question
+        assert (row["person"], row["suite"], row["rubric"]) == ("Ana", SUITE, "helpful")
+        assert row["choice"] == ("tie" if pair.matter.sample_id == "s2" else "")
+
+
+@pytest.mark.parametrize("arm", ["base", "tuned"])
+def test_choices_are_mapped_back_to_the_arms(arm: str, tmp_path: Path) -> None:
+    file = _filled(tmp_path / "ana.csv", _side_of(arm))
+    assert named(file) == ((SUITE,), ("helpful",))
+    labels = read_labels(file, [JOB])
+    expected = {_label(f"s{n}", "tie" if n == 2 else arm, "ana") for n in range(6)}
+    assert set(labels) == expected
+
+
+def test_ties_skips_and_empty_rows_are_kept_apart(tmp_path: Path) -> None:
+    words = {"s0": "Tie", "s1": "skip", "s3": "", "s4": "平", "s5": " ="}
+    file = _filled(tmp_path / "a.csv", lambda pair: words.get(pair.matter.sample_id, ""), "Ana")
+    read = read_words(file, [JOB])
+    assert read.empty == 2
+    told = {one.sample_id: one.preferred for one in read.votes}
+    assert told == {"s0": "tie", "s1": "skip", "s4": "tie", "s5": "tie"}
+    assert {one.person for one in read.votes} == {"Ana"}
+    assert [one.sample_id for one in read_labels(file, [JOB])].count("s1") == 0
+
+
+def test_a_name_is_the_cells_else_the_one_given_else_the_files(tmp_path: Path) -> None:
+    file = _filled(tmp_path / "bo.csv", _side_of("base"))
+    assert {one.person for one in read_words(file, [JOB]).votes} == {"bo"}
+    assert {one.person for one in read_words(file, [JOB], "Cy").votes} == {"Cy"}
+    named_file = _filled(tmp_path / "bo.csv", _side_of("base"), "Ana")
+    assert {one.person for one in read_words(named_file, [JOB], "Cy").votes} == {"Ana"}
+
+
+def test_a_file_of_other_answers_is_refused(tmp_path: Path) -> None:
+    file = _filled(tmp_path / "a.csv", _side_of("tuned"))
+    other = make_job(make_pairs(*make_arms(6, tuned="Something else, {n}.")))
+    with pytest.raises(UsageError, match="of another comparison: none of its 6 rows"):
+        read_labels(file, [other])
+
+
+def test_rows_that_were_spoiled_are_named_all_together(tmp_path: Path) -> None:
+    file = _filled(tmp_path / "a.csv", _side_of("tuned"))
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        rows = list(csv.DictReader(opened, delimiter=";"))
+    rows[0]["choice"] = "better"
+    rows[2]["id"] = "p0123"
+    with file.open("w", encoding="utf-8-sig", newline="") as out:
+        lines = csv.DictWriter(out, COLUMNS)
+        lines.writeheader()
+        lines.writerows(rows)
+    with pytest.raises(UsageError) as caught:
+        read_labels(file, [JOB])
+    # The questions have three lines each, so the third row begins on the eighth.
+    assert str(caught.value) == (
+        f"2 mistakes:\n  {file}:2: choice is 'better'; write left, right, tie or skip."
+        f"\n  {file}:8: no pair 'p0123' is compared here."
+    )
+
+
+def test_two_words_of_one_person_on_one_pair_are_a_mistake(tmp_path: Path) -> None:
+    file = _filled(tmp_path / "a.csv", _side_of("tuned"), "Ana")
+    text = file.read_text(encoding="utf-8-sig")
+    again = blinded(drawn([JOB], 1, seed=0), b"another key, other sides" * 2)[0]
+    other = "right" if again.left == "tuned" else "left"
+    file.write_text(f"{text}{again.id};{SUITE};helpful;Ana;;;;;{other}\n", encoding="utf-8")
+    if again.matter.sample_id == "s2":
+        pytest.fail("the first drawn sample must have two answers")
+    with pytest.raises(UsageError, match="Ana said otherwise of this pair on line"):
+        read_labels(file, [JOB])
+
+
+def test_a_blind_file_cannot_be_read_without_the_answers(tmp_path: Path) -> None:
+    file = _filled(tmp_path / "a.csv", _side_of("tuned"))
+    with pytest.raises(UsageError, match=r"is blind: .*labels import"):
+        read_labels(file)
+    file.write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="the column 'id' is missing"):
+        read_labels(file)
+
+
+def test_opened_labels_are_read_with_and_without_the_answers(tmp_path: Path) -> None:
+    votes = read_words(_filled(tmp_path / "a.csv", _side_of("tuned"), "Ana"), [JOB]).votes
+    add_votes(tmp_path / "labels.csv", votes)
+    assert read_labels(tmp_path / "labels.csv") == read_labels(tmp_path / "labels.csv", [JOB])
+    assert len(read_labels(tmp_path / "labels.csv")) == 6
+
+
+def test_labels_of_answers_that_changed_since_are_not_used_and_said(tmp_path: Path) -> None:
+    votes = read_words(_filled(tmp_path / "a.csv", _side_of("tuned"), "Ana"), [JOB]).votes
+    file = tmp_path / "labels.csv"
+    add_votes(file, votes)
+    changed = replace(JOB.matters[0], tuned=("Another answer now.",))
+    job = replace(JOB, matters=(changed, *JOB.matters[2:]))
+    read = read_words(file, [job])
+    assert {one.sample_id for one in read.votes} == {"s2", "s3", "s4", "s5"}
+    others = f"1 of 6 labels in {file} are of other answers than these and are not used"
+    assert read.notes == (
+        f"{others}: label them again.",
+        f"1 of 6 labels in {file} are of samples that are not judged here.",
+    )
+    with pytest.raises(UsageError, match="of another comparison"):
+        read_words(file, [replace(JOB, matters=(changed,))])
+
+
+def test_turns_and_references_are_shown_in_their_places(tmp_path: Path) -> None:
+    matter = Matter(
+        suite=SUITE,
+        sample_id="m",
+        language="zh",
+        turns=(Message(role="user", content="第一问"),),
+        then=("第二问",),
+        base=("甲一", "甲二"),
+        tuned=("乙一", "乙二"),
+        reference="标准答案",
+    )
+    job = make_job([], language="zh")
+    job = replace(job, matters=(matter,), rubric=replace(job.rubric, reference=True))
+    write_labels(tmp_path / "a.csv", blinded(drawn([job], None, 0), KEY))
+    with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as opened:
+        (row,) = csv.DictReader(opened)
+    assert row["question"] == "第一问\n\n[第2轮] 第二问\n\n参考答案： 标准答案"
+    assert {row["left"], row["right"]} == {
+        "[第1轮] 甲一\n\n[第2轮] 甲二",
+        "[第1轮] 乙一\n\n[第2轮] 乙二",
+    }
+
+
+def _votes(file: Path, words: dict[str, Sequence[str]]) -> Path:
+    """Labels of several people: by name, what they say of s0, s1 …"""
+    for person, said in words.items():
+        sheet = file.with_name(f"{person}.csv")
+        told = dict(zip((f"s{n}" for n in range(6)), said, strict=True))
+        _filled(sheet, lambda pair, told=told: _word(pair, told[pair.matter.sample_id]), person)  # type: ignore[misc]
+        add_votes(file, read_words(sheet, [JOB]).votes)
+    return file
+
+
+def _word(pair: Blind, arm: str) -> str:
+    return _side_of(arm)(pair) if arm in ("base", "tuned") else arm
+
+
+def test_people_are_a_judge_whose_words_have_no_order(tmp_path: Path) -> None:
+    file = _votes(
+        tmp_path / "labels.csv",
+        {
+            "Bo": ["tuned", "base", "tie", "skip", "", "tuned"],
+            "Ana": ["tuned", "tie", "tie", "skip", "", "base"],
+        },
+    )
+    said = human_judgements(file, [JOB], "crowd")
+    assert [(one.sample_id, one.status, one.value, one.repeat) for one in said] == [
+        ("s0", "judged", 1.0, 0),
+        ("s0", "judged", 1.0, 1),
+        ("s1", "judged", 0.5, 0),  # Ana's, by name
+        ("s1", "judged", 0.0, 1),
+        ("s2", "judged", 0.5, 0),
+        ("s2", "judged", 0.5, 1),
+        ("s3", "refused", None, 0),
+        ("s4", "unasked", None, 0),
+        ("s5", "judged", 0.0, 0),
+        ("s5", "judged", 1.0, 1),
+    ]
+    assert {(one.judge, one.rubric, one.order) for one in said} == {("crowd", "helpful", "")}
+
+
+def test_people_give_no_ratings(tmp_path: Path) -> None:
+    file = _votes(tmp_path / "labels.csv", {"Bo": ["tuned"] * 6})
+    with pytest.raises(UsageError, match="asks for ratings"):
+        human_judgements(file, [replace(JOB, protocol="pointwise")])
