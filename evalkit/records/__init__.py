@@ -24,6 +24,8 @@ from evalkit.records.judgements import (
     Protocol,
     Rate,
     Side,
+    is_judged,
+    metric_name,
 )
 from evalkit.records.runs import (
     Check,
@@ -102,4 +104,6 @@ __all__ = [
     "Tail",
     "Truncation",
     "Verdict",
+    "is_judged",
+    "metric_name",
 ]
