@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from evalkit.config import GateConfig
 from evalkit.declared import declared_judge
-from evalkit.records import Comparison, Delta
+from evalkit.records import Comparison, Delta, corrected_name
 
 
 def too_much_missing(comparison: Comparison, delta: Delta, gate: GateConfig) -> str:
     """Why what is missing forbids a verdict, in words; empty where it does not."""
-    judgings = comparison.judgings
-    if any((one.suite, one.metric) == (delta.suite, delta.metric.name) for one in judgings):
-        return _unjudged(comparison, delta, gate)
+    judged = _as_judged(comparison, delta)
+    if judged is not None:
+        return _unjudged(comparison, judged, gate)
     alone = _alone(comparison, delta)
     total = delta.n + delta.missing + alone
     share = (delta.missing + alone + delta.unscored) / total if total else 1.0
@@ -19,6 +19,17 @@ def too_much_missing(comparison: Comparison, delta: Delta, gate: GateConfig) -> 
         return ""
     what = "answers" if delta.unscored else "samples"
     return f"{share:.1%} of the {what} are missing a score in one arm"
+
+
+def _as_judged(comparison: Comparison, delta: Delta) -> Delta | None:
+    """A judged delta, also that which a corrected one was made of; None for others."""
+    name = delta.metric.name
+    for one in comparison.judgings:
+        if one.suite == delta.suite and name in (one.metric, corrected_name(one.rubric)):
+            wanted = (one.suite, one.metric, delta.slice)
+            found = (d for d in comparison.deltas if (d.suite, d.metric.name, d.slice) == wanted)
+            return next(found, delta)
+    return None
 
 
 def _alone(comparison: Comparison, delta: Delta) -> int:
@@ -40,14 +51,14 @@ def _unjudged(comparison: Comparison, delta: Delta, gate: GateConfig) -> str:
     if alone / (total + alone) > gate.max_missing:
         return f"{alone / (total + alone):.1%} of the samples are in one run alone"
     ceiling = declared_judge(comparison.base).max_missing
-    sides = [
-        (comparison.base.name, delta.missing_base),
-        (comparison.tuned.name, delta.missing_tuned),
-    ]
-    name, missing = max(sides, key=lambda side: side[1])
+    missing = max(delta.missing_base, delta.missing_tuned)
     if missing / total <= ceiling:
         return ""
+    whose = ""
+    if delta.missing_base != delta.missing_tuned:
+        more = delta.missing_base > delta.missing_tuned
+        whose = f" of {comparison.base.name if more else comparison.tuned.name}"
     return (
-        f"{missing / total:.1%} of the samples of {name} have no judgement, and judge.max_missing "
+        f"{missing / total:.1%} of the answers{whose} have no judgement, and judge.max_missing "
         f"allows {ceiling:.1%}"
     )

@@ -28,13 +28,15 @@ from evalkit.records import (
     SuiteInfo,
     SuiteVerdict,
     Verdict,
+    corrected_name,
     is_judged,
+    metric_name,
 )
 from evalkit.sequences import obstacle
 from evalkit.settling import available, prospect
 from evalkit.stats.base import Interval
 from evalkit.stats.multiple import holm
-from evalkit.trust import check_demand, trust_checks
+from evalkit.trust import check_demand, demands_correction, trust_checks
 
 _EXIT: dict[Outcome, ExitCode] = {
     "pass": ExitCode.PASS,
@@ -193,7 +195,10 @@ def _measured(comparison: Comparison, asked: Asked) -> Delta | None:
     """The delta that is asked for; None where the tuned arm has none."""
     if not any(asked.suite == theirs.name for theirs in comparison.tuned.suites):
         return None
-    wanted = (asked.suite, asked.metric, asked.slice)
+    metric = asked.metric
+    if demands_correction(comparison, asked):
+        metric = corrected_name(metric.removeprefix(metric_name("", "pairwise")))
+    wanted = (asked.suite, metric, asked.slice)
     deltas = {(one.suite, one.metric.name, one.slice): one for one in comparison.deltas}
     return deltas.get(wanted)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from evalkit.asked import Asked
 from evalkit.declared import declared_judge
 from evalkit.errors import UsageError
-from evalkit.records import Check, Comparison, Judging, is_judged
+from evalkit.records import Check, Comparison, Judging, corrected_name
 
 NAME = "judge results"
 FLAGGED = 0.02
@@ -22,10 +22,15 @@ def trust_checks(comparison: Comparison, asked: Sequence[Asked]) -> tuple[Check,
     Elsewhere it is a warning. Where all can be trusted, one check says so; none without a judge.
     """
     gated = {(one.suite, one.metric) for one in asked}
+
+    def decides(one: Judging) -> bool:
+        names = (one.metric, corrected_name(one.rubric))
+        return any((one.suite, name) in gated for name in names)
+
     checks = [
         Check(
             name=NAME,
-            status="failed" if (one.suite, one.metric) in gated else "warning",
+            status="failed" if decides(one) else "warning",
             message=f"judge results not trustworthy: {one.metric} of {one.suite}: {'; '.join(why)}",
         )
         for one in comparison.judgings
@@ -66,9 +71,17 @@ def _is_whole(judging: Judging, suite: str, metric: str, name: str) -> bool:
 
 def check_demand(comparison: Comparison, asked: Sequence[Asked]) -> None:
     """UsageError for slices gated on a judged metric where corrected numbers are demanded."""
-    sliced = [one for one in asked if one.slice and is_judged(one.metric)]
-    if sliced and declared_judge(comparison.base).demand == "corrected":
-        raise UsageError(NO_SLICES.format(suite=sliced[0].suite, metric=sliced[0].metric))
+    for one in asked:
+        if one.slice and demands_correction(comparison, one):
+            raise UsageError(NO_SLICES.format(suite=one.suite, metric=one.metric))
+
+
+def demands_correction(comparison: Comparison, asked: Asked) -> bool:
+    """Whether what is asked of a judge's preference is to be decided by the corrected number."""
+    judged = {(one.suite, one.metric) for one in comparison.judgings if one.protocol == "pairwise"}
+    if (asked.suite, asked.metric) not in judged:
+        return False
+    return declared_judge(comparison.base).demand == "corrected"
 
 
 NO_SLICES = (

@@ -44,7 +44,7 @@ class HubOrFolder:
 
 
 class NameOrFile:
-    """Marks a name, or a file's path that ends in .yaml, which is then looked for like a path."""
+    """Marks a name, or the path of a .yaml or .yml file, which must exist as other paths must."""
 
 
 InputPath: TypeAlias = Annotated[Path, Existing()]

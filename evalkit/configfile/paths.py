@@ -12,6 +12,7 @@ from evalkit.configfile.schema import Shape
 from evalkit.configfile.tree import Mistake, Node, near_files
 
 Keys = tuple[str | int, ...]
+_YAML = (".yaml", ".yml")
 
 
 def resolve_paths(node: Node, expected: Shape, mistakes: list[Mistake], keys: Keys = ()) -> Node:
@@ -37,7 +38,7 @@ def resolve_paths(node: Node, expected: Shape, mistakes: list[Mistake], keys: Ke
             return _existing(node, text, mistakes, keys)
         case str() as text if _marked(expected, HubOrFolder):
             return _hub_or_folder(node, text, mistakes, keys)
-        case str() as text if _marked(expected, NameOrFile) and text.endswith(".yaml"):
+        case str() as text if _marked(expected, NameOrFile) and text.endswith(_YAML):
             return _existing(node, text, mistakes, keys)
         case bool() if expected.options and set(expected.options) <= {int, float}:
             # pydantic would read `limit: true` as 1.

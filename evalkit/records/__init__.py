@@ -24,6 +24,7 @@ from evalkit.records.judgements import (
     Protocol,
     Rate,
     Side,
+    corrected_name,
     is_judged,
     metric_name,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "Tail",
     "Truncation",
     "Verdict",
+    "corrected_name",
     "is_judged",
     "metric_name",
 ]

@@ -21,6 +21,11 @@ def metric_name(rubric: str, protocol: Protocol) -> str:
     return _PREFIX[protocol] + rubric
 
 
+def corrected_name(rubric: str) -> str:
+    """What the preference is called that people's labels have set right."""
+    return f"judge.{rubric}.corrected"
+
+
 def is_judged(metric: str) -> bool:
     """Whether a metric's scores are a judge's: they are in comparisons, and in no run."""
     return metric.startswith(tuple(_PREFIX.values()))
