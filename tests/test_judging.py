@@ -1,4 +1,4 @@
-"""What is judged by which rubrics: declared by suites and runs, checked before anything is asked."""
+"""What is judged by which rubrics: declared by suites and runs, checked before all else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evalkit.planning import open_suites
 from evalkit.records import Completion, Pair, Result
 
 NAME = "my/notes"
-GENERATE = "task: generate\nprompt: '{prompt}'\nscorers: [length]\nslices: [topic]\n"
+GENERATE = "task: generate\nprompt: '{prompt}'\nscorers: [exact_match]\nslices: [topic]\n"
 
 
 def write_suite(folder: Path, name: str = NAME, more: str = "", task: str = GENERATE) -> None:
@@ -28,7 +28,10 @@ def write_suite(folder: Path, name: str = NAME, more: str = "", task: str = GENE
     suite.mkdir(parents=True, exist_ok=True)
     head = "title: Notes\nlanguage: en\nlicense: Apache-2.0\nsource: a test\n"
     (suite / "suite.yaml").write_text(head + task + more, encoding="utf-8")
-    rows = [{"id": f"q{n}", "prompt": f"Write {n}", "topic": "abc"[n % 3]} for n in range(12)]
+    rows = [
+        {"id": f"q{n}", "prompt": f"Write {n}", "target": "x", "topic": "abc"[n % 3]}
+        for n in range(12)
+    ]
     if "choice" in task:
         rows = [{**row, "choices": ["a", "b"], "answer": 0} for row in rows]  # type: ignore[dict-item]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
@@ -241,7 +244,7 @@ def test_a_suite_is_the_same_suite_whoever_judges_it(here: Path, block: str) -> 
     told = config(("my/one",))
     one, two = (open_suite(name, told).info.fingerprint for name in ("my/one", "my/two"))
     assert one == two
-    write_suite(here / "suites", "my/three", more="metric: words\n" + block)
+    write_suite(here / "suites", "my/three", more="version: 2\n" + block)
     assert open_suite("my/three", told).info.fingerprint != one
 
 
