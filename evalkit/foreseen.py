@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from evalkit.config import ModelJudge
+from evalkit.config import HumanJudge
 from evalkit.judging import Docket, jobs_of
 from evalkit.planning import ArmPlan, Plan, by_suite
-from evalkit.progress import Progress, Silent
+from evalkit.progress import Progress
 from evalkit.records import Completion, Pair, Result, Sample
 from evalkit.store.completions import CompletionStore
 from evalkit.thinking import answer_only
@@ -25,19 +25,26 @@ class Foreseen(NamedTuple):
     judge: JudgeEstimate
 
 
-def check_judges(docket: Docket, *, offline: bool, progress: Progress | None = None) -> None:
-    """Find the judges now, rather than after an hour's work; nothing is asked and nothing loaded.
+def check_judges(
+    docket: Docket,
+    store: CompletionStore,
+    *,
+    offline: bool,
+    progress: Progress | None = None,
+) -> None:
+    """Find the judges now, rather than after an hour's work: they are asked nothing.
 
-    Raises what opening a model raises: ModelError for a key, an address or a model that is not
-    there.
+    Raises what asking them would raise before it asks: ModelError for a key, an address or a model
+    that is not there, UsageError for a recording that cannot be read and a budget without prices.
     """
     if docket.config is None or not docket.assignments:
         return
-    from evalkit.models.opening import open_each
+    from evalkit.judges.asking import judge
 
-    models = {one.name: one.model for one in docket.config.judges if isinstance(one, ModelJudge)}
-    for engine in open_each(models, offline=offline, progress=progress or Silent()):
-        engine.close()
+    # People's words can be read beside the answers alone that they are about.
+    found = tuple(one for one in docket.config.judges if not isinstance(one, HumanJudge))
+    judge((), docket.config.model_copy(update={"judges": found}), store, offline=offline,
+          progress=progress)  # fmt: skip
 
 
 def foresee(

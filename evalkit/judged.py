@@ -25,7 +25,7 @@ from evalkit.store.completions import CompletionStore
 from evalkit.store.judgements import JUDGEMENTS
 
 if TYPE_CHECKING:
-    from evalkit.judges.jobs import Judged, Spent
+    from evalkit.judges.jobs import Judged, Probed, Spent
 
 _Scores: TypeAlias = Mapping[tuple[str, str], Sequence[Score]]
 """By suite and sample id: what the judges make of one arm's answer, a score for each rubric."""
@@ -58,17 +58,22 @@ def compare_arms(
         return [Compared(compare(base, tuned)) for tuned in others]
     from evalkit.judges.asking import judge
 
-    found, left, tell = [], docket.config, progress or Silent()
+    found, left, tell = list[Compared](), docket.config, progress or Silent()
+    probes: Mapping[str, Probed] = {}
     for tuned in others:
         name = tuned.manifest.name
         pairs, _ = join(base, tuned, {one.suite for one in docket.assignments})
         submitted = jobs_of(pairs, docket.assignments, docket.seed)
         said = judge(submitted.jobs, left, store, offline=offline, fresh=fresh, progress=tell)
+        probes = {**probes, **said.probes}
+        said = replace(said, probes=probes)
         for note in said.notes:
             tell.say(f"{name}: {note}")
         file = JUDGEMENTS if len(others) == 1 else f"judgements-{name}.jsonl"
         found.append(_compared(docket, submitted, said, base, tuned, file))
         left = _left(left, said.spent)
+        if probes:  # they are not put again, least of all with nothing left to pay for them
+            left = left.model_copy(update={"probes": "skip"})
     return found
 
 
