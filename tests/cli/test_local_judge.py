@@ -59,8 +59,8 @@ def write_bench(desk: Bench, judge: Path, probes: str) -> None:
         desk.write(f"{name}.yaml", f"name: {name}\nmodel: {{kind: recorded, path: {name}.jsonl}}\n")
     desk.write(
         "base.yaml",
-        (desk.folder / "base.yaml").read_text()
-        + f"suites: [{SUITE}]\ngate: {{suites: {{{SUITE}: {{metric: judge.helpful, margin: 0.1}}}}}}\n"
+        (desk.folder / "base.yaml").read_text() + f"suites: [{SUITE}]\n"
+        f"gate: {{suites: {{{SUITE}: {{metric: judge.helpful, margin: 0.1}}}}}}\n"
         f"judge:\n  probes: {probes}\n  judges:\n    - name: small\n      model: "
         f"{{kind: hf, path: {judge}, dtype: float32, device: cpu}}\n",
     )
