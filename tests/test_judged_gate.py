@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
@@ -245,3 +246,43 @@ def test_a_margin_of_a_share_fits_the_judged_scale() -> None:
     info = replace(info, metrics=(*info.metrics, SCALE), rubrics=("rednote",), metric=METRIC)
     with pytest.raises(UsageError, match="lies between 0 and 1"):
         check_gate([info], gated(margin=5.0))
+
+
+def test_a_judge_that_always_prefers_the_tuned_arm_decides() -> None:
+    """As sure as n wins of n are: the exact sign test, and the exact bound of no failure."""
+    comparison = judged([1.0] * 60)
+    delta = delta_of(comparison)
+    assert delta.difference == 1.0
+    assert delta.p_value == pytest.approx(stats.binomtest(60, 60).pvalue)
+    verdict = decide(comparison, gated(policy="superiority", margin=0.8))
+    assert verdict.outcome == "pass"
+    low = verdict.suites[0].low
+    assert low is not None
+    lost = stats.binomtest(0, 60).proportion_ci(confidence_level=0.9, method="exact").high
+    assert low == pytest.approx(1 - 2 * lost)  # had as many been lost, one would have been drawn
+    assert decide(comparison, gated(policy="superiority", margin=0.95)).outcome == "inconclusive"
+    assert decide(judged([0.0] * 60), gated()).outcome == "fail"
+
+
+def test_ties_alone_are_no_loss_beyond_what_was_not_seen() -> None:
+    comparison = judged([0.5] * 60)
+    assert delta_of(comparison).p_value == 1.0
+    assert decide(comparison, gated(margin=0.1)).outcome == "pass"
+    assert decide(comparison, gated(margin=0.04)).outcome == "inconclusive"
+
+
+def test_one_loss_among_many_wins_leaves_room_for_others_not_seen() -> None:
+    """Student's t alone, of 59 wins and a loss, would put the bound too near."""
+    verdict = decide(judged([1.0] * 59 + [0.0]), gated(policy="superiority"))
+    delta = verdict.suites[0].delta
+    assert delta is not None
+    assert verdict.suites[0].low is not None
+    assert verdict.suites[0].low <= delta.difference - (1 - 0.05 ** (1 / 60)) * 2 * 0.98  # type: ignore[operator]
+
+
+def test_an_absolute_floor_holds_for_a_unanimous_judge() -> None:
+    comparison = judged([1.0] * 60)
+    gate = GateConfig(suites={SUITE: SuiteGate(metric=METRIC, policy="absolute", floor=0.9)})
+    assert decide(comparison, gate).outcome == "pass"
+    high = GateConfig(suites={SUITE: SuiteGate(metric=METRIC, policy="absolute", floor=0.97)})
+    assert decide(comparison, high).outcome == "inconclusive"
