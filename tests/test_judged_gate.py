@@ -44,7 +44,7 @@ def judged(
     samples = len(utilities) + unasked
     plain = make_info(SUITE, samples=samples)
     info = replace(plain, metrics=(*plain.metrics, SCALE), rubrics=("rednote",))
-    values: list[float | None] = [1.0, 0.0] * (samples // 2) + [1.0] * (samples % 2)
+    values = [float(n % 2 == 0) for n in range(samples)]
     arms = []
     for name, turned in (("base", True), ("tuned", False)):
         run = make_run(name, {SUITE: values}, infos=[info], adapter=name)
@@ -274,10 +274,12 @@ def test_ties_alone_are_no_loss_beyond_what_was_not_seen() -> None:
 def test_one_loss_among_many_wins_leaves_room_for_others_not_seen() -> None:
     """Student's t alone, of 59 wins and a loss, would put the bound too near."""
     verdict = decide(judged([1.0] * 59 + [0.0]), gated(policy="superiority"))
-    delta = verdict.suites[0].delta
-    assert delta is not None
-    assert verdict.suites[0].low is not None
-    assert verdict.suites[0].low <= delta.difference - (1 - 0.05 ** (1 / 60)) * 2 * 0.98  # type: ignore[operator]
+    one = verdict.suites[0]
+    assert one.delta is not None
+    assert one.delta.difference is not None
+    assert one.low is not None
+    hidden = 1 - 0.05 ** (1 / 60)
+    assert one.low <= one.delta.difference - hidden * (one.delta.difference + 1) + 1e-12
 
 
 def test_an_absolute_floor_holds_for_a_unanimous_judge() -> None:

@@ -248,7 +248,7 @@ def test_a_broken_recording_is_told_before_anything_is_evaluated(notes: Bench) -
 
 
 def test_more_refusals_than_allowed_fail_the_gate(notes: Bench) -> None:
-    record(notes, [None] * 4 + MOSTLY_TUNED[4:])  # 6.7 % of 60
+    record(notes, [*[None] * 4, *MOSTLY_TUNED[4:]])  # 6.7 % of 60
     write_base(notes, f"{{judges: [{RECORDED}]}}")
     said, document = compared(notes)
     assert said.code == 1
