@@ -143,7 +143,7 @@ def test_flags_of_the_base_do_not_stop_the_tuned_arm() -> None:
 @pytest.mark.parametrize(("missing", "outcome"), [(10, "pass"), (11, "fail")])
 def test_the_judge_has_a_ceiling_of_its_own_for_what_is_missing(missing: int, outcome: str) -> None:
     """5 % of 200 by default, whatever gate.max_missing (0) says."""
-    utilities = [None] * missing + BETTER[missing:]
+    utilities = [*[None] * missing, *BETTER[missing:]]
     verdict = decide(judged(utilities), gated())
     assert verdict.outcome == outcome
     if outcome == "fail":
@@ -153,7 +153,7 @@ def test_the_judge_has_a_ceiling_of_its_own_for_what_is_missing(missing: int, ou
 
 
 def test_the_ceiling_is_the_declared_one() -> None:
-    utilities = [None] * 11 + BETTER[11:]
+    utilities = [*[None] * 11, *BETTER[11:]]
     comparison = judged(utilities, judge={**JUDGE, "max_missing": 0.06})
     assert decide(comparison, gated()).outcome == "pass"
 
@@ -215,7 +215,7 @@ def test_the_corrected_number_can_be_gated_by_name() -> None:
 
 
 def test_what_the_judge_missed_counts_for_the_corrected_number_too() -> None:
-    utilities = [None] * 30 + BETTER[30:]
+    utilities = [*[None] * 30, *BETTER[30:]]
     comparison = with_corrected(judged(utilities, judge=LABELLED), 0.2, 0.4)
     verdict = decide(comparison, gated())
     assert (verdict.outcome, verdict.suites[0].ground) == ("fail", "missing")
