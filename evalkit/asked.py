@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import UsageError
-from evalkit.records import Metric, Policy, Sample, SuiteInfo
+from evalkit.records import Metric, Policy, Sample, SuiteInfo, is_judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,13 @@ def check_slices(asked: Iterable[tuple[SuiteInfo, Sequence[Sample]]], gate: Gate
 
 def _metric_mistakes(info: SuiteInfo, name: str) -> Iterator[str]:
     found = next((metric for metric in info.metrics if metric.name == name), None)
-    if found is None:
+    if found is None and is_judged(name) and not any(is_judged(m.name) for m in info.metrics):
+        yield (
+            f"gate.suites: {info.name} is gated on {name!r}, and no judge was asked of it. Judged "
+            "numbers stand in a comparison's folder (runs/compare/…), not in those of its runs; "
+            "they come of `judge` in the base's file, without --no-judge."
+        )
+    elif found is None:
         known = [one.name for one in info.metrics if one.higher_is_better is not None]
         hint = nearest(name, known, f" It has: {', '.join(known)}.")
         yield f"gate.suites: {info.name} has no metric {name!r} to gate.{hint}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from scipy import stats
 
-from evalkit.records import Delta, Tail
+from evalkit.records import Delta, Metric, Tail, is_judged
 from evalkit.stats.base import Interval
 from evalkit.stats.binary import HALF_A_FLIP, rate_bounds, tango_bounds, tango_statistic
 from evalkit.stats.means import MeanEstimate
@@ -40,6 +40,8 @@ def _difference_bounds(delta: Delta, alpha: float) -> Interval | None:
     match delta.interval:
         case "tango":
             return tango_bounds(delta.gained, delta.lost, delta.n, alpha)
+        case "t" if delta.standard_error == 0:
+            return _unseen(delta, alpha)
         case "t":
             return _wider(mean_bounds(_estimate(delta), alpha), _unseen(delta, alpha))
         case "wild":
@@ -51,10 +53,21 @@ def _difference_bounds(delta: Delta, alpha: float) -> Interval | None:
 
 
 def _unseen(delta: Delta, alpha: float) -> Interval | None:
-    """Where a mean of right-or-wrong answers may lie if some samples like none seen were lost."""
-    if delta.metric.kind != "binary" or delta.difference is None:
+    """Where a mean of few values may lie if some samples like none seen were lost."""
+    width = _width(delta.metric)
+    if width is None or delta.difference is None:
         return None
-    return unseen_bounds(delta.difference, -1.0, 1.0, delta.clusters, alpha)
+    return unseen_bounds(delta.difference, -width, width, delta.clusters, alpha)
+
+
+def _width(metric: Metric) -> float | None:
+    """Of the scale of scores that take few values: right or wrong, a judge's preference or rating.
+
+    Nearly all of them may be the same, and Student's t takes what was not drawn for impossible.
+    """
+    if metric.kind != "binary" and not is_judged(metric.name):
+        return None
+    return None if metric.scale is None else metric.scale[1] - metric.scale[0]
 
 
 def _wider(one: Interval | None, other: Interval | None) -> Interval | None:
@@ -96,7 +109,7 @@ def _p_below(delta: Delta, threshold: float) -> float:
         case "tango":
             return float(stats.norm.cdf(_tango(delta, threshold, -HALF_A_FLIP)))
         case "t":
-            p = p_at_least(_estimate(delta), threshold)
+            p = p_at_least(_estimate(delta), threshold) if delta.standard_error else 0.0
             return max(p, _p_unseen(delta, -delta.difference, -threshold))
         case "wild":
             p = min((one.alpha for one in delta.tails if one.high < threshold), default=1.0)
@@ -115,7 +128,7 @@ def _p_above(delta: Delta, threshold: float) -> float:
         case "tango":
             return float(stats.norm.sf(_tango(delta, threshold, HALF_A_FLIP)))
         case "t":
-            p = p_at_most(_estimate(delta), threshold)
+            p = p_at_most(_estimate(delta), threshold) if delta.standard_error else 0.0
             return max(p, _p_unseen(delta, delta.difference, threshold))
         case "wild":
             p = min((one.alpha for one in delta.tails if one.low > threshold), default=1.0)
@@ -131,9 +144,10 @@ def _tango(delta: Delta, threshold: float, correction: float) -> float:
 
 
 def _p_unseen(delta: Delta, mean: float, threshold: float) -> float:
-    if delta.metric.kind != "binary":
-        return 0.0
-    return p_of_unseen(mean, threshold, -1.0, delta.clusters)
+    width = _width(delta.metric)
+    if width is None:
+        return 0.0 if delta.standard_error else 1.0
+    return p_of_unseen(mean, threshold, -width, delta.clusters)
 
 
 def tuned_bounds(delta: Delta, alpha: float) -> Interval | None:
@@ -151,9 +165,23 @@ def tuned_bounds(delta: Delta, alpha: float) -> Interval | None:
     else:
         estimate = _tuned_estimate(delta)
         found = None if estimate is None else mean_bounds(estimate, alpha)
-    if delta.metric.kind != "binary" or delta.planned:
+    scale = _own_scale(delta)
+    if scale is None:
         return found
-    return _wider(found, unseen_bounds(delta.tuned, 0.0, 1.0, delta.clusters, alpha))
+    unseen = unseen_bounds(delta.tuned, *scale, delta.clusters, alpha)
+    return unseen if _all_alike(delta) else _wider(found, unseen)
+
+
+def _own_scale(delta: Delta) -> tuple[float, float] | None:
+    """Where scores lie of which units may be lost that were not seen; None where that is no
+    matter."""
+    if delta.planned or delta.interval == "corrected" or _width(delta.metric) is None:
+        return None
+    return delta.metric.scale
+
+
+def _all_alike(delta: Delta) -> bool:
+    return delta.tuned_error == 0 and delta.interval in ("t", "wild") and not delta.tuned_tails
 
 
 def p_tuned_not_below(delta: Delta, floor: float) -> float:
@@ -170,8 +198,10 @@ def p_tuned_not_below(delta: Delta, floor: float) -> float:
         p = min((one.alpha for one in delta.tuned_tails if one.high < floor), default=1.0)
     else:
         found = _tuned_estimate(delta)
-        p = 1.0 if found is None else p_at_least(found, floor)
-    return max(p, _p_tuned_unseen(delta, 1 - delta.tuned, 1 - floor))
+        p = _p_without(delta) if found is None else p_at_least(found, floor)
+    scale = _own_scale(delta)
+    most = scale[1] if scale else 1.0
+    return max(p, _p_tuned_unseen(delta, most - delta.tuned, most - floor))
 
 
 def p_tuned_not_above(delta: Delta, ceiling: float) -> float:
@@ -184,8 +214,15 @@ def p_tuned_not_above(delta: Delta, ceiling: float) -> float:
         p = min((one.alpha for one in delta.tuned_tails if one.low > ceiling), default=1.0)
     else:
         found = _tuned_estimate(delta)
-        p = 1.0 if found is None else p_at_most(found, ceiling)
-    return max(p, _p_tuned_unseen(delta, delta.tuned, ceiling))
+        p = _p_without(delta) if found is None else p_at_most(found, ceiling)
+    scale = _own_scale(delta)
+    least = scale[0] if scale else 0.0
+    return max(p, _p_tuned_unseen(delta, delta.tuned - least, ceiling - least))
+
+
+def _p_without(delta: Delta) -> float:
+    """The p of no error at all: what was not seen alone tells, where that is known."""
+    return 0.0 if _own_scale(delta) and _all_alike(delta) else 1.0
 
 
 def _has_tuned_tails(delta: Delta) -> bool:
@@ -193,10 +230,10 @@ def _has_tuned_tails(delta: Delta) -> bool:
     return bool(delta.planned or delta.tuned_tails)
 
 
-def _p_tuned_unseen(delta: Delta, share: float, bound: float) -> float:
-    if delta.metric.kind != "binary" or delta.planned:
+def _p_tuned_unseen(delta: Delta, value: float, bound: float) -> float:
+    if _own_scale(delta) is None:
         return 0.0
-    return p_of_unseen(share, bound, 0.0, delta.clusters)
+    return p_of_unseen(value, bound, 0.0, delta.clusters)
 
 
 def _share(bound: float) -> float:

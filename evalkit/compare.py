@@ -27,6 +27,7 @@ from evalkit.records import (
     Score,
     SuiteInfo,
     Truncation,
+    is_judged,
 )
 from evalkit.sequences import followed, in_order, of_slice
 from evalkit.stats.multiple import benjamini_hochberg
@@ -103,10 +104,11 @@ def suite_deltas(
     if early is not None:
         places = in_order([pair.base.sample for pair in pairs], seed)
         pairs = [pairs[place] for block in places for place in block]
-    deltas = [metric_delta(info.name, metric, pairs, early) for metric in info.metrics]
+    asked = {one.name: _asked_for(info, one, pairs) for one in info.metrics}
+    deltas = [metric_delta(info.name, one, asked[one.name], early) for one in info.metrics]
     gated = next(metric for metric in info.metrics if metric.name == info.metric)
     slices: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
+    for pair in asked[gated.name]:
         for name in pair.base.sample.slice_names:
             slices[name].append(pair)
     deltas.extend(
@@ -117,6 +119,14 @@ def suite_deltas(
         for name in sorted(slices)
     )
     return deltas
+
+
+def _asked_for(info: SuiteInfo, metric: Metric, pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """The pairs that a metric was asked of: a judge may have been given a part of them only, and
+    what it was not given is not missing."""
+    if not (info.rubrics and is_judged(metric.name)):
+        return pairs
+    return [pair for pair in pairs if any(one.scorer == metric.name for one in pair.tuned.scores)]
 
 
 def _with_unpaired(

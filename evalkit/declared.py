@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import ValidationError
 
 from evalkit.asked import Asked, asked_of
-from evalkit.config import GateConfig, RunConfig
+from evalkit.config import GateConfig, JudgeConfig, RunConfig
 from evalkit.errors import UsageError
 from evalkit.records import Comparison, Manifest
 
@@ -21,6 +21,18 @@ def declared_gate(base: Manifest) -> GateConfig:
         raise UsageError(
             f"The gate that {base.name!r} was evaluated with is no valid gate: {said}. Give "
             "another with --gate FILE."
+        ) from None
+
+
+def declared_judge(base: Manifest) -> JudgeConfig:
+    """The judge that stands in the base's file; UsageError where there is none that can be read."""
+    try:
+        return JudgeConfig.model_validate(base.config.get("judge"))
+    except ValidationError as error:
+        said = "; ".join(one["msg"] for one in error.errors())
+        raise UsageError(
+            f"The comparison of {base.name!r} has judged numbers, and the judge declared with it "
+            f"cannot be read: {said}. Compare again."
         ) from None
 
 

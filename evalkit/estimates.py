@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import norm
 
 from evalkit.components import answers_of, with_components
-from evalkit.records import Delta, IntervalKind, Metric, MetricKind, Score, Tail
+from evalkit.records import Delta, IntervalKind, Metric, MetricKind, Score, Tail, is_judged
 from evalkit.stats.base import Interval, Reals
 from evalkit.stats.binary import mcnemar, tango_interval, wilson_interval
 from evalkit.stats.clusters import FEW_CLUSTERS, wild_bootstrap_intervals, wild_bootstrap_test
@@ -43,6 +43,7 @@ from evalkit.stats.means import (
 from evalkit.stats.perplexity import perplexity_difference, rate
 from evalkit.stats.power import flips_needed
 from evalkit.stats.skewed import mean_bounds, mean_test
+from evalkit.stats.unseen import p_of_unseen, unseen_bounds
 
 LEVEL = 0.95
 CORPUS: frozenset[MetricKind] = frozenset(("ratio", "perplexity", "bleu", "chrf", "mcc"))
@@ -152,6 +153,8 @@ def estimated(delta: Delta, scored: Scored, *, whole: bool = True) -> Delta:
     binary = single and bool(np.isin(differences, (-1, 0, 1)).all())
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
     found = _found(differences, mean, scored.clusters, binary=binary, tested=whole)
+    if not found.interval and is_judged(delta.metric.name):
+        found = _unanimous(mean, delta.metric) or found
     own = mean_difference(tuneds, scored.clusters)
     few = found.kind == "wild"
     return replace(
@@ -221,6 +224,20 @@ def _found(
     test = sign_flip_test(differences) if interval and tested else None
     method = f"{method}; {test.method}" if test else method
     return _Found("t", interval, test.p if test else None, method)
+
+
+def _unanimous(mean: MeanEstimate, metric: Metric) -> _Found | None:
+    """Where judges say the same of every sample: how many that were not seen may be otherwise.
+
+    They often do, where an answer's style was learned, and it is the clearest word there is. None
+    where the differences are not all the same.
+    """
+    if metric.scale is None or mean.standard_error != 0 or mean.clusters < 2:
+        return None
+    width = metric.scale[1] - metric.scale[0]
+    bounds = unseen_bounds(mean.mean, -width, width, mean.clusters, (1 - LEVEL) / 2)
+    p = p_of_unseen(abs(mean.mean), 0.0, -width, mean.clusters)
+    return _Found("t", bounds, min(1.0, 2 * p), "all alike: bounds of what was not seen")
 
 
 def _t_interval(mean: MeanEstimate) -> Interval | None:

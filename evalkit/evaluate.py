@@ -353,7 +353,8 @@ def _run_id(arm: ArmPlan, plan: Plan, *, together: bool) -> str:
 
     def told(one: ArmPlan) -> list[Any]:
         fingerprints = dict(one.engine.fingerprints(one.config.name))
-        return [one.config.model_dump(mode="json"), fingerprints]
+        # Who judges the answers makes no other answers.
+        return [one.config.model_dump(mode="json", exclude={"judge"}), fingerprints]
 
     suites = [suite.info.fingerprint for suite in plan.suites]
     parts = [*told(arm), suites, evalkit.__version__]

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
+from evalkit.advice import advice_on
 from evalkit.asked import Asked, asked_of, nearest
 from evalkit.asked import check_gate as check_gate
 from evalkit.bounds import (
-    benefit_bounds,
-    benefit_of,
     p_not_above,
     p_not_below,
     p_tuned_not_above,
     p_tuned_not_below,
-    tuned_bounds,
 )
 from evalkit.config import GateConfig
 from evalkit.declared import departures
 from evalkit.errors import ExitCode
+from evalkit.gaps import too_much_missing
+from evalkit.placing import placed
 from evalkit.records import (
     Comparison,
     Delta,
@@ -30,11 +28,15 @@ from evalkit.records import (
     SuiteInfo,
     SuiteVerdict,
     Verdict,
+    corrected_name,
+    is_judged,
+    metric_name,
 )
 from evalkit.sequences import obstacle
 from evalkit.settling import available, prospect
 from evalkit.stats.base import Interval
 from evalkit.stats.multiple import holm
+from evalkit.trust import check_demand, demands_correction, trust_checks
 
 _EXIT: dict[Outcome, ExitCode] = {
     "pass": ExitCode.PASS,
@@ -58,13 +60,15 @@ def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
     """
     check_gate(comparison.base.suites, gate)
     asked = [one for info in comparison.base.suites for one in asked_of(info, gate)]
+    check_demand(comparison, asked)
     alone = [_decide_one(comparison, one, gate) for one in asked]
     among = _corrected(alone, gate.alpha)
     suites = tuple(
         _with_prospect(comparison, one, each, gate, len(alone) if one is not first else 1)
         for one, first, each in zip(among, alone, asked, strict=True)
     )
-    broken = [check for check in comparison.checks if check.status == "failed"]
+    checks = (*comparison.checks, *trust_checks(comparison, asked))
+    broken = [check.name for check in checks if check.status == "failed"]
     outcomes = [one.outcome for one in suites]
     outcome: Outcome = "pass"
     if broken or "fail" in outcomes:
@@ -75,8 +79,8 @@ def decide(comparison: Comparison, gate: GateConfig) -> Verdict:
         outcome=outcome,
         exit_code=_exit_code(outcome, gate),
         suites=suites,
-        checks=comparison.checks,
-        advice=_advice(comparison, suites, [check.name for check in broken], gate),
+        checks=checks,
+        advice=advice_on(comparison, suites, broken, gate),
         departures=departures(comparison, gate),
     )
 
@@ -119,10 +123,15 @@ def policy_of(info: SuiteInfo, gate: GateConfig) -> Policy:
     return asked_of(info, gate)[0].policy
 
 
+UNJUDGED = "a judge decides, who is asked once all answers are there"
+
+
 def why_whole(info: SuiteInfo, gate: GateConfig) -> str:
     """Why a suite is asked as a whole, whatever is settled; empty where it is looked at early."""
     if policy_of(info, gate) == "point":
         return "policy point holds nothing against a bound"
+    if is_judged(asked_of(info, gate)[0].metric):
+        return UNJUDGED
     return obstacle(info.gated)
 
 
@@ -130,9 +139,9 @@ def _stands(delta: Delta, asked: Asked, gate: GateConfig, among: int) -> bool:
     gone = delta.missing + delta.unscored
     if gone and gone / (delta.n + delta.missing) > gate.max_missing:
         return False
-    outcome = _placed(delta, asked, gate.alpha).outcome
+    outcome = placed(delta, asked, gate.alpha).outcome
     if outcome == "fail":
-        outcome = _placed(delta, asked, alone_among(gate.alpha, among)).outcome
+        outcome = placed(delta, asked, alone_among(gate.alpha, among)).outcome
     return outcome != "inconclusive"
 
 
@@ -174,22 +183,22 @@ def _decide_one(comparison: Comparison, asked: Asked, gate: GateConfig) -> Suite
 
     if delta is None:
         return verdict("fail", _absence(comparison, asked), "absent")
-    missing = _missing_share(comparison, delta)
-    if missing > gate.max_missing or not delta.n:
-        what = "answers" if delta.unscored else "samples"
-        reason = f"{missing:.1%} of the {what} are missing a score in one arm"
+    if reason := too_much_missing(comparison, delta, gate):
         # What is missing must not hide what the rest says.
-        if delta.n and (there := _placed(delta, asked, gate.alpha)).outcome == "fail":
+        if delta.n and (there := placed(delta, asked, gate.alpha)).outcome == "fail":
             reason += f"; those that are there: {there.reason}"
         return verdict("fail", reason, "missing")
-    return verdict(*_placed(delta, asked, gate.alpha))
+    return verdict(*placed(delta, asked, gate.alpha))
 
 
 def _measured(comparison: Comparison, asked: Asked) -> Delta | None:
     """The delta that is asked for; None where the tuned arm has none."""
     if not any(asked.suite == theirs.name for theirs in comparison.tuned.suites):
         return None
-    wanted = (asked.suite, asked.metric, asked.slice)
+    metric = asked.metric
+    if demands_correction(comparison, asked):
+        metric = corrected_name(metric.removeprefix(metric_name("", "pairwise")))
+    wanted = (asked.suite, metric, asked.slice)
     deltas = {(one.suite, one.metric.name, one.slice): one for one in comparison.deltas}
     return deltas.get(wanted)
 
@@ -216,98 +225,6 @@ def _with_prospect(
     held = available(comparison.base, one.suite, one.slice)
     found = prospect(one.delta, asked, held, alpha=gate.alpha / tests, power=gate.power)
     return replace(one, samples_needed=found.needed, reachable=found.reachable)
-
-
-class _Placed(NamedTuple):
-    """What bounds say, and the bounds; None where there are none, or none are asked."""
-
-    outcome: Outcome
-    reason: str
-    ground: Ground
-    bounds: Interval | None = None
-
-
-def _placed(delta: Delta, asked: Asked, alpha: float) -> _Placed:
-    """Where the bounds lie; `point` alone has none."""
-    if asked.policy == "point":
-        return _Placed(*_naive(delta, asked.margin), "value")
-    absolute = asked.policy == "absolute"
-    bounds = tuned_bounds(delta, alpha) if absolute else benefit_bounds(delta, alpha)
-    if bounds is None:
-        return _Placed("inconclusive", delta.note or "no interval can be given", "absent")
-    outcome, reason = _within_asked(bounds, asked)
-    return _Placed(outcome, f"{reason} ({_told(bounds, asked, alpha)})", "bounds", bounds)
-
-
-def _told(bounds: Interval, asked: Asked, alpha: float) -> str:
-    """The bounds in words: what is shown beside them is two-sided, whatever alpha is."""
-    sign = "" if asked.policy == "absolute" else "+"
-    level = f"{100 * (1 - alpha):.4g}"
-    return f"one-sided {level} % bounds {bounds.low:{sign}.3f} and {bounds.high:{sign}.3f}"
-
-
-def _within_asked(bounds: Interval, asked: Asked) -> tuple[Outcome, str]:
-    match asked.policy:
-        case "absolute":
-            return _within(bounds, asked.floor, asked.ceiling)
-        case "equivalence":
-            return _equivalent(bounds, asked.margin)
-        case "superiority":
-            return _superior(bounds, asked.margin)
-        case _:
-            return _not_inferior(bounds, -asked.margin)
-
-
-def _not_inferior(bounds: Interval, threshold: float) -> tuple[Outcome, str]:
-    allowed = f"{threshold:+.3f}"
-    if bounds.low > threshold:
-        if bounds.low > 0:
-            return "pass", "better"
-        if bounds.high < 0:
-            return "pass", f"worse, within the margin of {allowed}"
-        return "pass", f"not worse than {allowed}"
-    if bounds.high < threshold:
-        return "fail", f"worse than the margin of {allowed}"
-    return "inconclusive", f"the interval reaches across {allowed}"
-
-
-def _superior(bounds: Interval, margin: float) -> tuple[Outcome, str]:
-    wanted = f"{margin:+.3f}"
-    if bounds.low > margin:
-        return "pass", f"better by more than {wanted}"
-    if bounds.high < margin:
-        return "fail", f"not better by {wanted}"
-    return "inconclusive", f"the interval reaches across {wanted}"
-
-
-def _equivalent(bounds: Interval, margin: float) -> tuple[Outcome, str]:
-    """Two one-sided tests (Schuirmann 1987): each at alpha, and both must hold."""
-    if bounds.low > -margin and bounds.high < margin:
-        return "pass", f"the same to within {margin:.3f}"
-    if bounds.high < -margin:
-        return "fail", f"worse than the margin of {-margin:+.3f}"
-    if bounds.low > margin:
-        return "fail", f"better by more than {margin:+.3f}, which is not the same"
-    return "inconclusive", f"the interval reaches across {margin:.3f} on one side"
-
-
-def _within(bounds: Interval, floor: float | None, ceiling: float | None) -> tuple[Outcome, str]:
-    low, high = -math.inf if floor is None else floor, math.inf if ceiling is None else ceiling
-    words = [("at least", floor), ("at most", ceiling)]
-    asked = " and ".join(f"{word} {value:g}" for word, value in words if value is not None)
-    if bounds.low > low and bounds.high < high:
-        return "pass", f"its own score is {asked}"
-    if bounds.high < low or bounds.low > high:
-        return "fail", f"its own score is not {asked}"
-    return "inconclusive", f"its own score may be {asked} or not"
-
-
-def _naive(delta: Delta, margin: float) -> tuple[Outcome, str]:
-    benefit = benefit_of(delta)
-    if benefit is None:
-        return "inconclusive", delta.note or "no difference is known"
-    outcome: Outcome = "pass" if benefit >= -margin else "fail"
-    return outcome, f"by a bare threshold of {-margin:+.3f}, which takes no account of noise"
 
 
 def _corrected(suites: Sequence[SuiteVerdict], alpha: float) -> tuple[SuiteVerdict, ...]:
@@ -344,63 +261,3 @@ def _p_of_fail(one: SuiteVerdict) -> float | None:
     if one.policy == "equivalence":
         return min(below, p_not_above(delta, one.margin))
     return below
-
-
-def _missing_share(comparison: Comparison, delta: Delta) -> float:
-    # Where it is not known which slice they are of, any of them may be of this one.
-    of_suite = len(comparison.unpaired.get(delta.suite, ()))
-    alone = of_suite if not delta.slice or delta.unpaired is None else delta.unpaired
-    total = delta.n + delta.missing + alone
-    return (delta.missing + alone + delta.unscored) / total if total else 1.0
-
-
-def _advice(
-    comparison: Comparison, suites: Sequence[SuiteVerdict], broken: list[str], gate: GateConfig
-) -> str:
-    name = comparison.tuned.name
-    if broken:
-        return f"Do not trust this comparison: {', '.join(broken)} failed. Mend that and run again."
-    failed = [one for one in suites if one.outcome == "fail"]
-    if failed:
-        labels = ", ".join(one.label for one in failed)
-        return f"Do not ship {name}: {labels} failed. {_mending(failed)}"
-    open_ones = [one for one in suites if one.outcome == "inconclusive"]
-    if open_ones:
-        if gate.on_inconclusive == "pass":
-            return f"The gate is told to let an open verdict on {name} pass: {_wishes(open_ones)}"
-        return f"Do not ship {name} yet: {_wishes(open_ones)}"
-    every = "suite and slice" if any(one.slice for one in suites) else "suite"
-    return f"Ship {name}: every {every} passed its gate."
-
-
-_MENDING: dict[Ground, str] = {
-    "bounds": "Read the answers that changed in the report, mend the recipe or the data.",
-    "missing": "Give the answers that are missing (the report names them), or raise "
-    "gate.max_missing.",
-    "absent": "Evaluate both arms on what was not: the same suites, and no or a higher --limit.",
-}
-
-
-def _mending(failed: Sequence[SuiteVerdict]) -> str:
-    """What to do about each ground on which something failed."""
-    grounds = ["bounds" if one.ground == "value" else one.ground for one in failed]
-    return " ".join(text for ground, text in _MENDING.items() if ground in grounds)
-
-
-def _wishes(suites: Sequence[SuiteVerdict]) -> str:
-    """What open suites would need to be settled."""
-    hopeless = [one.label for one in suites if one.reachable is False and not one.samples_needed]
-    asks = [_wish(one) for one in suites if one.label not in hopeless]
-    told = []
-    if asks:
-        told.append(f"{', '.join(asks)} would need more samples to be settled.")
-    if hopeless:
-        told.append(f"{', '.join(hopeless)} came out at the margin, which no samples settle.")
-    return " ".join(told)
-
-
-def _wish(one: SuiteVerdict) -> str:
-    if not one.samples_needed:
-        return one.label
-    beyond = ", more than there are" if one.reachable is False else ""
-    return f"{one.label} (about {one.samples_needed:,} samples{beyond})"

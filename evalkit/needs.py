@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from evalkit.config import HFModel, RunConfig
+from evalkit.config import HFModel, ModelJudge, RunConfig
 from evalkit.data.arrive import FetchError
 from evalkit.data.fetching import fetch_data_set
 from evalkit.data.find import DataSet, kept_data_set, missing_files, obtain
@@ -33,15 +33,17 @@ class Standing(NamedTuple):
 
 
 def needs_of(configs: Sequence[RunConfig]) -> list[Need]:
-    """The models of all arms and the data sets of the first one's suites, each once."""
-    needs = [need for config in configs if (need := _model_need(config)) is not None]
+    """The models of all arms and of a judge, and the data sets of the first one's suites."""
+    models: list[object] = [config.model for config in configs]
+    if (judge := configs[0].judge) is not None:
+        models += [one.model for one in judge.judges if isinstance(one, ModelJudge)]
+    needs = [need for model in models if (need := _model_need(model)) is not None]
     needs += [need for name in configs[0].suites for need in data_needs(name, configs[0])]
     return list(dict.fromkeys(needs))
 
 
-def _model_need(config: RunConfig) -> Need | None:
-    """The model on a hub that an arm names; None for a folder, an endpoint or a recording."""
-    model = config.model
+def _model_need(model: object) -> Need | None:
+    """What a model needs of a hub; None for a folder, an endpoint or a recording."""
     if not isinstance(model, HFModel) or Path(model.path).expanduser().is_dir():
         return None
     name = parse_name(model.path)

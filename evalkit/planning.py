@@ -20,7 +20,7 @@ from evalkit.harnesses.sets import expanded
 from evalkit.models.base import Batch, Engine, Outline, Prepared
 from evalkit.models.opening import open_models
 from evalkit.progress import Progress, Silent
-from evalkit.records import Request, Sample
+from evalkit.records import Request, Sample, SuiteInfo
 from evalkit.scorers.code.sandbox import walls
 
 
@@ -48,13 +48,17 @@ class SuitePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All that will be asked, before anything heavy is loaded."""
+    """All that will be asked, before anything heavy is loaded.
+
+    The verdict on `waiting` suites is a judge's, so that none of them is settled while it is asked.
+    """
 
     arms: tuple[ArmPlan, ...]
     suites: tuple[Suite, ...]
     engines: tuple[Engine, ...]
     notes: tuple[str, ...] = ()
     tokenise_seconds: float = 0.0
+    waiting: frozenset[str] = frozenset()
 
     def costs(self, known: set[str]) -> list[SuitePlan]:
         """The cost of every (arm, suite); `known` are the keys that are already stored."""
@@ -158,20 +162,20 @@ def _sandboxed(suites: list[Suite], *, allowed: bool) -> tuple[list[Suite], list
 
 
 def _as_asked(suite: Suite, aspect: str, gate: GateConfig) -> Suite:
-    suite = replace(suite, info=replace(suite.info, aspect=aspect))
-    return _gated(suite, gate.suites.get(suite.info.name))
+    info = replace(suite.info, aspect=aspect)
+    return replace(suite, info=gated(info, gate.suites.get(info.name)))
 
 
-def _gated(suite: Suite, gate: SuiteGate | None) -> Suite:
+def gated(info: SuiteInfo, gate: SuiteGate | None) -> SuiteInfo:
     """The suite with the metric its gate names: what is decided is what is to be explained.
 
     A metric it does not have is left for `check_gate` to refuse.
     """
     wanted = gate.metric if gate is not None else None
-    if wanted is None or wanted not in {metric.name for metric in suite.info.metrics}:
-        return suite
-    meant = "" if wanted == suite.info.metric else suite.info.metric
-    return replace(suite, info=replace(suite.info, metric=wanted, margin_metric=meant))
+    if wanted is None or wanted not in {metric.name for metric in info.metrics}:
+        return info
+    meant = "" if wanted == info.metric else info.metric
+    return replace(info, metric=wanted, margin_metric=meant)
 
 
 def open_plan(

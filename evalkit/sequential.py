@@ -12,7 +12,7 @@ from evalkit.compare import scored_pairs
 from evalkit.config import GateConfig, HFModel
 from evalkit.errors import UsageError
 from evalkit.evaluate import Evaluation
-from evalkit.gate import alone_among, claims, policy_of, settles, why_whole
+from evalkit.gate import UNJUDGED, alone_among, claims, policy_of, settles, why_whole
 from evalkit.harnesses.base import Suite
 from evalkit.models.base import Outline
 from evalkit.planning import Plan
@@ -40,13 +40,13 @@ class Schedule:
 def make_schedules(plan: Plan) -> list[Schedule]:
     """How each suite of a plan is cut into blocks, by the base's seed and gate."""
     config = plan.arms[0].config
-    return [_schedule(suite, config.gate, config.seed, plan.suites) for suite in plan.suites]
+    return [_schedule(suite, config.gate, config.seed, plan) for suite in plan.suites]
 
 
-def _schedule(suite: Suite, gate: GateConfig, seed: int, suites: Sequence[Suite]) -> Schedule:
-    among = claims([one.info for one in suites], gate)
+def _schedule(suite: Suite, gate: GateConfig, seed: int, plan: Plan) -> Schedule:
+    among = claims([one.info for one in plan.suites], gate)
     levels = sorted({gate.alpha, alone_among(gate.alpha, among)}, reverse=True)
-    whole = why_whole(suite.info, gate)
+    whole = UNJUDGED if suite.info.name in plan.waiting else why_whole(suite.info, gate)
     places = [list(range(len(suite.samples)))] if whole else in_order(suite.samples, seed)
     return Schedule(
         info=suite.info,

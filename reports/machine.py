@@ -68,6 +68,7 @@ from reports.wording import fixed_n_hidden, saved
 if TYPE_CHECKING:
     from evalkit.config import GateConfig
     from evalkit.evaluate import SuitePlan
+    from evalkit.foreseen import Foreseen
     from evalkit.models.base import Outline
     from evalkit.power import SuitePower
     from evalkit.sequential import Schedule
@@ -146,13 +147,15 @@ def plan_json(
     power: Sequence[SuitePower] = (),
     gate: GateConfig | None = None,
     schedules: Sequence[Schedule] = (),
+    judges: Sequence[Foreseen] = (),
 ) -> str:
     """A dry run: {schema_version, parts: [{arm, suite, samples, …}], engines: [Outline], totals}.
 
     `parts` count all that is asked, `engines` and the totals' tokens what is not stored yet. Of a
     comparison there is `gate` too: what it can decide, as from `power_json`. With
     --sequential all that is the most it can be, and `sequential` has {suite, blocks: [samples in
-    each], whole: why it is one, else ""}.
+    each], whole: why it is one, else ""}. Where answers are judged, `judges` has {arm, judge,
+    calls, stored, tokens_in, tokens_out, cost}.
     """
     parts = [asdict(one) for one in costs]
     sums = {
@@ -171,8 +174,12 @@ def plan_json(
     blocks = [
         {"suite": one.info.name, "blocks": list(one.sizes), "whole": one.whole} for one in schedules
     ]
-    told = {"gate": power_table(power, gate)} if power and gate else {}
-    return _dump({**document, **told, **({"sequential": blocks} if blocks else {})})
+    told: dict[str, Any] = {"gate": power_table(power, gate)} if power and gate else {}
+    if blocks:
+        told["sequential"] = blocks
+    if judges:
+        told["judges"] = [{"arm": one.arm, **asdict(one.judge)} for one in judges]
+    return _dump({**document, **told})
 
 
 def _arm(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from reports.wording import duration, one_line
 
 if TYPE_CHECKING:
     from evalkit.evaluate import SuitePlan
+    from evalkit.foreseen import Foreseen
     from evalkit.models.base import Outline
     from evalkit.sequential import Schedule
 
@@ -51,14 +52,18 @@ def print_plan(
     notes: Sequence[str] = (),
     console: Console | None = None,
     schedules: Sequence[Schedule] = (),
+    judges: Sequence[Foreseen] = (),
 ) -> None:
     """Every suite and arm with what it asks, then what has to be computed for it.
 
-    With `schedules` that is the most it can be, and the looks at each suite are told.
+    With `schedules` that is the most it can be, and the looks at each suite are told; with `judges`
+    what each would be asked of each tuned arm.
     """
     console = console or open_console()
     console.print(_table(costs))
     console.print(_facts(costs, outlines))
+    for each in judges:
+        console.print(labelled("Judge", judge_words(each)))
     for one in schedules:
         console.print(item(Text("·", style="dim"), looks(one)))
     for note in notes:
@@ -72,6 +77,19 @@ def looks(one: Schedule) -> str:
         return f"{name}: asked as a whole, {one_line(one.whole)}"
     ends = [f"{count:,}" for count in accumulate(one.sizes)]
     return f"{name}: looked at after {', '.join(ends)} samples, and left once it is settled"
+
+
+def judge_words(one: Foreseen) -> str:
+    """What a judge would be asked of an arm, and what that would cost."""
+    asked = one.judge
+    stored = f" ({asked.stored:,} stored)" if asked.stored else ""
+    told = [f"{one_line(asked.judge)}, of {one_line(one.arm)}: {asked.calls:,} calls{stored}"]
+    if asked.tokens_in or asked.tokens_out:
+        told.append(f"about {asked.tokens_in:,} tokens in")
+        told.append(f"at most {asked.tokens_out:,} out")
+    if asked.cost is not None:
+        told.append(f"about {asked.cost:,.2f} by the configured prices")
+    return ", ".join(told)
 
 
 _COLUMNS = (

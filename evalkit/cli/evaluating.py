@@ -23,17 +23,13 @@ from evalkit.cli.options import (
     load_configs,
     program,
     spread,
-    working,
 )
+from evalkit.cli.stages import Wishes, evaluate_arms
 from evalkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from evalkit.config import GateConfig, RunConfig
-    from evalkit.evaluate import Plan
-    from evalkit.models.base import Outline
-    from evalkit.noise import Pilot
+    from evalkit.config import GateConfig, JudgeConfig, RunConfig
     from evalkit.records import Comparison, Manifest, Run, Verdict
-    from evalkit.sequential import Schedule
 
 RUN_EXAMPLES = examples("evalkit run base.yaml --suites knowledge/everyday-en --limit 50")
 COMPARE_EXAMPLES = examples(
@@ -65,7 +61,8 @@ def run(
 ) -> None:
     """Evaluate one model and keep its answers and scores."""
     configs = load_configs([file], asked)
-    runs = _evaluate(configs, results, manner, allow_code=asked.allow_code_execution)
+    wishes = Wishes(allow_code=asked.allow_code_execution)
+    runs = evaluate_arms(configs, results, manner, wishes).runs
     if runs:
         from reports.machine import run_json
         from reports.terminal import print_run
@@ -102,6 +99,13 @@ def compare(
             help="With --dry-run: earlier results that show the noise, as of `evalkit power`."
         ),
     ] = None,
+    judge: Annotated[
+        bool,
+        typer.Option(
+            "--judge/--no-judge",
+            help="Have the answers judged as the base's file declares, or leave the judge out.",
+        ),
+    ] = True,
     asked: Questions,
     formats: Formats = "html",
     results: Results,
@@ -123,17 +127,13 @@ def compare(
 
         configs += checkpoint_arms(configs[0], files[0], checkpoints, asked, manner)
         _check_names(configs)
-    raise typer.Exit(
-        compare_arms(
-            configs,
-            results,
-            manner,
-            wanted,
-            sequential=sequential,
-            pilot=pilot,
-            allow_code=asked.allow_code_execution,
-        )
+    wishes = Wishes(
+        sequential=sequential,
+        pilot=pilot,
+        allow_code=asked.allow_code_execution,
+        judged=judge,
     )
+    raise typer.Exit(compare_arms(configs, results, manner, wanted, wishes))
 
 
 def _check_names(configs: Sequence[RunConfig]) -> None:
@@ -149,23 +149,23 @@ def compare_arms(
     results: Results,
     manner: Manner,
     formats: Sequence[str] = ("html",),
-    *,
-    sequential: bool = False,
-    pilot: Path | None = None,
-    allow_code: bool = False,
+    wishes: Wishes | None = None,
 ) -> ExitCode:
     """Evaluate all arms, compare each with the first, decide, write the reports, print them."""
-    from evalkit.compare import compare as compare_runs
+    from evalkit.store.judgements import write_judgements
     from evalkit.store.runs import write_comparisons
     from reports.write import write_reports
 
-    runs = _evaluate(
-        configs, results, manner, sequential=sequential, pilot=pilot, allow_code=allow_code
-    )
+    wishes = wishes or Wishes()
+    runs, compared = evaluate_arms(configs, results, manner, wishes)
     if not runs:
         return ExitCode.PASS
-    comparisons = [compare_runs(runs[0], tuned) for tuned in runs[1:]]
-    folder = results.output / "compare" / _comparison_name([one.manifest for one in runs])
+    comparisons = [one.comparison for one in compared]
+    judge = configs[0].judge if wishes.judged else None
+    folder = results.output / "compare" / _comparison_name([one.manifest for one in runs], judge)
+    for one in compared:  # before the comparison, which names their files
+        if one.file:
+            write_judgements(folder, one.judgements, one.file)
     write_comparisons(folder, comparisons)
     verdicts = _decide(comparisons, configs[0].gate)
     files = write_reports(folder, comparisons, verdicts, formats)
@@ -262,87 +262,6 @@ def _gate(comparison: Comparison, file: Path | None, sets: Sequence[str] | None)
     return gate
 
 
-def _evaluate(
-    configs: Sequence[RunConfig],
-    results: Results,
-    manner: Manner,
-    *,
-    sequential: bool = False,
-    pilot: Path | None = None,
-    allow_code: bool = False,
-) -> list[Run]:
-    """Plan and run; nothing comes back from a dry run, which only shows the plan."""
-    from evalkit.asked import check_slices
-    from evalkit.cli.power import read_pilot
-    from evalkit.evaluate import evaluate, open_plan, open_suites
-    from evalkit.gate import check_gate
-    from evalkit.home import home
-    from evalkit.needs import naming_what_is_missing
-    from evalkit.sequential import check_sequential, evaluate_early, make_schedules, most_work
-    from evalkit.store.completions import CompletionStore
-    from evalkit.store.runs import check_writable
-
-    known_noise = read_pilot(pilot) if pilot else None
-    with working(manner) as progress, CompletionStore(home() / "completions.sqlite") as store:
-        with naming_what_is_missing(configs, offline=manner.offline):
-            suites = open_suites(configs[0], allow_code_execution=allow_code)
-            check_gate([suite.info for suite in suites], configs[0].gate)
-            if len(configs) > 1:
-                check_slices([(one.info, one.samples) for one in suites], configs[0].gate)
-            if not results.dry_run:
-                check_writable(results.output)
-            plan = open_plan(configs, suites, offline=manner.offline, progress=progress)
-        try:
-            if sequential:
-                check_sequential(plan)
-            if not results.dry_run:
-                return (evaluate_early if sequential else evaluate)(
-                    plan,
-                    store,
-                    results.output,
-                    fresh=results.fresh,
-                    profile=results.profile,
-                    progress=progress,
-                )
-            known = set() if results.fresh else store.known(plan.keys())
-            outlines = most_work(plan, known) if sequential else plan.outlines(known)
-        finally:
-            for engine in plan.engines:
-                engine.close()
-    schedules = make_schedules(plan) if sequential else ()
-    _show_plan(plan, known, outlines, configs, schedules, known_noise, as_json=results.as_json)
-    return []
-
-
-def _show_plan(
-    plan: Plan,
-    known: set[str],
-    outlines: Sequence[Outline],
-    configs: Sequence[RunConfig],
-    schedules: Sequence[Schedule],
-    pilot: Pilot | None,
-    *,
-    as_json: bool,
-) -> None:
-    """What would be asked and, of a comparison, what its gate could decide by it."""
-    from evalkit.power import power_of
-    from reports.machine import plan_json
-    from reports.terminal import print_plan, print_power
-
-    gate, completions = configs[0].gate, configs[0].decoding.repeats
-    power = (
-        power_of(plan.suites, gate, pilot, completions, sequential=bool(schedules))
-        if len(configs) > 1
-        else []
-    )
-    if as_json:
-        typer.echo(plan_json(plan.costs(known), outlines, power, gate, schedules))
-        return
-    print_plan(plan.costs(known), outlines, plan.notes, schedules=schedules)
-    if power:
-        print_power(power, gate)
-
-
 def _comparisons(paths: Sequence[Path]) -> tuple[Comparison, ...]:
     from evalkit.compare import compare as compare_runs
     from evalkit.store.runs import read_comparisons, read_run
@@ -385,8 +304,9 @@ def _tell_profile(runs: Sequence[Run], results: Results) -> None:
         print_profile([one.manifest for one in runs])
 
 
-def _comparison_name(arms: Sequence[Manifest]) -> str:
-    """A folder's name that says who is compared and is another for other runs."""
+def _comparison_name(arms: Sequence[Manifest], judge: JudgeConfig | None = None) -> str:
+    """A folder's name that says who is compared, another for other runs and another judge."""
     names = "-".join(one.name for one in arms[1:])
-    mark = hashlib.sha256(" ".join(one.run_id for one in arms).encode()).hexdigest()[:8]
+    parts = [*(one.run_id for one in arms), *([judge.model_dump_json()] if judge else [])]
+    mark = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
     return f"{arms[0].name}-vs-{names}"[:80] + f"-{mark}"

@@ -335,12 +335,21 @@ def _plain_stem(file: Path) -> str:
 
 
 def _only(config: RunConfig, names: Container[str]) -> RunConfig:
-    """Without the gates of suites that are not asked: the table stands in their place."""
-    kept = {name: one for name, one in config.gate.suites.items() if name in names}
-    return config.model_copy(update={"gate": config.gate.model_copy(update={"suites": kept})})
+    """Without what is declared of suites that are not asked: the table stands in their place."""
+    return _keeping(config, lambda name: name in names)
 
 
 def _without(config: RunConfig, left_out: Set[str]) -> RunConfig:
-    """Without the gates of suites that --suites left out; a misspelt one stays, to be told."""
-    kept = {name: one for name, one in config.gate.suites.items() if name not in left_out}
-    return config.model_copy(update={"gate": config.gate.model_copy(update={"suites": kept})})
+    """Without what is declared of suites that --suites left out; a misspelt one stays, to be
+    told."""
+    return _keeping(config, lambda name: name not in left_out)
+
+
+def _keeping(config: RunConfig, asked: Callable[[str], bool]) -> RunConfig:
+    gates = {name: one for name, one in config.gate.suites.items() if asked(name)}
+    changes: dict[str, Any] = {"gate": config.gate.model_copy(update={"suites": gates})}
+    if config.judge is not None and config.judge.suites:
+        judged = {name: one for name, one in config.judge.suites.items() if asked(name)}
+        # With none left, "every suite that declares a rubric" is not what was declared.
+        changes["judge"] = config.judge.model_copy(update={"suites": judged}) if judged else None
+    return config.model_copy(update=changes)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 DATA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}(/[A-Za-z0-9][A-Za-z0-9_-]{0,79})*")
@@ -43,5 +43,11 @@ class HubOrFolder:
     """Marks a hub id or a folder; a folder is looked for beside the file that names it."""
 
 
+class NameOrFile:
+    """Marks a name, or the path of a .yaml or .yml file, which must exist as other paths must."""
+
+
 InputPath: TypeAlias = Annotated[Path, Existing()]
+RubricName: TypeAlias = Annotated[str, NameOrFile(), Field(min_length=1)]
+"""A shipped rubric's name, or the path of one of one's own (.yaml)."""
 GenerationValue: TypeAlias = bool | int | float | str | list[str]

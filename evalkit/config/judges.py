@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from evalkit.config.base import InputPath, Strict, safe_name
+from evalkit.config.base import InputPath, RubricName, Strict, safe_name
 from evalkit.config.models import HFModel, OpenAIModel
-from evalkit.records import Protocol
+from evalkit.records import Policy, Protocol
 
 JudgeModel: TypeAlias = Annotated[HFModel | OpenAIModel, Field(discriminator="kind")]
 
@@ -77,10 +77,32 @@ class Budget(Strict):
 class JudgedSuite(Strict):
     """How one suite is judged; what is left out comes from `judge`, then from the suite itself."""
 
-    rubrics: tuple[str, ...] | None = Field(default=None, min_length=1)
+    rubrics: tuple[RubricName, ...] | None = Field(default=None, min_length=1)
     protocol: Protocol | None = None
     language: Literal["en", "zh"] | None = None
     limit: int | None = Field(default=None, ge=1, description="samples that are judged")
+
+
+class SuiteJudging(Strict):
+    """What a suite.yaml says of the judging of its answers, where a run has a judge.
+
+    `metric` ("judge.rednote") is what such a run gates on instead of the suite's own metric, with
+    this `policy` and `margin`.
+    """
+
+    rubrics: tuple[RubricName, ...] = Field(min_length=1)
+    protocol: Protocol | None = None
+    language: Literal["en", "zh"] | None = None
+    metric: str | None = None
+    policy: Policy | None = None
+    margin: float | None = Field(default=None, ge=0.0)
+
+    @model_validator(mode="after")
+    def the_gate_is_of_a_metric(self) -> Self:
+        """A policy and a margin of no metric would have no effect."""
+        if self.metric is None and (self.policy is not None or self.margin is not None):
+            raise ValueError("policy and margin are of metric: name it, or leave them out")
+        return self
 
 
 class JudgeConfig(Strict):

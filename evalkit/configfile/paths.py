@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from evalkit.config import Existing, HubOrFolder
+from evalkit.config import Existing, HubOrFolder, NameOrFile
 from evalkit.configfile.explain import dotted
 from evalkit.configfile.schema import Shape
 from evalkit.configfile.tree import Mistake, Node, near_files
 
 Keys = tuple[str | int, ...]
+_YAML = (".yaml", ".yml")
 
 
 def resolve_paths(node: Node, expected: Shape, mistakes: list[Mistake], keys: Keys = ()) -> Node:
@@ -37,6 +38,8 @@ def resolve_paths(node: Node, expected: Shape, mistakes: list[Mistake], keys: Ke
             return _existing(node, text, mistakes, keys)
         case str() as text if _marked(expected, HubOrFolder):
             return _hub_or_folder(node, text, mistakes, keys)
+        case str() as text if _marked(expected, NameOrFile) and text.endswith(_YAML):
+            return _existing(node, text, mistakes, keys)
         case bool() if expected.options and set(expected.options) <= {int, float}:
             # pydantic would read `limit: true` as 1.
             mistakes.append(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from evalkit.config import SuiteJudging
 from evalkit.records import Decoding, Prompt, RequestKind, Sample, SuiteInfo
 from evalkit.scorers.base import Scorer
 
@@ -30,6 +31,7 @@ class Suite:
     `delimiter` stands between the prompt and each choice. `notes` are what a reader of the run
     should know (which of two suites of one name was taken). `asks`: what is asked of each sample,
     by id, where the harness says so itself; its scorers then get one completion for each.
+    `judging`: by which rubrics its answers are judged where there is a judge.
     `remarks` gives what the harness says of the answers that were scored last, for their run.
     """
 
@@ -41,6 +43,7 @@ class Suite:
     stop: tuple[str, ...] = ()
     delimiter: str = " "
     notes: tuple[str, ...] = ()
+    judging: SuiteJudging | None = None
     asks: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
     remarks: Callable[[], tuple[str, ...]] = tuple
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.harnesses.rows import Mistakes, Row, read_rows, read_text
-from evalkit.harnesses.suitefile import SuiteConfig
+from evalkit.harnesses.suitefile import SuiteConfig, without_judging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Material:
 def read_folder(folder: Path, told: SuiteConfig, mistakes: Mistakes) -> Material:
     """The files of a suite's folder; raises SuiteError where one cannot be read."""
     told_in, path = folder / "suite.yaml", folder / "samples.jsonl"
-    texts = [read_text(told_in), read_text(path)]
+    texts = [without_judging(read_text(told_in)), read_text(path)]
     shots, shots_path = list[Row](), None
     if told.fewshot is not None:
         shots_path = folder / told.fewshot.file

@@ -181,6 +181,7 @@ def assemble(
         stop=told.stop,
         delimiter=_delimiter(told, config),
         notes=(*notes, *material.notes),
+        judging=told.judge,
     )
 
 

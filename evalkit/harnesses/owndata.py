@@ -70,7 +70,7 @@ def open_data(name: str, data: OwnData, config: RunConfig) -> Suite:
         told_in=data.file,
         path=data.file,
         rows=tuple(asking.rows),
-        texts=(told.model_dump_json(), *lines),
+        texts=(told.model_dump_json(exclude={"judge"}), *lines),
     )
     suite = assemble(name, Path(data.file).parent, told, material, config)
     refuse_missing_target(table, suite)

@@ -14,7 +14,7 @@ from evalkit import data
 from evalkit.errors import DataError
 from evalkit.harnesses.material import Material
 from evalkit.harnesses.rows import Mistakes, Row, read_text
-from evalkit.harnesses.suitefile import DataSource, FieldSource, SuiteConfig
+from evalkit.harnesses.suitefile import DataSource, FieldSource, SuiteConfig, without_judging
 
 _NAMED = 4  # missing configurations that are named in a note
 
@@ -45,7 +45,7 @@ def read_recipe(folder: Path, told: SuiteConfig, mistakes: Mistakes) -> Material
         examples=shots,
         examples_path=found,
         texts=(
-            read_text(folder / "suite.yaml"),
+            without_judging(read_text(folder / "suite.yaml")),
             *(json.dumps(row.fields, sort_keys=True, default=str) for row in (*rows, *shots)),
         ),
         notes=tuple(_absence(source, questions.absent)),

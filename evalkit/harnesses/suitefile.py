@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from evalkit.config import Strict
+from evalkit.config import Strict, SuiteJudging
 from evalkit.configfile import load_config
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.harnesses.base import Task
@@ -145,6 +145,7 @@ class SuiteConfig(Strict):
     gate: SuiteGateDefault = SuiteGateDefault()
     slices: tuple[str, ...] = ()
     cluster: str | None = None
+    judge: SuiteJudging | None = None
 
     @field_validator("prompt")
     @classmethod
@@ -158,10 +159,11 @@ class SuiteConfig(Strict):
     def keys_fit_the_task(self) -> SuiteConfig:
         """A key that this task would ignore is a mistake, not a wish."""
         ignored: dict[Literal["choice", "generate", "perplexity"], tuple[str, ...]] = {
-            "choice": ("max_new_tokens", "stop"),
+            "choice": ("max_new_tokens", "stop", "judge"),
             "generate": (),
             "perplexity": (
                 "max_new_tokens", "stop", "chat", "system", "prompt", "delimiter", "fewshot",
+                "judge",
             ),
         }  # fmt: skip
         given = [key for key in ignored[self.task] if getattr(self, key) not in (None, (), False)]
@@ -192,6 +194,17 @@ class SuiteConfig(Strict):
         """The prompt's template; the default is the row's `prompt`, or its `text`."""
         default = "{text}" if self.task == "perplexity" else "{prompt}"
         return Template.parse(self.prompt if self.prompt is not None else default)
+
+
+def without_judging(text: str) -> str:
+    """A suite.yaml's text without its `judge`, for the fingerprint: it is asked and scored the same
+    whoever judges it, and judgements are kept under a hash of their own."""
+    kept, within = list[str](), False
+    for line in text.splitlines(keepends=True):
+        within = line.startswith("judge:") or (within and line.startswith((" ", "\t")))
+        if not within:
+            kept.append(line)
+    return "".join(kept)
 
 
 def read_suite_file(folder: Path) -> SuiteConfig:

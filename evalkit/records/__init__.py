@@ -24,6 +24,9 @@ from evalkit.records.judgements import (
     Protocol,
     Rate,
     Side,
+    corrected_name,
+    is_judged,
+    metric_name,
 )
 from evalkit.records.runs import (
     Check,
@@ -102,4 +105,7 @@ __all__ = [
     "Tail",
     "Truncation",
     "Verdict",
+    "corrected_name",
+    "is_judged",
+    "metric_name",
 ]

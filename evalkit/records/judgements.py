@@ -13,6 +13,23 @@ JudgementStatus: TypeAlias = Literal["judged", "unparsed", "refused", "error", "
 MissingReason: TypeAlias = Literal["unparsed", "refused", "error", "unasked", "no_answer"]
 PreferenceOutcome: TypeAlias = Literal["tuned", "base", "tie", "flip", "wavered", "missing"]
 
+_PREFIX: Mapping[Protocol, str] = {"pairwise": "judge.", "pointwise": "rating."}
+
+
+def metric_name(rubric: str, protocol: Protocol) -> str:
+    """What a rubric's scores are called: judge.rednote, or rating.rednote."""
+    return _PREFIX[protocol] + rubric
+
+
+def corrected_name(rubric: str) -> str:
+    """What the preference is called that people's labels have set right."""
+    return f"judge.{rubric}.corrected"
+
+
+def is_judged(metric: str) -> bool:
+    """Whether a metric's scores are a judge's: they are in comparisons, and in no run."""
+    return metric.startswith(tuple(_PREFIX.values()))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
