@@ -705,3 +705,42 @@ def test_tags_without_stop_strings_change_no_key(serve: Any, engine: Any) -> Non
     keys = [one.key for one in opened.prepare([ask(decoding=d) for d in (plain, tagged, *stops)])]
     assert keys[0] == keys[1]
     assert len(set(keys)) == 3
+
+
+def test_each_answer_is_given_as_it_comes(serve: Any, engine: Any) -> None:
+    """Whoever stores the first ones loses them no more, though the others never come."""
+    release = threading.Event()
+
+    def held(_path: str, body: dict[str, Any], _number: int) -> Answer:
+        if body["messages"][0]["content"] == "slow":
+            release.wait(5)
+        return chat()
+
+    server = serve(held)
+    opened = engine(server.url, concurrency=4)
+    slow = (Message(role="user", content="slow"),)
+    prepared = opened.prepare([ask(0, prompt=slow), ask(1), ask(2), ask(3)])
+    (batch,) = opened.batches(prepared)
+    coming = opened.complete(batch)
+    first = {next(coming).key for _ in range(3)}
+    assert first == {one.key for one in prepared[1:]}
+    assert not release.is_set()
+    release.set()
+    assert next(coming).key == prepared[0].key
+    assert list(coming) == []
+
+
+def test_answers_that_nobody_waits_for_are_given_up(serve: Any, engine: Any) -> None:
+    def slow(*_: object) -> Answer:
+        time.sleep(0.2)
+        return chat()
+
+    server = serve(slow)
+    opened = engine(server.url, concurrency=2)
+    (batch,) = opened.batches(opened.prepare([ask(number) for number in range(8)]))
+    coming = opened.complete(batch)
+    next(coming)
+    coming.close()
+    (done,) = answers(opened, [ask(99)])
+    assert done.text == "Hello."
+    assert len(server.asked) < 8
