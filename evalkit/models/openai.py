@@ -186,6 +186,7 @@ class OpenAIEngine:
             is_greedy=said.is_greedy,
             tokens_in=said.tokens_in,
             tokens_out=said.tokens_out,
+            alternatives=said.alternatives,
             prompt_text=one.prompt_text,
             seconds=time.perf_counter() - started,
         )
@@ -263,6 +264,9 @@ def _manner(decoding: Decoding) -> dict[str, Any]:
     """
     told = asdict(decoding)
     del told["end_of_turn"]
+    for name in ("schema", "alternatives"):  # the keys of answers without them stay as they were
+        if not told[name]:
+            del told[name]
     if not (decoding.stop and decoding.thinking):
         del told["thinking"]
     return told
