@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import json
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import openai
 from openai.types import Completion as TextAnswer
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
+from openai.types.chat.chat_completion import ChoiceLogprobs
 
 from evalkit.models.endpoint import Endpoint, Failed, Malformed
 from evalkit.records import Prompt, Request, StopReason
@@ -19,6 +22,11 @@ from evalkit.thinking import cut_at, joined, split
 
 Lengths = dict[tuple[str, str], "asyncio.Task[int]"]
 """Tokens of a context by (arm, context), each asked for once."""
+
+
+WITHHELD = "withheld the answer (content filter)"
+"""In the error of a completion whose text the endpoint did not want to show."""
+_UNLIKELY = math.log(1e-4)  # what is less likely is left out: an answer has hundreds of tokens
 
 
 class NoScores(Exception):  # noqa: N818  (control flow, turned into words by the engine)
@@ -35,6 +43,7 @@ class Said:
     is_greedy: bool | None = None
     tokens_in: int = 0
     tokens_out: int = 0
+    alternatives: tuple[Mapping[str, float], ...] = ()
 
 
 def messages(prompt: Prompt) -> list[dict[str, str]]:
@@ -62,7 +71,7 @@ async def chatted(endpoint: Endpoint, request: Request) -> Said:
 
 async def _chat(endpoint: Endpoint, request: Request, stops: Sequence[str]) -> Said:
     async def send(client: openai.AsyncOpenAI) -> Said:
-        options = _sampling(endpoint, request, stops)
+        options = _sampling(endpoint, request, stops) | _structure(endpoint, request)
         options[endpoint.dialect.limit] = options.pop("max_tokens")
         turns: Any = messages(request.prompt)
         answer: object = await client.chat.completions.create(
@@ -73,9 +82,35 @@ async def _chat(endpoint: Endpoint, request: Request, stops: Sequence[str]) -> S
                 raise Malformed("no chat completion")
             choice = answer.choices[0]
             text = _with_thinking(request, choice.message, choice.finish_reason)
-            return _generated(endpoint, request, text, choice.finish_reason, answer)
+            said = _generated(endpoint, request, text, choice.finish_reason, answer)
+            return replace(said, alternatives=_alternatives(choice.logprobs))
 
     return await endpoint.ask(send)
+
+
+def _structure(endpoint: Endpoint, request: Request) -> dict[str, Any]:
+    """What only a chat can be asked: to follow a schema, and to tell what else it thought of."""
+    assert request.decoding is not None
+    decoding, options = request.decoding, dict[str, Any]()
+    if decoding.schema and endpoint.dialect.schema:
+        schema = {"name": "answer", "schema": json.loads(decoding.schema), "strict": True}
+        options["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if decoding.alternatives and endpoint.dialect.alternatives:
+        options |= {"logprobs": True, "top_logprobs": decoding.alternatives}
+    return options
+
+
+def _alternatives(told: ChoiceLogprobs | None) -> tuple[Mapping[str, float], ...]:
+    """Per token: its own log-probability, then those of others that were likely enough."""
+    found = []
+    for one in (told and told.content) or ():
+        others = {
+            other.token: round(float(other.logprob), 4)
+            for other in one.top_logprobs or ()
+            if other.logprob >= _UNLIKELY and other.token != one.token
+        }
+        found.append({one.token: round(float(one.logprob), 4), **others})
+    return tuple(found)
 
 
 async def written(endpoint: Endpoint, request: Request) -> Said:
@@ -212,7 +247,7 @@ def _generated(
     if not isinstance(text, str):
         raise Malformed("no text in it")
     if reason == "content_filter":
-        raise Failed(f"{endpoint.url} withheld the answer (content filter)")
+        raise Failed(f"{endpoint.url} {WITHHELD}")
     assert request.decoding is not None
     decoding = request.decoding
     short = cut_at(text, decoding.stop, decoding.thinking, _plain_prompt(request))

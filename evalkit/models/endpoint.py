@@ -27,6 +27,8 @@ _FIRST_DELAY = 0.5  # seconds before the first repeat; doubles from there
 _LONGEST_DELAY = 60.0
 _LONGEST_WISH = 600.0  # a Retry-After above this is no pause but a refusal
 _UNANSWERED_TRIES = 3  # of a server that has never been there
+_OF_SCHEMAS = re.compile(r"response_?format|json_?schema|structured.?output", re.IGNORECASE)
+_OF_ALTERNATIVES = re.compile(r"logprobs|log.?probabilit", re.IGNORECASE)
 _KEY = re.compile(r"\b(?:sk|pk|key)-[\w*.-]{4,}")
 
 
@@ -52,6 +54,8 @@ class Dialect:
 
     limit: str = "max_tokens"
     temperature: bool = True
+    schema: bool = True
+    alternatives: bool = True
 
 
 @dataclass(slots=True)
@@ -183,11 +187,11 @@ class Endpoint:
                     # The client's own timeout starts anew with every byte that trickles in.
                     async with asyncio.timeout(self.config.timeout):
                         return await send(client)
-                except openai.BadRequestError as error:
+                except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                     if not self._learns(error, spoken):
                         raise
 
-    def _learns(self, error: openai.BadRequestError, spoken: Dialect) -> bool:
+    def _learns(self, error: openai.APIStatusError, spoken: Dialect) -> bool:
         """Whether to ask again in other words, which are then used for all requests.
 
         Requests in flight are refused together and then each asks again. None does so for ever:
@@ -197,16 +201,34 @@ class Endpoint:
             # OpenAI's newer models know the limit by this name only.
             self.dialect = replace(self.dialect, limit="max_completion_tokens")
             return True
+        model = repr(self.config.model)
         if spoken.temperature and _refuses_temperature(error):
-            if self.dialect.temperature:
-                self.progress.say(
-                    f"{self.arm}: {self.url} takes no temperature for {self.config.model!r}, so "
-                    "greedy decoding could not be asked for, nor any other: the server samples "
-                    "the texts by its own default, and another run may get others."
-                )
-            self.dialect = replace(self.dialect, temperature=False)
+            self._leave_out(
+                replace(self.dialect, temperature=False),
+                f"takes no temperature for {model}, so greedy decoding could not be asked for, nor "
+                "any other: the server samples the texts by its own default, and another run may "
+                "get others.",
+            )
+            return True
+        if spoken.schema and _names(error, _OF_SCHEMAS):
+            self._leave_out(
+                replace(self.dialect, schema=False),
+                f"takes no JSON schema for {model}: it is asked without one, and its answers are "
+                "read as they come.",
+            )
+            return True
+        if spoken.alternatives and _names(error, _OF_ALTERNATIVES):
+            self._leave_out(
+                replace(self.dialect, alternatives=False),
+                f"does not tell the probabilities of tokens for {model}: it is asked without them.",
+            )
             return True
         return False
+
+    def _leave_out(self, dialect: Dialect, told: str) -> None:
+        if dialect != self.dialect:
+            self.progress.say(f"{self.arm}: {self.url} {told}")
+        self.dialect = dialect
 
     async def _wait(self, attempt: int, wish: float, reason: str) -> None:
         """Double each time, and never all at once: waiting requests must not come back as one."""
@@ -305,7 +327,12 @@ def retry_after(headers: Mapping[str, str]) -> float:
     return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
 
 
-def _refuses_temperature(error: openai.BadRequestError) -> bool:
+def _names(error: openai.APIStatusError, parameter: re.Pattern[str]) -> bool:
+    """Whether the server's words, or the parameter it blames, are about this one."""
+    return parameter.search(f"{_message(error)} {error.param or ''}") is not None
+
+
+def _refuses_temperature(error: openai.APIStatusError) -> bool:
     """Whether the parameter as such is refused, as by reasoning models, and not a value of it."""
     said = _message(error).lower()
     return "temperature" in said and any(

@@ -46,7 +46,7 @@ class OpenAIEngine:
         self._endpoints = dict(endpoints)
         self._to_score: dict[str, dict[str, None]] = {name: {} for name in endpoints}
         self._writers: set[str] = set()
-        self._exhausted: set[str] = set()
+        self._exhausted: dict[str, str] = {}
         self._lengths: dict[tuple[str, str], asyncio.Task[int]] = {}
         self._runner: asyncio.Runner | None = None
 
@@ -133,7 +133,8 @@ class OpenAIEngine:
         return {}
 
     def complete(self, batch: Batch) -> Iterator[Completion]:
-        """Answer a batch; a request without an answer is a completion with its error.
+        """Answer a batch, each as it comes; a request without an answer is a completion with its
+        error.
 
         Raises ModelError when an endpoint answers nothing any more, but not before the answers
         of this batch are given back.
@@ -142,14 +143,27 @@ class OpenAIEngine:
         self._check_refused(arms)
         if self._runner is None:
             self._runner = asyncio.Runner()
-        answers = self._runner.run(self._answer_all(list(batch)))
-        self._give_up_silent(list(batch), answers)
-        yield from answers
+        yield from self._as_they_come(self._runner, list(batch))
+        self._give_up_silent(list(batch))
         # Now, and not with the next batch: this may be the last, and the run would seem complete.
         self._check_refused(arms)
 
-    async def _answer_all(self, batch: Sequence[Prepared]) -> list[Completion]:
-        return list(await asyncio.gather(*(self._answer(one) for one in batch)))
+    def _as_they_come(
+        self, runner: asyncio.Runner, batch: Sequence[Prepared]
+    ) -> Iterator[Completion]:
+        """The answers, given to whoever stores them while the others are still on their way."""
+        waiting = runner.run(self._begin(batch))
+        try:
+            while waiting:
+                done, waiting = runner.run(_first(waiting))
+                yield from (task.result() for task in done)
+        finally:
+            # An interrupt, or nobody wants the rest; closing the engine has ended it already.
+            if waiting and self._runner is runner:
+                runner.run(_cancelled(waiting))
+
+    async def _begin(self, batch: Sequence[Prepared]) -> set[asyncio.Task[Completion]]:
+        return {asyncio.create_task(self._answer(one)) for one in batch}
 
     async def _answer(self, one: Prepared) -> Completion:
         endpoint = self._endpoints[one.request.arm]
@@ -160,7 +174,7 @@ class OpenAIEngine:
             return Completion(key=one.key, stop_reason="error", error=str(error))
         except Failed as error:
             if error.exhausted:
-                self._exhausted.add(one.key)
+                self._exhausted[one.key] = str(error)
             return Completion(key=one.key, stop_reason="error", error=str(error))
         endpoint.usage.tokens_in += said.tokens_in
         endpoint.usage.tokens_out += said.tokens_out
@@ -172,6 +186,7 @@ class OpenAIEngine:
             is_greedy=said.is_greedy,
             tokens_in=said.tokens_in,
             tokens_out=said.tokens_out,
+            alternatives=said.alternatives,
             prompt_text=one.prompt_text,
             seconds=time.perf_counter() - started,
         )
@@ -196,7 +211,7 @@ class OpenAIEngine:
             if self._endpoints[arm].refused:
                 raise ModelError(f"{arm}: {self._endpoints[arm].refused}")
 
-    def _give_up_silent(self, batch: Sequence[Prepared], answers: Sequence[Completion]) -> None:
+    def _give_up_silent(self, batch: Sequence[Prepared]) -> None:
         """Nothing more is asked of an endpoint that left every request of a batch unanswered."""
         for arm, endpoint in self._endpoints.items():
             mine = [one for one in batch if one.request.arm == arm]
@@ -204,9 +219,8 @@ class OpenAIEngine:
                 one.key in self._exhausted for one in mine
             )
             if silent and not endpoint.refused:
-                errors = {answer.key: answer.error for answer in answers}
                 endpoint.refused = (
-                    f"None of {len(mine)} requests was answered. {errors[mine[0].key]} "
+                    f"None of {len(mine)} requests was answered. {self._exhausted[mine[0].key]} "
                     "What was answered before is stored; run the same command to go on."
                 )
 
@@ -231,6 +245,18 @@ class OpenAIEngine:
             runner.close()
 
 
+async def _first(
+    waiting: set[asyncio.Task[Completion]],
+) -> tuple[set[asyncio.Task[Completion]], set[asyncio.Task[Completion]]]:
+    return await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _cancelled(waiting: set[asyncio.Task[Completion]]) -> None:
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 def _manner(decoding: Decoding) -> dict[str, Any]:
     """What of the decoding decides an answer; where stop strings count does where there are any.
 
@@ -238,6 +264,9 @@ def _manner(decoding: Decoding) -> dict[str, Any]:
     """
     told = asdict(decoding)
     del told["end_of_turn"]
+    for name in ("schema", "alternatives"):  # the keys of answers without them stay as they were
+        if not told[name]:
+            del told[name]
     if not (decoding.stop and decoding.thinking):
         del told["thinking"]
     return told

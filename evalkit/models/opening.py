@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from evalkit.config import HFModel, OpenAIModel, RecordedModel, RunConfig
+from evalkit.config import HFModel, ModelConfig, OpenAIModel, RecordedModel, RunConfig
 from evalkit.models.base import Engine
 from evalkit.progress import Progress
 
@@ -19,19 +19,27 @@ def open_models(
     Raises ModelError where a model cannot be found and MissingExtraError where its packages are
     not installed; nothing is loaded into memory yet.
     """
+    models = {config.name: config.model for config in configs}
+    return open_each(models, offline=offline, progress=progress)
+
+
+def open_each(
+    models: Mapping[str, ModelConfig], *, offline: bool, progress: Progress
+) -> tuple[Engine, ...]:
+    """The engines of models by name, as of `open_models`."""
     local: dict[tuple[object, ...], dict[str, HFModel]] = defaultdict(dict)
     endpoints: dict[str, OpenAIModel] = {}
     recordings: dict[str, RecordedModel] = {}
-    for config in configs:
-        match config.model:
+    for name, one in models.items():
+        match one:
             case HFModel() as model:
-                local[_base(model)][config.name] = model
+                local[_base(model)][name] = model
             case OpenAIModel() as model:
-                endpoints[config.name] = model
+                endpoints[name] = model
             case RecordedModel() as model:
-                recordings[config.name] = model
+                recordings[name] = model
             case _:
-                assert_never(config.model)
+                assert_never(one)
     engines: list[Engine] = []
     if local:
         from evalkit.models.hf import open_hf

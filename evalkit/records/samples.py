@@ -29,7 +29,10 @@ class Decoding:
 
     `end_of_turn`: a token that ends a turn in the chat template ends the text, too, also where
     the model's own files do not name it among the tokens that end a text. `thinking` are the tags
-    around what a reasoning model writes first; stop strings count behind it only.
+    around what a reasoning model writes first; stop strings count behind it only. Two that only
+    the chats of endpoints know, each left out where one does not: `schema`, the text of a JSON
+    schema that the answer must follow, and `alternatives`, how many of the tokens that could have
+    stood at each place are told.
     """
 
     max_new_tokens: int = 256
@@ -39,6 +42,8 @@ class Decoding:
     seed: int = 0
     end_of_turn: bool = True
     thinking: tuple[str, ...] = ()
+    schema: str = ""
+    alternatives: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,9 @@ class Completion:
     of its token ids and `prompt_start` the first of them (empty where unknown); `truncated`
     counts prompt tokens cut from the left. `thinking` is what a reasoning model wrote before the
     answer, which alone is `text`; a stop reason of "thinking" says that it was cut off in there.
+    `alternatives` hold for each generated token, where that was asked for and is told, the
+    natural log-probabilities of what could have stood there: the token itself first, then the
+    others of one in ten thousand or more, the likeliest first.
     """
 
     key: str
@@ -125,6 +133,7 @@ class Completion:
     prompt_start: tuple[int, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    alternatives: tuple[Mapping[str, float], ...] = ()
 
     @property
     def loglikelihood(self) -> float:

@@ -168,6 +168,8 @@ def _decode(key: str, body: bytes) -> Completion:
         row: dict[str, Any] = json.loads(told)
         row["token_ids"] = tuple(row["token_ids"])
         row["logprobs"] = tuple(row["logprobs"])
+        if "alternatives" in row:
+            row["alternatives"] = tuple(row["alternatives"])
         return Completion(key=key, **row)
     except (zlib.error, ValueError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"

@@ -18,9 +18,11 @@ class Shelf:
     the same in a run that was killed.
     """
 
-    def __init__(self, store: CompletionStore) -> None:
-        """`seconds` is what storing has cost so far."""
+    def __init__(self, store: CompletionStore, *, after: float = KEEP_AFTER) -> None:
+        """`seconds` is what storing has cost so far; at 0 seconds `after` the last time each
+        answer is stored at once, where money was paid for it."""
         self.seconds = 0.0
+        self._after = after
         self._store = store
         self._waiting: list[Completion] = []
         self._since = time.perf_counter()
@@ -38,7 +40,7 @@ class Shelf:
 
     def keep(self) -> None:
         """Store what is here if enough time has passed."""
-        if time.perf_counter() - self._since > KEEP_AFTER:
+        if time.perf_counter() - self._since > self._after:
             self._flush()
 
     def _flush(self) -> None:

@@ -705,3 +705,104 @@ def test_tags_without_stop_strings_change_no_key(serve: Any, engine: Any) -> Non
     keys = [one.key for one in opened.prepare([ask(decoding=d) for d in (plain, tagged, *stops)])]
     assert keys[0] == keys[1]
     assert len(set(keys)) == 3
+
+
+SCHEMA = '{"type": "object"}'
+# That of `ask()` before decodings had a schema and alternatives.
+KEY_BEFORE = "6ae321257a684d9f770b8a3d3616937c2f4a2afd14049b611c7d30fa90371027"
+
+
+def test_a_schema_and_alternatives_are_asked_of_a_chat(serve: Any, engine: Any) -> None:
+    def told(*_: object) -> Answer:
+        status, headers, body = chat("4 or so")
+        likely = [{"token": "4", "logprob": -0.1}, {"token": "3", "logprob": -2.5},
+                  {"token": "1", "logprob": -9.5}]  # fmt: skip
+        tokens = [
+            {"token": "4", "logprob": -0.1, "top_logprobs": likely},
+            {"token": " or so", "logprob": -0.3, "top_logprobs": []},
+        ]
+        body["choices"][0]["logprobs"] = {"content": tokens}
+        return status, headers, body
+
+    server = serve(told)
+    decoding = Decoding(max_new_tokens=8, schema=SCHEMA, alternatives=3)
+    (done,) = answers(engine(server.url), [ask(decoding=decoding)])
+    sent = server.asked[0][1]
+    assert sent["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
+    }
+    assert (sent["logprobs"], sent["top_logprobs"]) == (True, 3)
+    # What is less likely than one in ten thousand is not kept.
+    assert done.alternatives == ({"4": -0.1, "3": -2.5}, {" or so": -0.3})
+    assert list(done.alternatives[0]) == ["4", "3"]
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_what_an_endpoint_does_not_know_is_left_out_and_said_once(
+    serve: Any, engine: Any, status: int
+) -> None:
+    def picky(_path: str, body: dict[str, Any], _number: int) -> Answer:
+        for name in ("response_format", "logprobs"):
+            if name in body:
+                return refuse(status, f"{name}: unknown parameter")
+        return chat()
+
+    server, ear = serve(picky), Ear()
+    decoding = Decoding(max_new_tokens=8, schema=SCHEMA, alternatives=3)
+    opened = engine(server.url, progress=ear)
+    done = answers(opened, [ask(number, decoding=decoding) for number in range(12)])
+    assert all(one.text == "Hello." and one.alternatives == () for one in done)
+    assert [one.split(url := f"base: {server.url} ")[-1][:20] for one in ear.heard] == [
+        "takes no JSON schema", "does not tell the pr",
+    ]  # fmt: skip
+    assert url
+    assert not any("response_format" in body for _, body, *_ in server.asked[-8:])
+
+
+def test_the_keys_of_answers_without_them_stay_what_they_were(engine: Any) -> None:
+    (plain,) = engine("http://127.0.0.1:9/v1").prepare([ask()])
+    assert plain.key == KEY_BEFORE
+    others = [Decoding(max_new_tokens=8, schema=SCHEMA), Decoding(max_new_tokens=8, alternatives=2)]
+    asked = [ask(decoding=one) for one in others]
+    keys = {one.key for one in engine("http://127.0.0.1:9/v1").prepare(asked)}
+    assert len(keys | {plain.key}) == 3
+
+
+def test_each_answer_is_given_as_it_comes(serve: Any, engine: Any) -> None:
+    """Whoever stores the first ones loses them no more, though the others never come."""
+    release = threading.Event()
+
+    def held(_path: str, body: dict[str, Any], _number: int) -> Answer:
+        if body["messages"][0]["content"] == "slow":
+            release.wait(5)
+        return chat()
+
+    server = serve(held)
+    opened = engine(server.url, concurrency=4)
+    slow = (Message(role="user", content="slow"),)
+    prepared = opened.prepare([ask(0, prompt=slow), ask(1), ask(2), ask(3)])
+    (batch,) = opened.batches(prepared)
+    coming = opened.complete(batch)
+    first = {next(coming).key for _ in range(3)}
+    assert first == {one.key for one in prepared[1:]}
+    assert not release.is_set()
+    release.set()
+    assert next(coming).key == prepared[0].key
+    assert list(coming) == []
+
+
+def test_answers_that_nobody_waits_for_are_given_up(serve: Any, engine: Any) -> None:
+    def slow(*_: object) -> Answer:
+        time.sleep(0.2)
+        return chat()
+
+    server = serve(slow)
+    opened = engine(server.url, concurrency=2)
+    (batch,) = opened.batches(opened.prepare([ask(number) for number in range(8)]))
+    coming = opened.complete(batch)
+    next(coming)
+    coming.close()
+    (done,) = answers(opened, [ask(99)])
+    assert done.text == "Hello."
+    assert len(server.asked) < 8
