@@ -118,10 +118,11 @@ def _labels(config: JudgeConfig, jobs: Sequence[Job]) -> _Labels:
     """The labels of these very answers; of others, as after another training, none counts."""
     if config.labels is None:
         return _Labels(())
-    from evalkit.judges.labels import read_labels
+    from evalkit.judges.labels import labels_of, read_words
 
     try:
-        return _Labels(read_labels(config.labels, jobs))
+        read = read_words(config.labels, jobs)
+        return _Labels(labels_of(read.votes), " ".join(read.notes))
     except UsageError as error:
         return _Labels((), f"judge.labels is not used: {error}")
 

@@ -24,6 +24,7 @@ from evalkit.cli import (
     fetching,
     harness,
     importing,
+    judge,
     lm_eval,
     power,
     suites,
@@ -71,6 +72,7 @@ app.command(epilog=upkeep.DASHBOARD_EXAMPLES)(upkeep.dashboard)
 app.add_typer(importing.app, name="import")
 app.add_typer(suites.app, name="suites")
 app.add_typer(data.app, name="data")
+app.add_typer(judge.app, name="judge")
 app.add_typer(harness.app, name="harness")
 app.add_typer(upkeep.cache, name="cache")
 app.command(epilog=fetching.FETCH_EXAMPLES)(fetching.fetch)

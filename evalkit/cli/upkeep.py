@@ -23,7 +23,7 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
-    """Open the dashboard: verdict, side by side, training, runs."""
+    """Open the dashboard: read the verdict and the answers, vote."""
     from reports.dashboard.launch import launch
 
     holds_one = path.is_file() or (path / "comparison.json").is_file()

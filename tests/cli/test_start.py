@@ -57,6 +57,8 @@ def test_every_command_explains_itself_with_an_example() -> None:
         ["import", "lm_eval"], ["import", "inspect"],
         ["import", "opencompass"], ["import", "promptfoo"],
         ["harness", "install"], ["harness", "list"],
+        ["judge", "try"], ["judge", "check"], ["judge", "export"],
+        ["judge", "labels", "export"], ["judge", "labels", "import"],
     ):  # fmt: skip
         result = runner.invoke(app, [*command, "--help"])
         assert result.exit_code == 0, command

@@ -29,13 +29,13 @@ class _Button(NamedTuple):
     choice: Choice
     label: str
     key: str
-    icon: str
+    icon: str | None
 
 
 _BUTTONS = (
-    _Button("left", "Left is better", "Left", ":material/arrow_back:"),
+    _Button("left", "Left is better", "Left", None),
     _Button("tie", "Tie", "T", ":material/drag_handle:"),
-    _Button("right", "Right is better", "Right", ":material/arrow_forward:"),
+    _Button("right", "Right is better", "Right", None),
     _Button("skip", "Skip", "S", ":material/skip_next:"),
 )
 

@@ -55,7 +55,8 @@ def page(browser: Browser) -> Iterator[Page]:
 def _open(page: Page, address: str, person: str, **query: str) -> None:
     asked = {"person": person, "suite": NOTES, "rubric": "helpful", "count": "4", **query}
     page.goto(f"{address}/vote?{urlencode(asked)}")
-    expect(page.locator(".ek-answer")).to_have_count(2)
+    # The first page that a server shows waits for all that it imports.
+    expect(page.locator(".ek-answer")).to_have_count(2, timeout=60_000)
     expect(page.locator(IDLE)).to_be_visible()
 
 
