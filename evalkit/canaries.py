@@ -69,17 +69,21 @@ def _answers_differ(base: Run, tuned: Run, pairs: Sequence[Pair]) -> Check:
             f"{base.manifest.name!r} and {tuned.manifest.name!r} have no sample in common. "
             "Evaluate both with the same suites, --limit and seed."
         )
-    different = answers_that_differ(pairs)
+    told = [pair for pair in pairs if pair.base.completions and pair.tuned.completions]
+    if not told:
+        message = "not known: at least one arm does not tell its answers"
+        return Check(name="tuned changes answers", status="ok", message=message)
+    different = answers_that_differ(told)
     if not different:
         raise CanaryError(
-            f"{tuned.manifest.name!r} answers all {len(pairs)} samples exactly as "
+            f"{tuned.manifest.name!r} answers all {len(told)} samples exactly as "
             f"{base.manifest.name!r} does, to the last digit. The tuning changes nothing, or "
             "was not applied: check `model` in the two files. This is an error, not a result."
         )
     return Check(
         name="tuned changes answers",
         status="ok",
-        message=f"{different} of {len(pairs)} samples are answered differently",
+        message=f"{different} of {len(told)} samples are answered differently",
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from evalkit.cli.options import Json, Manner, Output, Quiet, examples, working
+from evalkit.cli.options import Json, Manner, Output, Quiet, examples, program, working
 
 if TYPE_CHECKING:
     from evalkit.imports.base import Imported
@@ -130,6 +131,42 @@ def promptfoo(
         quiet,
         listed=True,
     )
+
+
+@app.command(
+    "alpaca_eval",
+    epilog=examples(
+        "evalkit import alpaca_eval results/my-model/annotations.json",
+        "evalkit import alpaca_eval alpaca-7b.jsonl.gz claude-2.jsonl.gz -o runs",
+    ),
+)
+def alpaca_eval(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Annotations of models judged against one baseline: annotations.json, or JSONL, "
+            "gzipped or not."
+        ),
+    ],
+    output: Output = Path("runs"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judgements that AlpacaEval recorded; a comparison of each model with the baseline."""
+    from evalkit.imports.alpaca_eval import read_alpaca_eval
+    from evalkit.judged_logs import keep_log
+    from reports.leaderboard import leaderboard_json, print_leaderboard
+
+    with working(Manner(quiet=quiet)) as progress:
+        found = keep_log(read_alpaca_eval(paths, progress), output)
+    if as_json:
+        typer.echo(leaderboard_json(found.comparisons, str(found.folder)))
+        return
+    print_leaderboard(found.comparisons)
+    folder = shlex.quote(str(found.folder))
+    typer.echo(f"Comparison {found.folder}")
+    typer.echo(f"Report     {program()} report {folder}")
+    typer.echo(f"Dashboard  {program()} dashboard {folder}")
 
 
 def _import(

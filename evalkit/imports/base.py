@@ -25,7 +25,7 @@ _SLICES = 20  # values that a field may have
 _SLICE_NAME = 60  # characters
 _BLANK = "\n\n"  # between worked examples
 
-Tool: TypeAlias = Literal["lm_eval", "opencompass", "inspect", "promptfoo"]
+Tool: TypeAlias = Literal["lm_eval", "opencompass", "inspect", "promptfoo", "alpaca_eval"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import struct
@@ -91,10 +92,48 @@ def read_object(path: Path) -> dict[str, Any]:
     return parsed(content, str(path))
 
 
+def read_table(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a JSON list of objects or of a JSONL file, gzipped or not, each with its place.
+
+    The rows of a list are counted from 1, as lines are. BrokenLogError beyond MAX_JSON bytes.
+    """
+    content = _unpacked(path)
+    if not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        for number, line in enumerate(content.split(b"\n"), start=1):
+            if line.strip():
+                yield f"{path}:{number}", _row(line, f"{path}:{number}", 4 * jsonl.MAX_LINE)
+        return
+    for number, row in enumerate(_value(content, str(path)), start=1):
+        if not isinstance(row, dict):
+            raise BrokenLogError(f"{path}: row {number}: expected a JSON object.")
+        yield f"{path}: row {number}", row
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            with gzip.GzipFile(fileobj=file) if packed else file as stream:
+                content = stream.read(MAX_JSON + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BrokenLogError(f"{path}: cannot be read: {error}.") from None
+    if len(content) > MAX_JSON:
+        raise BrokenLogError(f"{path}: at most {MAX_JSON:,} bytes are read of one JSON file.")
+    return content
+
+
 def parsed(content: bytes, place: str) -> dict[str, Any]:
     """The object that some bytes of JSON hold; BrokenLogError names the place and the line."""
+    value = _value(content, place)
+    if not isinstance(value, dict):
+        raise BrokenLogError(f"{place}: expected a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def _value(content: bytes, place: str) -> Any:
     try:
-        value = json.loads(content.decode("utf-8-sig"))
+        return json.loads(content.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise BrokenLogError(f"{place}:{error.lineno}: not valid JSON: {error.msg}.") from None
     except UnicodeDecodeError as error:
@@ -102,9 +141,6 @@ def parsed(content: bytes, place: str) -> dict[str, Any]:
         raise BrokenLogError(f"{place}:{line}: not UTF-8 text.") from None
     except (ValueError, RecursionError) as error:
         raise BrokenLogError(f"{place}: not JSON that can be read: {error}.") from None
-    if not isinstance(value, dict):
-        raise BrokenLogError(f"{place}: expected a JSON object, got {type(value).__name__}.")
-    return value
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -43,7 +43,7 @@ def families_of(model: str) -> tuple[str, ...]:
 
     Its words count without the version behind them: "Qwen2.5-7B" is qwen, "phi3" phi.
     """
-    name = model.lower()
+    name = model.lower().replace("alpaca_eval", "")  # a benchmark's name, not a model's
     words = {*_WORD.findall(name), *_SERIES.findall(name)}
     return tuple(family for family, names in _FAMILIES.items() if words.intersection(names))
 

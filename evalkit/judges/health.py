@@ -13,19 +13,19 @@ import numpy as np
 
 from evalkit.estimates import LEVEL, grouped
 from evalkit.judges.calibration import Label, corrected, share_rate
+from evalkit.judges.doubts import untrusted_of, warnings_of
 from evalkit.judges.families import same_family
-from evalkit.judges.findings import untrusted_of, warnings_of
+from evalkit.judges.matters import Matter, lengths
 from evalkit.judges.preferences import BOTH, AnswerKey, Valued, preferences, ratings, winner
 from evalkit.records import JudgeHealth, Judgement, JuryHealth, Preference, Rate, Side
-from evalkit.stats.agreement import cohen_kappa, krippendorff_alpha
+from evalkit.stats.agreement import Weights, cohen_kappa, krippendorff_alpha
 from evalkit.stats.base import Interval, Reals
 from evalkit.stats.binary import tango_interval
-from evalkit.stats.length_control import length_controlled
+from evalkit.stats.length_control import LengthControlled, length_controlled
 from evalkit.stats.preferences import win_rate
 
 if TYPE_CHECKING:
     from evalkit.judges.jobs import Probed
-    from evalkit.judges.matters import Matter
 
 _SIDES: tuple[Side, ...] = ("base", "tuned")
 
@@ -37,7 +37,8 @@ class Known:
     `lengths` of the base's and the tuned arm's answers, in characters, and `clusters`, by sample.
     `families` holds the candidates' model names by arm, `unanswered` the arms without a text to
     judge by sample, `probed` how the judge did on known answers, `labels` what people said.
-    `width` is that of the rating scale.
+    `width` is that of the rating scale. `controlled` is the win rate at equal lengths where it was
+    fitted with other models'.
     """
 
     lengths: Mapping[str, tuple[int, int]]
@@ -47,6 +48,7 @@ class Known:
     probed: Probed | None = None
     labels: Sequence[Label] = ()
     width: float = 4.0
+    controlled: LengthControlled | None = None
     level: float = LEVEL
 
     def groups(self, samples: Iterable[str]) -> list[str]:
@@ -71,8 +73,6 @@ def judge_health(
 
     `matters` are the samples put before it, by id; for the other words see `Known`.
     """
-    from evalkit.judges.matters import lengths
-
     known = Known(
         lengths={name: lengths(matter) for name, matter in matters.items()},
         clusters={name: matter.cluster for name, matter in matters.items()},
@@ -135,7 +135,7 @@ def _pairwise(judgements: Sequence[Judgement], known: Known) -> JudgeHealth:
         length_coefficient=controlled and controlled[0],
         length_controlled=controlled and controlled[1],
         stripped=_stripped(judgements, known),
-        missing=_missing(Counter(one.reason for one in silent), known),
+        missing=_missing((one.reason for one in silent), known),
         missing_by_arm=_missing_by_arm(dict.fromkeys(_SIDES, len(silent)), known),
         corrected=corrected(judged, known.labels, known.level, clusters=known.clusters),
     )
@@ -210,7 +210,7 @@ def _length_controlled(words: Sequence[Preference], known: Known) -> tuple[Rate,
     sizes = [known.lengths[one.sample_id] for one in words]
     away = np.array([tuned - base for base, tuned in sizes], dtype=np.float64)
     groups = known.groups(one.sample_id for one in words)
-    found = length_controlled(_values(words), away, known.level, groups)
+    found = known.controlled or length_controlled(_values(words), away, known.level, groups)
     if found is None:
         return None
     return (
@@ -225,9 +225,9 @@ def _stripped(judgements: Sequence[Judgement], known: Known) -> Rate | None:
     return _win_rate(_values(words), groups, known.level)
 
 
-def _missing(reasons: Mapping[str, int], known: Known) -> dict[str, int]:
-    lacking = {"no_answer": len(known.unanswered)} if known.unanswered else {}
-    return {**reasons, **lacking}
+def _missing(reasons: Iterable[str], known: Known) -> dict[str, int]:
+    """The samples that count for nothing, by reason."""
+    return dict(Counter([*reasons, *["no_answer"] * len(known.unanswered)]))
 
 
 def _missing_by_arm(silent: Mapping[Side, int], known: Known) -> dict[str, int]:
@@ -246,11 +246,11 @@ def _pointwise(judgements: Sequence[Judgement], known: Known) -> JudgeHealth:
         side: [found.value for (*_, arm), found in rated.items() if arm == side] for side in _SIDES
     }
     valued = {side: [one for one in found if one is not None] for side, found in arms.items()}
-    reasons = Counter(
+    reasons = [
         next(one.reason for one in answers.values() if one.value is None)
         for answers in samples.values()
         if any(one.value is None for one in answers.values())
-    )
+    ]
     silent = {side: len(arms[side]) - len(valued[side]) for side in _SIDES}
     return replace(
         _NOBODY,
@@ -283,7 +283,7 @@ def jury_health(judgements: Sequence[Judgement]) -> JuryHealth | None:
     pointwise = any(one.protocol == "pointwise" for one in judgements)
     units, table = _table(judgements, names, pointwise=pointwise)
     levels = np.round(table) if pointwise else np.sign(np.round(table - 0.5, 12))
-    weights = "quadratic" if pointwise else "none"
+    weights: Weights = "quadratic" if pointwise else "none"
     kappas = [cohen_kappa(one, other, weights) for one, other in combinations(levels, 2)]
     known = [kappa for kappa in kappas if kappa is not None]
     without = {

@@ -24,7 +24,7 @@ class Recognised(NamedTuple):
 
     mean: float
     variance: float
-    count: int
+    samples: int
 
 
 class Misclassification(NamedTuple):

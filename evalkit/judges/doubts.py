@@ -39,7 +39,7 @@ def untrusted_of(health: JudgeHealth, probes: str = "") -> tuple[str, ...]:
 
     `probes` says that it failed the known-answer probes.
     """
-    found = [f"{health.judge} {probes}"] if probes else []
+    found = [f"{health.judge}: {probes}"] if probes else []
     first, flips = health.first_wins, health.flips
     if first and _misses_half(first) and abs(first.value - 0.5) >= POSITION_BAD:
         found.append(
