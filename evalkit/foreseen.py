@@ -112,6 +112,10 @@ def _said(
 
 
 def _longest(one: Prepared) -> Completion:
-    """A text of as many short words as there may be tokens."""
+    """A text of as many short words as there may be tokens.
+
+    It is no other arm's, and another without its markup: each is a question of its own to a judge.
+    """
     tokens = one.decoding.max_new_tokens if one.decoding else 0
-    return Completion(key=one.key, text=" ".join(["word"] * tokens), stop_reason="length")
+    text = " ".join([f"**{one.request.arm}**", *["word"] * tokens])
+    return Completion(key=one.key, text=text, stop_reason="length")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.judges.serving import JudgeServer, serving
 
 from evalkit.store.judgements import read_judgements
 from evalkit.store.runs import read_run
 from tests.cli.conftest import Bench, Said, started
+from tests.judges.serving import JudgeServer, serving
 
 SUITE = "my/notes"
 SAMPLES = 60
