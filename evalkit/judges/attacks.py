@@ -18,6 +18,7 @@ from typing import Literal
 from zlib import crc32
 
 from evalkit.judges.disarming import without_hidden
+from evalkit.judges.refusals import refuses
 from evalkit.judges.signs import LOOK_ALIKES, signs
 
 CONSTANT = "the same answer to many questions"
@@ -32,6 +33,7 @@ KINDS = (CONSTANT, NEAR_CONSTANT, ADDRESSED, VERDICT, PROMPT, ROLE, HIDDEN)
 MOST_LOOKED_AT = 50_000
 """Characters of an answer that are looked through, half at its start and half at its end."""
 _LONG, _SHORT = 200, 40  # characters: as long is no coincidence, shorter ones are often right
+_REFUSAL = 400
 _FEWEST_SAME, _SHARE = 3, 0.2
 _FEWEST_SHORT, _SHORT_SHARE = 10, 0.9
 _RUN, _KEEP_ONE_IN, _FEWEST_SHINGLES, _NEARLY = 12, 4, 25, 0.8
@@ -119,9 +121,14 @@ def _hides(text: str) -> bool:
 def _repeated(texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Answers that stay the same whatever is asked.
 
-    Short ones are often the same and right ("Yes."): of these nearly all must be alike.
+    Short ones are often the same and right ("Yes."): of these nearly all must be alike. To refuse
+    in the same few words is a habit, and wins over no judge.
     """
-    plain = {sample: " ".join(text.casefold().split()) for sample, text in texts.items()}
+    plain = {
+        sample: " ".join(text.casefold().split())
+        for sample, text in texts.items()
+        if len(text) > _REFUSAL or not refuses(text)
+    }
     counts = Counter(plain.values())
     found: dict[str, tuple[str, ...]] = {
         sample: (CONSTANT,)

@@ -181,9 +181,17 @@ def test_a_model_that_says_one_word_to_everything_is_flagged() -> None:
     assert set(flags(texts).values()) == {(CONSTANT,)}
 
 
-def test_the_same_refusal_now_and_then_is_no_sign() -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    ["I'm sorry, but I can't help with that request.", "很抱歉，我无法协助完成这个请求。" * 3],
+)
+def test_to_refuse_in_the_same_words_is_no_sign(refusal: str) -> None:
+    assert flags(dict.fromkeys(map(str, range(60)), refusal)) == {}
+
+
+def test_the_same_sentence_now_and_then_is_no_sign() -> None:
     texts = {str(n): f"The answer to question {n} is {n * n}." for n in range(60)}
-    texts |= {str(n): "I'm sorry, but I can't help with that request." for n in range(0, 60, 10)}
+    texts |= {str(n): "That cannot be told from what you have given me." for n in range(0, 60, 10)}
     assert flags(texts) == {}
 
 
