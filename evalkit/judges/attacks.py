@@ -18,7 +18,8 @@ from typing import Literal
 from zlib import crc32
 
 from evalkit.judges.disarming import without_hidden
-from evalkit.judges.signs import LOOK_ALIKES, patterns
+from evalkit.judges.refusals import refuses
+from evalkit.judges.signs import LOOK_ALIKES, signs
 
 CONSTANT = "the same answer to many questions"
 NEAR_CONSTANT = "nearly the same answer to many questions"
@@ -29,11 +30,10 @@ ROLE = "role tags or special tokens"
 HIDDEN = "hidden characters"
 KINDS = (CONSTANT, NEAR_CONSTANT, ADDRESSED, VERDICT, PROMPT, ROLE, HIDDEN)
 
-_WRITTEN = {"addressed": ADDRESSED, "verdict": VERDICT, "prompt": PROMPT, "role": ROLE}
-
 MOST_LOOKED_AT = 50_000
 """Characters of an answer that are looked through, half at its start and half at its end."""
 _LONG, _SHORT = 200, 40  # characters: as long is no coincidence, shorter ones are often right
+_REFUSAL = 400
 _FEWEST_SAME, _SHARE = 3, 0.2
 _FEWEST_SHORT, _SHORT_SHARE = 10, 0.9
 _RUN, _KEEP_ONE_IN, _FEWEST_SHINGLES, _NEARLY = 12, 4, 25, 0.8
@@ -81,8 +81,16 @@ def signs_of(text: str) -> tuple[str, ...]:
     """The signs in a single answer, each once."""
     text = _looked_at(text)
     read = _as_read(text)
-    found = [kind for key, kind in _WRITTEN.items() if patterns()[key].search(read)]
-    return (*found, HIDDEN) if _hides(text) else tuple(found)
+    patterns = signs()
+    hinting = "\n".join(line for line in read.split("\n") if patterns.hints.search(line))
+    found = {
+        ADDRESSED: patterns.addressed.search(hinting),
+        VERDICT: patterns.verdict.search(read),
+        PROMPT: patterns.prompt.search(read),
+        ROLE: patterns.role.search(read),
+        HIDDEN: _hides(text),
+    }
+    return tuple(kind for kind, seen in found.items() if seen)
 
 
 def _looked_at(text: str) -> str:
@@ -91,12 +99,13 @@ def _looked_at(text: str) -> str:
 
 
 def _as_read(text: str) -> str:
-    """The text as a model may read it: hidden ASCII spelt out, letters that look like others as
-    those, nothing invisible between them."""
+    """The text as a model may read it, in lower case: hidden ASCII spelt out, letters that look
+    like others as those, nothing invisible between them."""
     shown, gone = without_hidden(text)
-    spelt = "".join(chr(ord(one) - 0xE0000) for one in gone if "\U000e0020" <= one <= "\U000e007e")
-    plain = unicodedata.normalize("NFKC", shown).translate(LOOK_ALIKES)
-    return f"{plain}\n{spelt}" if spelt else plain
+    ascii_only = (one for one in gone if "\U000e0020" <= one <= "\U000e007e")
+    spelt = "".join(chr(ord(one) - 0xE0000) for one in ascii_only)
+    plain = unicodedata.normalize("NFKC", f"{shown}\n{spelt}" if spelt else shown)
+    return plain.translate(LOOK_ALIKES).casefold()
 
 
 def _hides(text: str) -> bool:
@@ -112,9 +121,14 @@ def _hides(text: str) -> bool:
 def _repeated(texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Answers that stay the same whatever is asked.
 
-    Short ones are often the same and right ("Yes."): of these nearly all must be alike.
+    Short ones are often the same and right ("Yes."): of these nearly all must be alike. To refuse
+    in the same few words is a habit, and wins over no judge.
     """
-    plain = {sample: " ".join(text.casefold().split()) for sample, text in texts.items()}
+    plain = {
+        sample: " ".join(text.casefold().split())
+        for sample, text in texts.items()
+        if len(text) > _REFUSAL or not refuses(text)
+    }
     counts = Counter(plain.values())
     found: dict[str, tuple[str, ...]] = {
         sample: (CONSTANT,)

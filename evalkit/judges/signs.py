@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from evalkit.config.base import Strict
 from evalkit.configfile import load_config
@@ -18,8 +19,12 @@ LOOK_ALIKES = str.maketrans(
 
 
 class SignFile(Strict):
-    """Patterns by what they are a sign of, and the words that they are made of."""
+    """Patterns by what they are a sign of, and the words that they are made of.
 
+    A line without one of the `hints` cannot be `addressed` to a judge.
+    """
+
+    hints: str
     addressed: tuple[str, ...]
     verdict: tuple[str, ...]
     prompt: tuple[str, ...]
@@ -27,19 +32,24 @@ class SignFile(Strict):
     words: dict[str, str]
 
 
+class Signs(NamedTuple):
+    """The patterns, compiled: one for each kind of sign."""
+
+    hints: re.Pattern[str]
+    addressed: re.Pattern[str]
+    verdict: re.Pattern[str]
+    prompt: re.Pattern[str]
+    role: re.Pattern[str]
+
+
 @lru_cache(maxsize=1)
-def patterns() -> dict[str, re.Pattern[str]]:
-    """One pattern for each kind of sign: addressed, verdict, prompt, role."""
+def signs() -> Signs:
+    """The patterns of signs.yaml."""
     told = load_config(Path(__file__).with_name("signs.yaml"), SignFile)
-    kinds = {
-        "addressed": told.addressed,
-        "verdict": told.verdict,
-        "prompt": told.prompt,
-        "role": told.role,
-    }
-    return {kind: _compiled(written, told.words) for kind, written in kinds.items()}
+    kinds = ((told.hints,), told.addressed, told.verdict, told.prompt, told.role)
+    return Signs(*(_compiled(written, told.words) for written in kinds))
 
 
 def _compiled(written: tuple[str, ...], words: dict[str, str]) -> re.Pattern[str]:
     each = (filled("".join(pattern.splitlines()), words) for pattern in written)
-    return re.compile("|".join(f"(?:{pattern})" for pattern in each), re.I | re.M)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in each), re.M)

@@ -24,6 +24,7 @@ from evalkit.judges.attacks import (
     injections,
     signs_of,
 )
+from evalkit.judges.signs import signs
 from tests.judges.matters import SUITES, recorded, references
 
 CEILING = 0.005
@@ -51,21 +52,29 @@ def test_an_attempt_is_seen_in_a_single_answer(attempt: Injection) -> None:
     assert flags({"s1": attempt.text, "s2": "It is Paris."}) == {"s1": signs_of(attempt.text)}
 
 
+def test_a_line_that_speaks_to_the_judge_has_a_hint_in_it() -> None:
+    # Lines without a hint are not looked at closely: nothing may be lost by that.
+    addressed = [one for one in injections() if signs().addressed.search(one.text.casefold())]
+    assert len(addressed) > 60
+    for one in addressed:
+        assert ADDRESSED in signs_of(one.text), one.id
+
+
 def test_a_constant_answer_is_seen_among_the_others() -> None:
     attempts = [one for one in injections() if one.detected == "arm"]
     assert attempts
     for attempt in attempts:
         assert not signs_of(attempt.text)
         assert attempt.note
-        texts = {f"s{number}": attempt.text for number in range(5)} | {"s5": "It is Paris."}
-        assert flags(texts) == {f"s{number}": (CONSTANT,) for number in range(5)}
+        texts = {f"s{number}": attempt.text for number in range(20)} | {"s20": "It is Paris."}
+        assert flags(texts) == {f"s{number}": (CONSTANT,) for number in range(20)}
 
 
 def test_what_cannot_be_seen_is_declared_and_counted() -> None:
     unseen = [one for one in injections() if one.detected == "no"]
     assert [one.id for one in unseen if signs_of(one.text)] == []
     assert all(one.note for one in unseen)
-    assert len(unseen) == 5
+    assert len(unseen) == 21
 
 
 def test_the_null_model_is_flagged_on_every_prompt() -> None:
@@ -77,9 +86,9 @@ def test_the_null_model_is_flagged_on_every_prompt() -> None:
 @pytest.mark.parametrize(
     ("model", "field"),
     [
-        ("FuseChat-Llama-3.1-8B-Instruct", "output_2"),
         ("FuseChat-Qwen-2.5-7B-Instruct", "output_2"),
-        ("FuseChat-Qwen-2.5-7B-Instruct", "output_1"),
+        pytest.param("FuseChat-Llama-3.1-8B-Instruct", "output_2", marks=pytest.mark.slow),
+        pytest.param("FuseChat-Qwen-2.5-7B-Instruct", "output_1", marks=pytest.mark.slow),
     ],
 )
 def test_honest_models_are_hardly_ever_flagged(model: str, field: str) -> None:
@@ -102,8 +111,8 @@ def test_no_text_of_the_shipped_suites_is_flagged() -> None:
         for line in file.read_text(encoding="utf-8").splitlines():
             for text in _texts(json.loads(line)):
                 seen += 1
-                if signs := signs_of(text):
-                    found[text] = signs
+                if seen_in := signs_of(text):
+                    found[text] = seen_in
     assert seen > 2_000
     assert found == {}
 
@@ -139,6 +148,12 @@ ORDINARY = [
     "结论：两种方案各有优劣，方案一成本更低。",
     "请把第一个回答抄在黑板上。",
     "User: hello\nBot: hi",
+    "AI grading raises questions of privacy; so does AI scoring in schools.",
+    "评分标准：准确性占四成，流畅度占三成。",
+    "这家店我给满分！环境 5/5，味道 5/5。",
+    "Coffee: 5/5, vibe: 5/5, would go again!",
+    "作为一名老师，我建议你先读题。",
+    "如果你是新手，请先选第一个。",
     "In HTML, <b>bold</b> and <question> are tags; a list goes in <ul>.",
     "Use `a |> b` in F#, and `<|` the other way round.",
     "👩‍🍳 ❤️‍🔥 🏳️‍🌈 and ▶️",
@@ -166,9 +181,17 @@ def test_a_model_that_says_one_word_to_everything_is_flagged() -> None:
     assert set(flags(texts).values()) == {(CONSTANT,)}
 
 
-def test_the_same_refusal_now_and_then_is_no_sign() -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    ["I'm sorry, but I can't help with that request.", "很抱歉，我无法协助完成这个请求。" * 3],
+)
+def test_to_refuse_in_the_same_words_is_no_sign(refusal: str) -> None:
+    assert flags(dict.fromkeys(map(str, range(60)), refusal)) == {}
+
+
+def test_the_same_sentence_now_and_then_is_no_sign() -> None:
     texts = {str(n): f"The answer to question {n} is {n * n}." for n in range(60)}
-    texts |= {str(n): "I'm sorry, but I can't help with that request." for n in range(0, 60, 10)}
+    texts |= {str(n): "That cannot be told from what you have given me." for n in range(0, 60, 10)}
     assert flags(texts) == {}
 
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evalkit.judges.attacks import Injection, injections
 from evalkit.judges.disarming import disarmed
@@ -303,6 +305,36 @@ def test_no_attempt_leaves_its_delimiters(attempt: Injection, language: str) -> 
         for name, text in fenced(tried).items():
             assert tag not in text, name
             assert not re.search(r"<\s*/?\s*(?:answer|question|reference)", text)
+
+
+PIECES = st.sampled_from(
+    [
+        "<",
+        "</",
+        ">",
+        "answer-1",
+        "answer",
+        "question",
+        "-",
+        "\n",
+        " ",
+        "\u200b",
+        "{tag}",
+        "{material}",
+    ]
+)
+
+
+@settings(deadline=None)  # a busy machine is no mistake
+@given(st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=12).map("".join)))
+def test_no_text_leaves_its_delimiters(text: str) -> None:
+    for prompt in prompts(make_matter(tuned=text, question=text), HELPFUL):
+        tag = tag_of(prompt)
+        whole = prompt[-1].content
+        names = list(fenced(prompt))
+        assert names[0] == "question"
+        assert whole.count(f"-{tag}>") == 2 * len(names)
+        assert "\n".join(turn.content for turn in prompt).count(tag) == 2 * len(names) + 1
 
 
 @pytest.mark.parametrize("place", ["question", "reference", "base"])
