@@ -13,7 +13,7 @@ from rich.text import Text
 
 from evalkit.records import Rate
 from reports.console import labelled, open_console
-from reports.wording import UNKNOWN, number, one_line, percent, span
+from reports.wording import UNKNOWN, number, one_line, percent
 
 if TYPE_CHECKING:
     from evalkit.judges.export import Picked
@@ -75,8 +75,10 @@ def _share(rate: Rate | None) -> str:
     """A share with its interval, and of how many samples."""
     if rate is None:
         return UNKNOWN
-    bounds = "" if rate.low is None else f" {span(rate.low, rate.high, 2)}"
-    return f"{percent(round(rate.value, 3))}{bounds}, n = {rate.n:,}"
+    bounds = ""
+    if rate.low is not None and rate.high is not None:
+        bounds = f" ({percent(rate.low).removesuffix(' %')}–{percent(rate.high)})"
+    return f"{percent(rate.value)}{bounds}, n = {rate.n:,}"
 
 
 def print_picked(picked: Picked, file: Path, console: Console | None = None) -> None:

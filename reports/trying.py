@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -37,7 +36,7 @@ def print_trial(trial: Trial, told: Told | None, console: Console | None = None)
     for turn in trial.prompt:
         console.print()
         console.print(Text(f"{turn.role}, {shown}", style="dim"))
-        console.print(Padding(Text(clean(turn.content)), (0, 0, 0, 2)))
+        _print_text(turn.content, console)
     if trial.options:
         console.print()
         options = ", ".join(one_line(one) for one in trial.options)
@@ -58,8 +57,14 @@ def _print_answer(answer: Answer, console: Console) -> None:
     console.print(Text(title, style="bold"))
     if answer.raw is not None:
         console.print(Text("as written", style="dim"))
-        console.print(Padding(Text(clean(answer.raw) or "(nothing)"), (0, 0, 0, 2)))
+        _print_text(answer.raw or "(nothing)", console)
     console.print(labelled("Read as", _reading(said)))
+
+
+def _print_text(text: str, console: Console) -> None:
+    """A text word for word: its lines are the writer's, and none is broken up here."""
+    for line in clean(text).split("\n"):
+        console.print(Text(f"  {line}".rstrip()), soft_wrap=True)
 
 
 def _reading(said: Judgement) -> str:

@@ -59,9 +59,10 @@ def test_try_shows_the_prompt_the_raw_answers_and_how_they_were_read(
     said = judge.run("judge", "try", "base.yaml", FOLDER, *ASKED)
     assert said.code == 0, said.err
     (one, other) = server.calls()["bodies"]
-    # Word for word what the judge got: every line of the last turn stands in what is printed.
-    for line in one["messages"][-1]["content"].splitlines():
-        assert line.strip()[:80] in said.out.replace("\n  ", "\n")
+    # Word for word what the judge got: every line stands in what is printed, whole.
+    shown = said.out.split("\n")
+    for turn in one["messages"]:
+        assert all(f"  {line}".rstrip() in shown for line in turn["content"].split("\n"))
     assert "Lively 2, quality 7." in one["messages"][-1]["content"]
     assert one["messages"] != other["messages"]
     assert said.out.count(RATIONALE) == 2  # as written, in both orders
