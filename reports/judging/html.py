@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evalkit.records import Comparison, Judging
+from evalkit.trust import reasons
 from reports.judging.figures import Figure, figures
 from reports.judging.words import (
     alarm,
@@ -37,6 +38,7 @@ class JudgingView:
     judging: Judging
     title: str
     alarm: str
+    distrust: tuple[str, ...]
     headline: str
     sentences: tuple[str, ...]
     judges: tuple[str, ...]
@@ -58,6 +60,7 @@ def judging_view(comparison: Comparison, judging: Judging) -> JudgingView:
         judging=judging,
         title=title(judging),
         alarm=alarm(comparison, judging),
+        distrust=tuple(map(one_line, reasons(comparison, judging))),
         headline=headline(comparison, judging),
         sentences=tuple(text[:1].upper() + text[1:] for text in told if text),
         judges=tuple(one_line(one.judge) for one in judging.judges),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from reports.dashboard.judged_reading import OUTCOMES
 from reports.dashboard.listing import Listing, lines, steps
 from reports.dashboard.markup import Markup, tag
 from reports.judging.charts import win_rates
-from reports.judging.figures import Cell
+from reports.judging.figures import TOOK, Cell, Figure
 from reports.judging.html import JudgingView, judging_view
 from reports.judging.words import alarm, title
 from reports.wording import number
@@ -102,10 +103,19 @@ def _overview(comparison: Comparison, view: JudgingView, key: str) -> None:
         )
     st.subheader("Judge health")
     for name, rows in view.groups:
-        st.html(tag("h3", "ek-group", name))
-        cells = [[tag("b", "", r.name), *map(_cell, r.cells), r.means, r.good] for r in rows]
-        heads = ["Figure", *view.judges, "What it means", "Good"]
-        st.html(markup.table(heads, cells))
+        table = _figures(view, rows)
+        if name == TOOK:
+            with st.expander(name, icon=":material/payments:"):
+                st.html(table)
+        else:
+            st.html(tag("h3", "ek-group", name))
+            st.html(table)
+
+
+def _figures(view: JudgingView, rows: Sequence[Figure]) -> Markup:
+    heads = ["Figure", *view.judges, "What it means", "Good"]
+    cells = [[tag("b", "", r.name), *map(_cell, r.cells), r.means, r.good] for r in rows]
+    return markup.table(heads, cells, numeric=range(1, 1 + len(view.judges)))
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -122,8 +132,8 @@ def _spec(
 def _hero(view: JudgingView) -> Markup:
     """How far the judge can be trusted, before what it says."""
     tone, trust = "pass", "✓ Nothing was found that speaks against the judge"
-    if view.alarm:
-        tone, trust = "fail", f"✗ {view.alarm}"
+    if view.distrust:
+        tone, trust = "fail", "✗ Judge results not trustworthy"
     elif view.warnings or view.suspects:
         tone, trust = "inconclusive", "! To be read with care"
     return tag(
@@ -131,6 +141,7 @@ def _hero(view: JudgingView) -> Markup:
         f"ek-hero ek-{tone}",
         tag("div", "ek-arms", view.title),
         tag("div", "ek-headline", trust),
+        *(tag("div", "ek-bad", f"{why}.") for why in view.distrust),
         tag("div", "ek-advice", view.headline),
         *(tag("div", "ek-facts", text) for text in view.sentences),
     )

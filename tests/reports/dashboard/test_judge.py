@@ -78,7 +78,8 @@ def _said(root: Path) -> tuple[Judgement, ...]:
 
 def test_the_page_says_first_how_far_the_judges_can_be_trusted(start: Start, judged: Path) -> None:
     shown = _text(start(judged, JUDGE))
-    assert "✗ Judge results not trustworthy: bravo goes by the place" in shown
+    assert "✗ Judge results not trustworthy" in shown
+    assert "bravo goes by the place and not by the answer" in shown
     assert "The 2 judges together prefer smollm2-rednote in" in shown
     assert shown.index("not trustworthy") < shown.index("together prefer")
     assert "speaks to the <judge>" not in shown
