@@ -34,13 +34,19 @@ _MEANS: dict[PreferenceOutcome, str] = {
 _WORDS = (0.0, 0.5, 1.0)
 
 
-def show(comparison: Comparison, suite: str, sample_id: str, judged: JudgedSamples) -> None:
-    """All judgements of a sample, by rubric and judge; nothing where it was not judged."""
+def show(
+    comparison: Comparison, suite: str, sample_id: str, judged: JudgedSamples, *, first: str = ""
+) -> None:
+    """All judgements of a sample, by rubric and judge; nothing where it was not judged.
+
+    Those of the judge `first` stand before the others.
+    """
     try:
         said = judged.read(suite, sample_id)
     except StoreError as error:
         markup.note(str(error), "failed")
         return
+    said = tuple(sorted(said, key=lambda one: one.judge != first))
     found = _found(comparison, suite, sample_id)
     if not said and not found:
         return

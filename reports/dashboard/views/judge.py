@@ -294,7 +294,7 @@ def _read(
     pair = pairs.read(row.suite, row.sample_id) if pairs is not None else None
     if pair is not None:
         reading.show_answers(comparison, pair, _pair_row(row, pair), mark=False)
-    judged_reading.show(comparison, row.suite, row.sample_id, judged)
+    judged_reading.show(comparison, row.suite, row.sample_id, judged, first=row.judge)
     if pair is not None:
         st.page_link(
             _SIDE_BY_SIDE,

@@ -53,7 +53,7 @@ def test_a_flagged_answer_leads_to_side_by_side_and_its_judgements(
     address: str, page: Page
 ) -> None:
     _open(page, f"{address}/judge")
-    page.get_by_role("link", name=re.compile("note-003")).click()
+    page.get_by_role("link", name=re.compile("note-\u2060?003")).click()
     expect(page.locator(".ek-question")).to_contain_text("第3篇")
     expect(page.locator(".ek-judged .ek-note")).to_contain_text("speaks to the <judge>")
     expect(page.locator(".ek-judge")).to_have_count(2)
