@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from evalkit.bounds import tuned_bounds
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteInfo, SuiteVerdict, Verdict
+from evalkit.records import metric_name as judged_name
 from evalkit.settling import available
 
 SYMBOL: dict[Outcome, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
@@ -20,7 +21,7 @@ HEADLINE: dict[Outcome, str] = {
 ORDER: list[Outcome] = ["fail", "inconclusive", "pass"]
 """What a reader has to see first."""
 UNKNOWN = "–"
-_PREFERRED, _RATED = "judge.", "rating."  # how the metrics of judges begin
+_PREFERRED, _RATED = judged_name("", "pairwise"), judged_name("", "pointwise")
 
 # Characters that change how the text around them is shown: bidirectional embeddings, overrides
 # and isolates (Trojan Source, CVE-2021-42574), and what XML and terminals cannot carry.
@@ -133,10 +134,9 @@ def metric_name(name: str) -> str:
     """What a metric is called; a judge's say what the judge did, and by which rubric."""
     for start, words in ((_PREFERRED, "preferred by the judge"), (_RATED, "rated by the judge")):
         if name.startswith(start):
-            rubric, dot, rest = one_line(name.removeprefix(start)).rpartition(".")
-            if dot and rest == "corrected":
-                return f"{words}, set right by people ({rubric})"
-            return f"{words} ({one_line(name.removeprefix(start))})"
+            rubric = one_line(name.removeprefix(start))
+            plain = rubric.removesuffix(".corrected")
+            return f"{words}{', set right by people' * (plain != rubric)} ({plain})"
     return one_line(name)
 
 
@@ -146,10 +146,7 @@ def is_preference(metric: Metric) -> bool:
 
 
 def win_rate_text(delta: Delta) -> str:
-    """The tuned arm's win rate by a judge with its interval; empty for other metrics.
-
-    The two arms share each pair, so their difference d is twice what the rate is beyond one half.
-    """
+    """The tuned arm's win rate by a judge with its interval; empty for other metrics."""
     if not is_preference(delta.metric):
         return ""
     rate, low, high = map(win_rate_at, (delta.difference, delta.low, delta.high))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from evalkit.judges.findings import (
@@ -104,7 +105,7 @@ def _says(comparison: Comparison, judging: Judging) -> Iterator[_Line]:
     for arm in ("base", "tuned"):
         yield _Line(
             f"Mean rating, {arm}",
-            lambda one, arm=arm: Cell(number(one.ratings.get(arm), 2)),
+            partial(_rating, arm),
             f"of the {arm} answers on the rubric's scale",
             "higher for the tuned" if arm == "tuned" else "",
         )
@@ -169,13 +170,12 @@ def _swayed() -> Iterator[_Line]:
 
 
 def _people(judging: Judging) -> Iterator[_Line]:
-    methods = dict.fromkeys(
-        each.method for one in (judging, *judging.judges) for each in one.corrected
-    )
+    every = [*judging.corrected, *(each for one in judging.judges for each in one.corrected)]
+    methods = dict.fromkeys(each.method for each in every)
     for method in methods:
         yield _Line(
             f"Set right ({SHORT.get(method, one_line(method))})",
-            lambda one, method=method: _corrected(judging, one, method),
+            partial(_corrected, judging, method),
             f"the win rate that people would give, by {METHODS.get(method, one_line(method))}",
             "near what the judge says",
         )
@@ -288,6 +288,10 @@ def _missing(one: JudgeHealth) -> Cell:
     return Cell(counted(one.missing), doubtful=bool(one.n) and gone / one.n >= MISSING)
 
 
+def _rating(arm: str, one: JudgeHealth) -> Cell:
+    return Cell(number(one.ratings.get(arm), 2))
+
+
 def _probes(one: JudgeHealth) -> Cell:
     if one.probes_passed is None:
         return Cell(UNKNOWN)
@@ -302,7 +306,7 @@ def _without(judging: Judging, one: JudgeHealth) -> Cell:
     return Cell(percent(value) if judging.protocol == "pairwise" else number(value, 2))
 
 
-def _corrected(judging: Judging, one: JudgeHealth, method: str) -> Cell:
+def _corrected(judging: Judging, method: str, one: JudgeHealth) -> Cell:
     found = [each for each in _mine(judging, one) if each.method == method]
     if not found:
         return Cell(UNKNOWN)

@@ -192,7 +192,7 @@ def troubled() -> tuple[Comparison, Verdict]:
         words("charlie", quality=0.2, length=1.8, dress=0.9),
     ]
     comparison, _ = comparison_of(said)
-    found = {
+    found: dict[str, dict[str, tuple[str, ...]]] = {
         "tuned": {sample_id(i): (FLAG, "the same answer to many prompts") for i in (3, 4, 5)},
         "base": {sample_id(7): (FLAG,)},
     }

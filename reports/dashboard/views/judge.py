@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -222,7 +222,7 @@ def _filters(judging: Judging) -> tuple[JudgedFilter, JudgedOrder]:
 
 def _filter(judging: Judging, kind: str, judge: str, text: str) -> JudgedFilter:
     flagged = tuple(dict.fromkeys(i for samples in judging.flagged.values() for i in samples))
-    outcome = next((one for one in OUTCOMES if one == kind), "")
+    outcome: PreferenceOutcome | Literal[""] = next((one for one in OUTCOMES if one == kind), "")
     return JudgedFilter(
         suite=judging.suite,
         rubric=judging.rubric,
