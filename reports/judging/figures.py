@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from evalkit.judges.findings import (
+from evalkit.judges.doubts import (
     FLIPS,
     KAPPA,
     LONGER,

@@ -17,7 +17,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from evalkit.judges.findings import FLIPS
+from evalkit.judges.doubts import FLIPS
 from evalkit.judges.preferences import preferences
 from evalkit.records import Comparison, Delta, Judging, Metric, Rate, Verdict
 from reports import charts, wording

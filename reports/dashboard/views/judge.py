@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import streamlit as st
 
@@ -25,8 +25,9 @@ from reports.wording import number
 
 _SIDE_BY_SIDE = "views/side_by_side.py"
 _SUSPECTS = 12  # answers that are linked to; the list below has the rest
+_Kind: TypeAlias = PreferenceOutcome | Literal["", "flagged"]
 # The controls' words stand in the URL too.
-_WANTED: dict[str, PreferenceOutcome | str] = {
+_WANTED: dict[str, _Kind] = {
     "All": "",
     "Flips": "flip",
     "Wavered": "wavered",
@@ -220,14 +221,13 @@ def _filters(judging: Judging) -> tuple[JudgedFilter, JudgedOrder]:
     )
 
 
-def _filter(judging: Judging, kind: str, judge: str, text: str) -> JudgedFilter:
+def _filter(judging: Judging, kind: _Kind, judge: str, text: str) -> JudgedFilter:
     flagged = tuple(dict.fromkeys(i for samples in judging.flagged.values() for i in samples))
-    outcome: PreferenceOutcome | Literal[""] = next((one for one in OUTCOMES if one == kind), "")
     return JudgedFilter(
         suite=judging.suite,
         rubric=judging.rubric,
         judge=judge,
-        outcome=outcome,
+        outcome="" if kind == "flagged" else kind,
         text=text,
         samples=flagged if kind == "flagged" else None,
     )
