@@ -1,9 +1,11 @@
 """Walk the dashboard and the report of real runs in a real browser, and take the README's pictures.
 
     python -m benchmarks.screenshots RUNS [--all FOLDER]
+    python -m benchmarks.screenshots RUNS --judge
 
 RUNS is a folder that `evalkit demo` (or `compare`) wrote. The two pictures of the README go to
-docs/img; with --all every page is photographed into FOLDER, to be looked at.
+docs/img; with --all every page is photographed into FOLDER, to be looked at. With --judge RUNS is
+that of the example examples/judged, and the one picture is docs/img/judge-health.png.
 """
 
 from __future__ import annotations
@@ -36,6 +38,14 @@ def readme(page: Page, address: str) -> None:
     page.screenshot(path=PICTURES / "side-by-side.png")
 
 
+def judge_health(page: Page, address: str) -> None:
+    """How far a judge can be trusted, and the first of the pairs that it was asked about."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.set_viewport_size({"width": SCREEN["width"], "height": 1200})
+    _open(page, f"{address}/judge", ".ek-judge")
+    page.screenshot(path=PICTURES / "judge-health.png")
+
+
 def everything(page: Page, address: str, runs: Path, folder: Path) -> None:
     """Every page and every report from top to bottom, all that is folded opened, light and dark."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,6 +53,7 @@ def everything(page: Page, address: str, runs: Path, folder: Path) -> None:
         "verdict": ("", ".ek-hero"),
         "side-by-side": ("/side-by-side", ".ek-answer, .ek-table"),
         "choices": ("/side-by-side?suite=knowledge%2Feveryday-en", ".ek-table"),
+        "judge": ("/judge", ".ek-judge, .ek-empty"),
         "training": ("/training", "[data-testid=stVegaLiteChart]"),
         "runs": ("/runs", "[data-testid=stDataFrame]"),
     }
@@ -76,6 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--all", type=Path, help="photograph every page into this folder")
+    parser.add_argument("--judge", action="store_true", help="the picture of docs/judging.md")
     options = parser.parse_args()
     found = chromium()
     if found is None:
@@ -83,7 +95,10 @@ def main() -> None:
     with sync_playwright() as playwright, served(options.runs) as address:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         page = browser.new_page(viewport=SCREEN)
-        readme(page, address)
+        if options.judge:
+            judge_health(page, address)
+        else:
+            readme(page, address)
         if options.all:
             everything(page, address, options.runs, options.all)
         browser.close()

@@ -14,7 +14,16 @@ import altair as alt
 
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteVerdict, Verdict
 from reports.flips import better_and_worse
-from reports.wording import decimals, interval, number, one_line, signed, suite_info
+from reports.wording import (
+    decimals,
+    interval,
+    is_preference,
+    metric_name,
+    number,
+    one_line,
+    signed,
+    suite_info,
+)
 
 Chart: TypeAlias = alt.TopLevelMixin
 Rows: TypeAlias = list[dict[str, Any]]
@@ -123,7 +132,7 @@ def difference_row(one: SuiteVerdict, delta: Delta, arm: str) -> dict[str, Any]:
         "high": bounds[1],
         "threshold": one.threshold,
         "outcome": one.outcome,
-        "metric": one_line(delta.metric.name),
+        "metric": metric_name(delta.metric.name),
         "base": number(delta.base, digits),
         "tuned": number(delta.tuned, digits),
         "difference": signed(delta.difference, digits),
@@ -138,7 +147,9 @@ def axis_title(metric: Metric, better: str = "→") -> str:
         return f"difference in the share of samples, better {better}"
     unit = f" ({one_line(metric.unit)})" if metric.unit else ""
     turned = "reduction" if metric.higher_is_better is False else "difference"
-    return f"{turned} in {one_line(metric.name)}{unit}, better {better}"
+    if is_preference(metric):
+        return f"tuned − base: {metric_name(metric.name)}, better {better}"
+    return f"{turned} in {metric_name(metric.name)}{unit}, better {better}"
 
 
 def _panel(axis: str, rows: Rows, arms: int, width: int) -> Any:

@@ -21,10 +21,10 @@ def open_console(stream: TextIO | None = None) -> Console:
     return console
 
 
-def item(mark: Text, text: str) -> Table:
+def item(mark: Text, text: str, style: str = "") -> Table:
     """A line whose continuation is indented below its text."""
     grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_row(mark, Text(text, overflow="fold"))
+    grid.add_row(mark, Text(text, style=style, overflow="fold"))
     return grid
 
 

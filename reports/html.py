@@ -35,6 +35,9 @@ from reports.anchors import sample_anchor, suite_anchor
 from reports.diff import Difference, difference
 from reports.flips import better_and_worse, moved, nats, p_text, slices_text, stands_out
 from reports.formats import Remark, remarks
+from reports.judging.charts import win_rates
+from reports.judging.html import JudgingView, judging_views
+from reports.judging.words import alarms
 from reports.repeats import answers_text
 from reports.retained import HEADS, NOTE, rows
 from reports.stepcharts import over_steps
@@ -99,6 +102,7 @@ class ArmView:
     formats: tuple[Remark, ...]
     checks: tuple[Check, ...]
     retained: Sequence[Sequence[str]]
+    judgings: Sequence[tuple[JudgingView, Any]]
 
 
 def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> str:
@@ -128,6 +132,7 @@ def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) 
         ],
         manifests=[comparisons[0].base, *(one.tuned for one in comparisons)],
         identity=[identity(one) for one in (comparisons[0].base, *(c.tuned for c in comparisons))],
+        alarms=[text for one in comparisons for text in alarms(one)],
         departure=wording.departure_text(last, comparisons[0].base.name),
         bound_note=wording.BOUND_NOTE if contradicts else "",
         saved=wording.saved_text(comparisons),
@@ -176,6 +181,7 @@ def arm_view(comparison: Comparison, verdict: Verdict) -> ArmView:
         slices=tuple(delta for delta in comparison.deltas if delta.slice),
         missing=tuple(missing),
         retained=rows(comparison),
+        judgings=_judgings(comparison),
         formats=tuple(remarks(comparison, verdict)),
         checks=tuple(sorted(verdict.checks, key=lambda one: _SEVERITY.index(one.status))),
     )
@@ -241,8 +247,6 @@ def _measure(name: str, value: float) -> str:
 def _figures(
     comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]
 ) -> dict[str, list[tuple[str, Any]]]:
-    from markupsafe import Markup
-
     drawn = {
         "forest": [("", charts.forest(comparisons, verdicts, _CHART))],
         "steps": [
@@ -256,12 +260,27 @@ def _figures(
             for info in comparisons[0].base.suites
         ],
     }
-    # The one place where text enters the page unescaped: an SVG that vl-convert made, which
-    # escapes the names in it (a test holds it to that).
     return {
-        kind: [(name, Markup(charts.to_svg(chart))) for name, chart in found if chart is not None]  # noqa: S704
+        kind: [(name, _drawn(chart)) for name, chart in found if chart is not None]
         for kind, found in drawn.items()
     }
+
+
+def _drawn(chart: charts.Chart | None) -> Any:
+    """A chart as it stands in the page; empty where there is none."""
+    from markupsafe import Markup
+
+    # The one place where text enters the page unescaped: an SVG that vl-convert made, which
+    # escapes the names in it (a test holds it to that).
+    return "" if chart is None else Markup(charts.to_svg(chart))  # noqa: S704
+
+
+def _judgings(comparison: Comparison) -> Sequence[tuple[JudgingView, Any]]:
+    """What judges said, each with its chart."""
+    return [
+        (view, _drawn(win_rates(comparison, view.judging, _CHART)))
+        for view in judging_views(comparison)
+    ]
 
 
 def _dark_charts() -> str:
@@ -320,6 +339,7 @@ def _filters() -> Mapping[str, Any]:
         "nats": nats,
         "p": p_text,
         "ratio": wording.ratio_text,
+        "win_rate": wording.win_rate_text,
         "slices": slices_text,
         "stands_out": stands_out,
     }

@@ -5,7 +5,8 @@ are both a <failure>, told apart by its type: a pipeline that reads only this fi
 through what the exit code holds back, and <skipped> is green in most of them. For the same reason
 the checkpoints that are not the best of their training run are <skipped> where they do not pass:
 the exit code does not hold them back. A canary that failed is an <error>; one that warns is written
-to <system-out>.
+to <system-out>. Each judging is a testcase, an <error> where the gate goes by it and it cannot be
+trusted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from evalkit.records import Check, Comparison, SuiteVerdict, Verdict
+from evalkit.trust import NAME as TRUST
 from reports.formats import remarks
+from reports.judging.junit import add_judgings, fails
 from reports.steps import speaking
 from reports.wording import (
     clean,
@@ -45,16 +48,20 @@ def junit_xml(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) ->
 
 def _add_arm(root: ET.Element, comparison: Comparison, verdict: Verdict, *, counts: bool) -> None:
     name = f"{one_line(comparison.tuned.name)} against {one_line(comparison.base.name)}"
-    broken = [check for check in verdict.checks if check.status == "failed"]
+    # What a judge's word is not worth is told by a case for each judging.
+    distrusted = sum(fails(comparison, verdict, one) for one in comparison.judgings)
+    failed = [check for check in verdict.checks if check.status == "failed"]
+    broken = [check for check in failed if not (distrusted and check.name == TRUST)]
+    errors = len(broken) + distrusted
     open_ones = sum(one.outcome != "pass" for one in verdict.suites)
     arm = ET.SubElement(
         root,
         "testsuite",
         name=name,
-        tests=str(len(verdict.suites) + len(broken)),
+        tests=str(len(verdict.suites) + len(broken) + len(comparison.judgings)),
         failures=str(open_ones if counts else 0),
-        errors=str(len(broken) if counts else 0),
-        skipped=str(0 if counts else open_ones + len(broken)),
+        errors=str(errors if counts else 0),
+        skipped=str(0 if counts else open_ones + errors),
         timestamp=one_line(comparison.tuned.finished).partition("+")[0],
     )
     for one in verdict.suites:
@@ -66,6 +73,8 @@ def _add_arm(root: ET.Element, comparison: Comparison, verdict: Verdict, *, coun
             ET.SubElement(case, "error", type="canary", message=one_line(check.message))
         else:
             ET.SubElement(case, "skipped", message=f"{_PASSED_OVER}: {one_line(check.message)}")
+    passed_over = "" if counts else _PASSED_OVER
+    add_judgings(arm, name, comparison, verdict, passed_over=passed_over)
     ET.SubElement(arm, "system-out").text = _remarks(comparison, verdict)
 
 

@@ -40,6 +40,16 @@ comparison_json (`evalkit compare --json`, report.json):
                     both (samples extracted in both arms), both_base, both_tuned (the metric over
                     those), changed_format (far fewer are extracted, and the score fell)}
         truncations {suite, base, of_base, tuned, of_tuned}: answers cut off while thinking
+        judgings    what judges said, one for each suite and rubric: {suite, rubric, metric (the
+                    delta's, where difference = 2 · win rate − 1), protocol, win_rate (of all
+                    judges together), judges (of each: judge, model, prompt_hash, n, win_rate,
+                    ratings, first_wins, flips, ties, wavered, longer_wins, length_coefficient,
+                    length_controlled, stripped, missing, missing_by_arm, same_family,
+                    probes_passed, probes, calls, tokens_in, tokens_out, cost, corrected,
+                    warnings, untrusted), jury {alpha, kappa, without}, corrected {method, labels,
+                    rate, agreement, kappa, ceiling}, flagged (by arm and sample), untrusted (why
+                    the results are not trustworthy, [] where they are), notes, file}; a rate is
+                    {value, low, high, n, level}
     saved           with --sequential: {samples, planned_samples, requests, planned_requests},
                     how many were not asked for, and how many were planned; else null
     profile         with --profile alone: one for each engine, see reports/profile.py
@@ -58,6 +68,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.records import Comparison, Delta, Manifest, Run, SuiteVerdict, Verdict
 from reports.flips import uncounted
 from reports.formats import changed_format
+from reports.judging.machine import judging_row
 from reports.plan import add_up
 from reports.power import power_table
 from reports.profile import profile_rows
@@ -200,6 +211,7 @@ def _arm(comparison: Comparison, verdict: Verdict) -> dict[str, Any]:
             for one in comparison.extractions
         ],
         "truncations": [asdict(one) for one in comparison.truncations],
+        "judgings": [judging_row(comparison, one) for one in comparison.judgings],
     }
 
 

@@ -8,8 +8,11 @@ from urllib.parse import quote
 
 from evalkit.gate import meaning
 from evalkit.records import Comparison, Flip, Outcome, SuiteVerdict, Verdict
+from evalkit.trust import NAME as TRUST
 from reports.anchors import sample_anchor
 from reports.formats import remarks
+from reports.judging.markdown import judge_lines
+from reports.judging.words import alarms
 from reports.repeats import repeated
 from reports.steps import caution, curves, deciding, speaking
 from reports.wording import (
@@ -30,6 +33,7 @@ from reports.wording import (
     shown_interval,
     signed,
     tally,
+    win_rate_text,
 )
 
 _EMOJI: dict[Outcome, str] = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
@@ -60,12 +64,14 @@ def report_markdown(
         *(f"{escape(text)}  " for text in chosen),
         f"Exit code {int(last.exit_code)}: {meaning(last).partition(': ')[2]}.",
         *([f"⚠️ **{escape(other)}**"] if other else []),
+        *(f"❌ **{escape(text)}**  " for one in comparisons for text in alarms(one)),
         "",
         *_table(comparisons, verdicts),
         *_early(comparisons, verdicts),
         *_formats(comparisons, verdicts),
         *_repeats(comparisons, verdicts),
         *_checks(comparisons, verdicts),
+        *judge_lines(comparisons, escape),
         *_regressions(comparisons, verdicts, report),
     ]
     return "\n".join(lines) + "\n"
@@ -121,7 +127,9 @@ def _single_row(name: str, one: SuiteVerdict | None) -> str:
     if one.delta is None:
         return f"| {escape(name)} | – | – | – | 0 | {word} |"
     delta, digits = one.delta, decimals(one.delta.base, one.delta.tuned)
+    rate = win_rate_text(delta)
     change = f"{signed(delta.difference, digits)} {shown_interval(one, digits)}"
+    change += f"<br>{rate}" if rate else ""
     return (
         f"| {_named(name, one)} | {number(delta.base, digits)} | {number(delta.tuned, digits)} "
         f"| {change} | {sample_count(delta)} | {word}: {margin_text(one)} |"
@@ -193,7 +201,7 @@ def _checks(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> l
         f"{escape(check.message, 200)}"
         for comparison, verdict in zip(comparisons, verdicts, strict=True)
         for check in verdict.checks
-        if check.status != "ok"
+        if check.status != "ok" and check.name != TRUST  # that is told of each judging
     ]
     return ["", *lines] if lines else []
 

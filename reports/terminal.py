@@ -15,9 +15,11 @@ from rich.text import Text
 
 from evalkit.gate import meaning
 from evalkit.records import Comparison, Outcome, Run, SuiteVerdict, Verdict
+from evalkit.trust import NAME as TRUST
 from reports.console import item, labelled
 from reports.console import open_console as open_console
 from reports.formats import remarks
+from reports.judging.terminal import print_judgings
 from reports.listing import print_findings as print_findings
 from reports.listing import print_suite as print_suite
 from reports.listing import print_suites as print_suites
@@ -52,6 +54,7 @@ from reports.wording import (
     some_ids,
     span,
     tally,
+    win_rate_text,
 )
 
 STYLE: dict[Outcome, str] = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
@@ -73,6 +76,7 @@ def print_verdict(
         console.print(_table(verdict.suites, console))
         _print_retained(comparison, console)
         console.print(_explanations(comparison, verdict))
+        print_judgings(comparison, console)
     for curve in curves(comparisons, verdicts):
         if len(curve.steps) > 1:
             _print_curve(curve, console)
@@ -219,7 +223,7 @@ def _explanations(comparison: Comparison, verdict: Verdict) -> RenderableType:
         mark = Text("!", style="yellow") if one.warns else Text("·", style="dim")
         lines.append(item(mark, f"{one_line(one.suite)}: {one.text}"))
     for check in verdict.checks:
-        if check.status != "ok":
+        if check.status != "ok" and check.name != TRUST:  # that is told of each judging
             style = "bold red" if check.status == "failed" else "yellow"
             word = "canary failed" if check.status == "failed" else "canary warns"
             mark = Text("✗" if check.status == "failed" else "!", style=style)
@@ -242,6 +246,8 @@ def _of_suite(comparison: Comparison, one: SuiteVerdict) -> Iterator[RenderableT
         yield item(mark, f"{one_line(one.label)}: {reason(one, comparison)}")
     elif one.delta and one.delta.planned:
         yield item(Text("·"), f"{one_line(one.label)}: {early_text(one.delta)}")
+    if one.delta and win_rate_text(one.delta):
+        yield item(Text("·", style="dim"), f"{one_line(one.label)}: {win_rate_text(one.delta)}")
     if one.slice:
         return  # what its suite is missing is told of the suite
     alone = comparison.unpaired.get(one.suite, ())

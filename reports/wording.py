@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from evalkit.bounds import tuned_bounds
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteInfo, SuiteVerdict, Verdict
+from evalkit.records import metric_name as judged_name
 from evalkit.settling import available
 
 SYMBOL: dict[Outcome, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
@@ -20,6 +21,7 @@ HEADLINE: dict[Outcome, str] = {
 ORDER: list[Outcome] = ["fail", "inconclusive", "pass"]
 """What a reader has to see first."""
 UNKNOWN = "–"
+_PREFERRED, _RATED = judged_name("", "pairwise"), judged_name("", "pointwise")
 
 # Characters that change how the text around them is shown: bidirectional embeddings, overrides
 # and isolates (Trojan Source, CVE-2021-42574), and what XML and terminals cannot carry.
@@ -84,6 +86,15 @@ def percent(share: float) -> str:
     return f"{share:.1%}".replace(".0%", "%").replace("%", " %")
 
 
+def rate_text(value: float, low: float | None, high: float | None) -> str:
+    """A share and its interval in per cent, "64.3 % (58.1–70.0 %)"; without one that is unknown."""
+    if low is None or high is None:
+        return percent(value)
+    whole = all(f"{one:.1%}".endswith(".0%") for one in (value, low, high))
+    first, start, end = (f"{100 * one:.{0 if whole else 1}f}" for one in (value, low, high))
+    return f"{first} % ({start}–{end} %)"
+
+
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     """An interval of a difference, in brackets; a dash where it is unknown."""
     if low is None or high is None:
@@ -116,7 +127,35 @@ def direction(metric: Metric) -> str:
 def metric_label(metric: Metric) -> str:
     """Name, unit and direction."""
     unit = f"({one_line(metric.unit)})" if metric.unit else ""
-    return " ".join(filter(None, [one_line(metric.name), unit, direction(metric)]))
+    return " ".join(filter(None, [metric_name(metric.name), unit, direction(metric)]))
+
+
+def metric_name(name: str) -> str:
+    """What a metric is called; a judge's say what the judge did, and by which rubric."""
+    for start, words in ((_PREFERRED, "preferred by the judge"), (_RATED, "rated by the judge")):
+        if name.startswith(start):
+            rubric = one_line(name.removeprefix(start))
+            plain = rubric.removesuffix(".corrected")
+            return f"{words}{', set right by people' * (plain != rubric)} ({plain})"
+    return one_line(name)
+
+
+def is_preference(metric: Metric) -> bool:
+    """Whether its scores are a judge's preferences: tuned's are the wins, base's the rest."""
+    return metric.name.startswith(_PREFERRED)
+
+
+def win_rate_text(delta: Delta) -> str:
+    """The tuned arm's win rate by a judge with its interval; empty for other metrics."""
+    if not is_preference(delta.metric):
+        return ""
+    rate, low, high = map(win_rate_at, (delta.difference, delta.low, delta.high))
+    return f"win rate {rate_text(rate, low, high)}" if rate is not None else ""
+
+
+def win_rate_at(difference: float | None) -> float | None:
+    """The win rate that a difference of the arms' preferences stands for."""
+    return None if difference is None else (1 + difference) / 2
 
 
 def benefit(delta: Delta) -> float | None:
@@ -127,7 +166,15 @@ def benefit(delta: Delta) -> float | None:
 
 
 def margin_text(one: SuiteVerdict) -> str:
-    """What the gate asked of a suite."""
+    """What the gate asked of a suite; of a judge's preferences also as the win rate it comes to."""
+    asked = _margin_text(one)
+    bare = one.delta is None or one.threshold is None or not is_preference(one.delta.metric)
+    if bare or one.policy in ("absolute", "equivalence"):
+        return asked
+    return f"{asked}, which is a win rate above {percent(win_rate_at(one.threshold) or 0.0)}"
+
+
+def _margin_text(one: SuiteVerdict) -> str:
     match one.policy:
         case "superiority":
             return f"better by more than {number(one.margin)}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import duckdb
+import pyarrow as pa
 
 from evalkit.errors import StoreError
 from evalkit.records import Pair, Result, SuiteInfo
@@ -73,6 +74,9 @@ CREATE TABLE samples (position BIGINT, suite VARCHAR, sample_id VARCHAR, slices 
 CREATE TABLE slice_names (slices VARCHAR, name VARCHAR);
 CREATE TABLE matches (text VARCHAR, position BIGINT);
 CREATE TABLE metrics (suite VARCHAR, metric VARCHAR, sign DOUBLE, gated BOOLEAN);
+CREATE TABLE judged (
+    suite VARCHAR, sample_id VARCHAR, metric VARCHAR, base DOUBLE, tuned DOUBLE
+);
 CREATE TABLE pairs (
     position BIGINT, suite VARCHAR, sample_id VARCHAR, slices VARCHAR, metric VARCHAR,
     gated BOOLEAN, base DOUBLE, tuned DOUBLE, difference DOUBLE, benefit DOUBLE
@@ -89,8 +93,10 @@ _PAIRS = """
 INSERT INTO pairs
 WITH base AS (
     SELECT suite, sample_id, metric, value FROM read_parquet($base) WHERE isfinite(value)
+    UNION ALL SELECT suite, sample_id, metric, base FROM judged WHERE isfinite(base)
 ), tuned AS (
     SELECT suite, sample_id, metric, value FROM read_parquet($tuned) WHERE isfinite(value)
+    UNION ALL SELECT suite, sample_id, metric, tuned FROM judged WHERE isfinite(tuned)
 )
 SELECT
     samples.position, suite, sample_id, samples.slices, metric, metrics.gated,
@@ -217,10 +223,18 @@ def _scores(folder: Path, statement: str) -> list[tuple[Any, ...]]:
 class PairedRuns:
     """The pairs of two run folders, to be counted, paged and read one by one.
 
-    One object may serve several threads. Raises StoreError where a file is missing or damaged.
+    `judged` are scores that no run holds, since they are of both arms together: suite, sample_id,
+    metric, base, tuned (JudgedSamples.scores). One object may serve several threads. Raises
+    StoreError where a file is missing or damaged.
     """
 
-    def __init__(self, base: Path, tuned: Path, suites: Sequence[SuiteInfo]) -> None:
+    def __init__(
+        self,
+        base: Path,
+        tuned: Path,
+        suites: Sequence[SuiteInfo],
+        judged: pa.Table | None = None,
+    ) -> None:
         self.base, self.tuned = base, tuned
         self._lock = threading.Lock()
         self._loaded: set[tuple[str, str]] = set()
@@ -237,6 +251,10 @@ class PairedRuns:
         ]  # fmt: skip
         if rows:
             self._database.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?)", rows)
+        if judged is not None:
+            self._database.register("given", judged)
+            self._database.execute("INSERT INTO judged SELECT * FROM given")
+            self._database.unregister("given")
         self._load_samples()
 
     def count(self, wanted: Filter) -> int:

@@ -21,6 +21,7 @@ page = st.navigation(
             icon=":material/compare:",
             url_path="side-by-side",
         ),
+        st.Page("views/judge.py", title="Judge", icon=":material/balance:"),
         st.Page("views/vote.py", title="Vote", icon=":material/how_to_vote:"),
         st.Page("views/training.py", title="Training", icon=":material/show_chart:"),
         st.Page("views/runs.py", title="Runs", icon=":material/history:"),

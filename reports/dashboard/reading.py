@@ -27,6 +27,13 @@ _LONG = 20_000  # characters of a prompt shown at once
 
 def show(comparison: Comparison, pair: Pair, row: PairRow, *, mark: bool) -> None:
     """The open sample, from what was asked to what was scored."""
+    show_answers(comparison, pair, row, mark=mark)
+    st.html(_scores(comparison, pair))
+    _prompts(comparison, pair)
+
+
+def show_answers(comparison: Comparison, pair: Pair, row: PairRow, *, mark: bool) -> None:
+    """What was asked, and what both arms answered."""
     sample = pair.base.sample
     st.html(_heading(pair, row))
     if sample.choices:
@@ -38,8 +45,6 @@ def show(comparison: Comparison, pair: Pair, row: PairRow, *, mark: bool) -> Non
         st.html(_answers(comparison, pair, row, place, mark=mark))
     if sample.targets:
         st.html(tag("div", "ek-tags", *(tag("span", "", f"target: {t}") for t in sample.targets)))
-    st.html(_scores(comparison, pair))
-    _prompts(comparison, pair)
 
 
 def _heading(pair: Pair, row: PairRow) -> Markup:

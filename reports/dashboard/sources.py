@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import streamlit as st
@@ -13,7 +13,8 @@ import streamlit as st
 from evalkit.config import GateConfig
 from evalkit.errors import EvalkitError, StoreError
 from evalkit.gate import decide
-from evalkit.records import Comparison, Manifest, SuiteInfo, Verdict
+from evalkit.records import Comparison, Manifest, SuiteInfo, Verdict, metric_name
+from evalkit.store.judged import JudgedSamples
 from evalkit.store.query import PairedRuns
 from evalkit.store.runs import (
     COMPARISON,
@@ -23,6 +24,9 @@ from evalkit.store.runs import (
     read_manifest,
 )
 from reports.dashboard import markup
+from reports.wording import is_preference
+
+_CORRECTED = ".corrected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +133,10 @@ def verdict(comparison: Comparison) -> Verdict | None:
         return None
 
 
-def open_pairs(opened: Opened, comparison: Comparison) -> PairedRuns | None:
-    """The pairs of both run folders; says which folder is missing where one is."""
+def open_pairs(
+    opened: Opened, comparison: Comparison, judged: JudgedSamples | None = None
+) -> PairedRuns | None:
+    """The pairs of both run folders, with judged scores; says which folder is missing if one is."""
     folders = []
     for path, manifest in (
         (comparison.base_path, comparison.base),
@@ -146,13 +152,51 @@ def open_pairs(opened: Opened, comparison: Comparison) -> PairedRuns | None:
             return None
         folders.append(folder)
     theirs = {info.name for info in comparison.tuned.suites}
-    shared = tuple(info for info in comparison.base.suites if info.name in theirs)
+    shared = tuple(sampled(info) for info in comparison.base.suites if info.name in theirs)
     try:
-        times = tuple((folder / MANIFEST).stat().st_mtime_ns for folder in folders)
-        return _pairs(folders[0], folders[1], times, shared)
+        files = [folder / MANIFEST for folder in folders]
+        files += [judged.file] if judged is not None else []
+        times = tuple(file.stat().st_mtime_ns for file in files)
+        return _pairs(folders[0], folders[1], times, shared, judged)
     except (OSError, StoreError) as error:
         markup.note(str(error), "failed")
         return None
+
+
+def sampled(info: SuiteInfo) -> SuiteInfo:
+    """A suite with the metrics of which its samples have scores.
+
+    What people's labels made of a judge's mean is no sample's: there the judge's own word stands.
+    """
+    set_right = [m.name for m in info.metrics if is_preference(m) and m.name.endswith(_CORRECTED)]
+    plain = tuple(one for one in info.metrics if one.name not in set_right)
+    if info.metric not in set_right:
+        return replace(info, metrics=plain)
+    rubric = info.metric.removesuffix(_CORRECTED).partition(".")[2]
+    judged = [metric_name(rubric, "pairwise"), metric_name(rubric, "pointwise")]
+    names = [one.name for one in plain]
+    return replace(info, metrics=plain, metric=next(one for one in judged if one in names))
+
+
+def open_judged(opened: Opened, comparison: Comparison) -> JudgedSamples | None:
+    """What the judges said of a comparison; None where nothing was judged, and says why where it
+    was."""
+    # A name out of a file must not lead out of its folder.
+    names = {Path(one.file).name for one in comparison.judgings if one.file}
+    if not names:
+        return None
+    file = opened.file.parent / min(names)
+    try:
+        return _judged(file, file.stat().st_mtime_ns)
+    except FileNotFoundError:
+        markup.note(
+            f"What the judges said is not here: no {file.name} beside {opened.file.name}. Their "
+            "figures can still be read; to read their words, copy that file here or run "
+            "`evalkit compare` again."
+        )
+    except (OSError, StoreError) as error:
+        markup.note(str(error), "failed")
+    return None
 
 
 def run_folder(comparison: Path, recorded: str, run_id: str) -> Path | None:
@@ -207,5 +251,11 @@ def _pairs(
     tuned: Path,
     times: tuple[int, ...],  # noqa: ARG001
     _suites: tuple[SuiteInfo, ...],
+    _judged: JudgedSamples | None,
 ) -> PairedRuns:
-    return PairedRuns(base, tuned, _suites)
+    return PairedRuns(base, tuned, _suites, _judged.scores() if _judged is not None else None)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading what the judges said …")
+def _judged(file: Path, time: int) -> JudgedSamples:  # noqa: ARG001
+    return JudgedSamples(file)

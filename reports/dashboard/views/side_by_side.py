@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 
 from evalkit.errors import StoreError
 from evalkit.records import Comparison, SuiteInfo
+from evalkit.store.judged import JudgedSamples
 from evalkit.store.query import Change, Filter, Order, PairedRuns, PairRow
-from reports.dashboard import failure, markup, reading, sources
-from reports.wording import decimals, signed
+from reports.dashboard import failure, judged_reading, markup, reading, sources
+from reports.dashboard.listing import Listing, lines, steps
+from reports.wording import decimals, metric_name, signed
 
-_PAGE = 20
 _OPENED = "address read"
 _LABEL = re.compile(r"[^\s:：]{1,20}[:：]\s*")
 # The controls' words stand in the URL too.
@@ -40,13 +42,14 @@ def show() -> None:
     if opened is None:
         return
     comparison = sources.choose_arm(opened)
-    pairs = sources.open_pairs(opened, comparison)
+    judged = sources.open_judged(opened, comparison)
+    pairs = sources.open_pairs(opened, comparison, judged)
     if pairs is None:
         return
     try:
         _tell_stale(address, opened, comparison, pairs)
         wanted, order = _filters(comparison, pairs)
-        _browse(comparison, pairs, wanted, order)
+        _browse(comparison, pairs, judged, wanted, order)
     except StoreError as error:
         markup.note(str(error), "failed")
 
@@ -80,7 +83,7 @@ def _tell_stale(
 
 def _filters(comparison: Comparison, pairs: PairedRuns) -> tuple[Filter, Order]:
     """Each control is bound to the URL, so that an address restores what was on the screen."""
-    infos = {info.name: info for info in comparison.base.suites}
+    infos = {info.name: sources.sampled(info) for info in comparison.base.suites}
     first, second, third, fourth = st.columns([3, 2.4, 2.4, 3], vertical_alignment="bottom")
     with first:
         suite = _choice("Suite", list(infos), "All suites", "slice", "metric")
@@ -170,7 +173,14 @@ def _metric(info: SuiteInfo | None) -> str:
         st.caption("Choose a suite to sort by another of its metrics.")
         return ""
     names = [info.metric, *(one.name for one in info.metrics if one.name != info.metric)]
-    chosen = st.selectbox("Metric", names, key="metric", bind="query-params", on_change=_restart)
+    chosen = st.selectbox(
+        "Metric",
+        names,
+        format_func=metric_name,
+        key="metric",
+        bind="query-params",
+        on_change=_restart,
+    )
     return "" if chosen == info.metric else chosen or ""
 
 
@@ -182,32 +192,48 @@ def _restart(*keys: str) -> None:
         st.session_state.pop(key, None)
 
 
-def _browse(comparison: Comparison, pairs: PairedRuns, wanted: Filter, order: Order) -> None:
+def _browse(
+    comparison: Comparison,
+    pairs: PairedRuns,
+    judged: JudgedSamples | None,
+    wanted: Filter,
+    order: Order,
+) -> None:
     total = pairs.count(wanted)
     if not total:
         everything = pairs.count(Filter())
         markup.note(f"None of the {everything:,} pairs fits these filters.", "ok")
         return
-    rank = _open_rank(pairs, wanted, order)
-    first = rank - rank % _PAGE
-    rows = pairs.page(wanted, order, first, _PAGE)
-    row = rows[rank - first]
-    st.query_params["of"], st.query_params["sample"] = row.suite, row.sample_id
-    listing, reader = st.columns([1, 2.9], gap="medium")
-    with listing:
-        _list(pairs, wanted, order, rows, rank, total)
-    with reader:
-        _steps(pairs, wanted, order, rank, total)
+    listing = Listing(
+        total=total,
+        rank=_open_rank(pairs, wanted, order),
+        page=partial(pairs.page, wanted, order),
+        address=lambda row: {"of": row.suite, "sample": row.sample_id},
+    )
+    rows = listing.shown()
+    row = rows[listing.rank - listing.first]
+    listing.open(row)
+    left, right = st.columns([1, 2.9], gap="medium")
+    with left:
+        several = len({one.suite for one in rows}) > 1
+        labels = {one.suite: _label(rows, one.suite) for one in rows}
+        lines(listing, rows, lambda one: _line(one, labels[one.suite], several=several))
+    with right:
+        steps(listing)
         with failure.told(f"The sample {row.sample_id}"):
-            _read(comparison, pairs, row)
+            _read(comparison, pairs, judged, row)
 
 
-def _read(comparison: Comparison, pairs: PairedRuns, row: PairRow) -> None:
+def _read(
+    comparison: Comparison, pairs: PairedRuns, judged: JudgedSamples | None, row: PairRow
+) -> None:
     pair = pairs.read(row.suite, row.sample_id)
     if pair is None:
         markup.note(f"The sample {row.sample_id} cannot be found in both runs.")
-    else:
-        reading.show(comparison, pair, row, mark=bool(st.session_state.get("diff", True)))
+        return
+    reading.show(comparison, pair, row, mark=bool(st.session_state.get("diff", True)))
+    if judged is not None:
+        judged_reading.show(comparison, row.suite, row.sample_id, judged)
 
 
 def _open_rank(pairs: PairedRuns, wanted: Filter, order: Order) -> int:
@@ -217,76 +243,7 @@ def _open_rank(pairs: PairedRuns, wanted: Filter, order: Order) -> int:
     return found or 0
 
 
-def _go(pairs: PairedRuns, wanted: Filter, order: Order, rank: int) -> None:
-    """Open the sample at a place in the list."""
-    with failure.told("That place in the list"):
-        for row in pairs.page(wanted, order, rank, 1):
-            _open(row.suite, row.sample_id)
-
-
-def _open(suite: str, sample_id: str) -> None:
-    st.query_params["of"], st.query_params["sample"] = suite, sample_id
-
-
-def _steps(pairs: PairedRuns, wanted: Filter, order: Order, rank: int, total: int) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="steps"):
-        st.button(
-            "Previous",
-            shortcut="P",
-            icon=":material/arrow_back:",
-            key="previous",
-            disabled=rank == 0,
-            on_click=_go,
-            args=(pairs, wanted, order, rank - 1),
-        )
-        st.button(
-            "Next",
-            shortcut="N",
-            icon=":material/arrow_forward:",
-            key="next",
-            disabled=rank + 1 >= total,
-            on_click=_go,
-            args=(pairs, wanted, order, rank + 1),
-        )
-        st.html(
-            markup.tag("span", "ek-muted", f"{rank + 1:,} of {total:,}"),
-            width="content",
-        )
-
-
-def _list(
-    pairs: PairedRuns, wanted: Filter, order: Order, rows: list[PairRow], rank: int, total: int
-) -> None:
-    first = rank - rank % _PAGE
-    several = len({row.suite for row in rows}) > 1
-    labels = {row.suite: _label(rows, row.suite) for row in rows}
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="pages"):
-        shown = f"{first + 1:,}–{first + len(rows):,} of {total:,}"
-        st.html(markup.tag("span", "ek-muted", shown), width="stretch")
-        for name, target, off in (
-            ("Earlier", first - _PAGE, first == 0),
-            ("Later", first + _PAGE, first + _PAGE >= total),
-        ):
-            st.button(
-                name,
-                key=name.lower(),
-                disabled=off,
-                on_click=_go,
-                args=(pairs, wanted, order, target),
-            )
-    with st.container(key="samples"):
-        for index, row in enumerate(rows):
-            st.button(
-                _line(row, labels[row.suite], several=several),
-                key=f"line-{index}",
-                type="primary" if first + index == rank else "secondary",
-                width="stretch",
-                on_click=_open,
-                args=(row.suite, row.sample_id),
-            )
-
-
-def _label(rows: list[PairRow], suite: str) -> str:
+def _label(rows: Sequence[PairRow], suite: str) -> str:
     """The word with which all questions of a suite begin ("Question: "): it tells none apart."""
     mine = [row.question for row in rows if row.suite == suite]
     found = _LABEL.match(mine[0])

@@ -14,6 +14,7 @@ from reports.dashboard import markup, sources
 from reports.dashboard.markup import Markup, tag
 from reports.flips import better_and_worse, moved, p_text, slices_text, stands_out
 from reports.formats import remarks
+from reports.judging.words import alarms, headline, title
 from reports.repeats import answers_text
 from reports.retained import HEADS, NOTE, rows
 from reports.stepcharts import over_steps
@@ -35,6 +36,7 @@ from reports.wording import (
     some_ids,
     suite_info,
     tally,
+    win_rate_text,
 )
 
 _SIDE_BY_SIDE = "views/side_by_side.py"
@@ -62,6 +64,8 @@ def show() -> None:
 def _arm(comparison: Comparison, verdict: Verdict, opened: sources.Opened) -> None:
     """One tuned arm, from the headline down to the details."""
     st.html(_hero(comparison, verdict))
+    for text in alarms(comparison):
+        markup.note(text, "failed")
     st.html(_suites(comparison, verdict))
     matrix = rows(comparison)
     if matrix:
@@ -71,6 +75,7 @@ def _arm(comparison: Comparison, verdict: Verdict, opened: sources.Opened) -> No
     for one in remarks(comparison, verdict):
         markup.note(f"{one.suite}: {one.text}", "warning" if one.warns else "ok")
     _links(comparison, verdict, sources.address(opened))
+    _judgings(comparison, sources.address(opened))
     drawn = _drawn(comparison, verdict, f"{opened.file} {opened.time} {comparison.tuned.name}")
     _charts(comparison, verdict, drawn)
     st.subheader("Can the numbers be trusted?")
@@ -155,6 +160,8 @@ def _suite_row(comparison: Comparison, one: SuiteVerdict) -> list[object]:
         return [name, "–", "–", "–", "–", markup.pill(one.outcome), tag("span", "", *why)]
     if delta.ratio is not None:
         why += [Markup("<br>"), tag("span", "ek-muted", ratio_text(delta))]
+    if win_rate_text(delta):
+        why += [Markup("<br>"), tag("span", "ek-muted", win_rate_text(delta))]
     if delta.completions > 1:
         why += [Markup("<br>"), tag("span", "ek-muted", answers_text(delta))]
     alone = () if one.slice else comparison.unpaired.get(one.suite, ())
@@ -207,6 +214,23 @@ def _links(comparison: Comparison, verdict: Verdict, address: dict[str, str]) ->
                     "change": "Changed",
                 },
             )
+
+
+def _judgings(comparison: Comparison, address: dict[str, str]) -> None:
+    """What the judges said in a sentence each, and the way to what they said it of."""
+    if not comparison.judgings:
+        return
+    st.subheader("The judge")
+    told = [
+        tag("li", "", tag("b", "", title(one)), f": {headline(comparison, one)}")
+        for one in comparison.judgings
+    ]
+    st.html(tag("ul", "", *told))
+    st.page_link(
+        "views/judge.py",
+        label="How far it can be trusted, and every pair it was asked about",
+        query_params={**address, "arm": comparison.tuned.name},
+    )
 
 
 def _flipped(one: SuiteVerdict) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocket, expect, sync_playwright
+from playwright.sync_api import Page, WebSocket, expect
 
 from evalkit.judges.votes import read_votes
-from tests.reports.dashboard.browsing import FLAGS, IDLE, chromium, served
+from tests.reports.dashboard.browsing import IDLE, served
 from tests.reports.dashboard.runfolders import SUITES, make_runs
 
 pytestmark = pytest.mark.browser
@@ -27,29 +26,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(folder: Path) -> Iterator[str]:
     with served(folder.parents[1]) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = chromium()
-    if found is None:
-        # In CI a missing browser must not look like a passing test.
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
-            "no Chromium; install it or set CHROMIUM"
-        )
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        expect.set_options(timeout=20_000)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1440, "height": 900})
-    opened.set_default_timeout(20_000)
-    yield opened
-    opened.close()
 
 
 def _open(page: Page, address: str, person: str, **query: str) -> None:
