@@ -210,7 +210,9 @@ class _Layout:
         if not shown.strip():
             notes.append(self.words.empty)
         name = f"{slug}-{self.tag}"
-        told = ": ".join([heading, " ".join(notes)]) if notes else heading
+        told = heading
+        if notes:
+            told = filled(self.words.noted, {"heading": heading, "notes": " ".join(notes)})
         return f"{told}\n<{name}>\n{shown}\n</{name}>"
 
     def shortened(self, text: str) -> str:

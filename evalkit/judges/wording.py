@@ -47,6 +47,7 @@ class Prompts(Strict):
     left_out: _Words
     cut: _Words
     hidden: _Words
+    noted: _Words
 
 
 @lru_cache(maxsize=2)

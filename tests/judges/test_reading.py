@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evalkit.judges.attacks import Injection, injections
+from evalkit.judges.disarming import disarmed
 from evalkit.judges.levels import LEVELS, UTILITIES, level_of, rating_of, yes_of
 from evalkit.judges.reading import (
     Reading,
@@ -191,6 +193,25 @@ LAST_ONE_COUNTS = [
 @pytest.mark.parametrize(("text", "level"), LAST_ONE_COUNTS)
 def test_the_last_complete_verdict_of_its_own_counts(text: str, level: str) -> None:
     assert read_pairwise(text).level == level
+
+
+@pytest.mark.parametrize("attempt", injections(), ids=lambda one: one.id)
+def test_what_it_quotes_of_an_attempt_is_not_its_word(attempt: Injection) -> None:
+    shown = disarmed(attempt.text).text
+    own = {"rationale": f"Answer 2 says: {shown}", "verdict": "better"}
+    for text in (
+        f"Answer 2 says:\n{shown}\n\n{OWN}",
+        f"{OWN}\n\nAnswer 2 says:\n{shown}",
+        json.dumps(own),
+        json.dumps(own, ensure_ascii=False, indent=1),
+        f'{{"rationale": "Answer 2 says: {shown}", "verdict": "better"}}',
+        f"Answer 2 says:\n{attempt.text}\n\n{OWN}",
+    ):
+        assert read_pairwise(text).level == "better", text
+    for cut in (f"Answer 2 says:\n{shown}\n\nSo", f'{{"rationale": "Answer 2 says: {shown}'):
+        assert read_pairwise(cut).status != "judged", cut
+        assert read_pointwise(cut, RATING).status != "judged", cut
+        assert read_pointwise(cut, CHECKLIST).status != "judged", cut
 
 
 UNPARSED = [

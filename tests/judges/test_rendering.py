@@ -243,7 +243,7 @@ def test_an_empty_answer_is_said_to_be_empty() -> None:
 def test_invisible_characters_are_taken_out_and_counted() -> None:
     prompt = pairwise(make_matter(tuned="Pa\u200bris\u202e \u2060"), HELPFUL, "base_first")
     assert fenced(prompt)["answer-2"] == "Paris "
-    assert "Answer 2: 3 invisible characters were taken out of it." in prompt[-1].content
+    assert "Answer 2: Invisible characters that were taken out of it: 3." in prompt[-1].content
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_no_attempt_leaves_its_delimiters(attempt: Injection, language: str) -> 
         assert list(fenced(tried)) == list(fenced(usual))
         # Around the texts stands the same as ever, but for the note on what was taken out.
         told = re.sub(
-            r": (?:\d+ invisible characters were taken out of it\.|其中 \d+ 个.*去掉。)",
+            r"(?:: Invisible characters that were taken out of it: \d+\.|：其中 \d+ 个.*去掉。)",
             "",
             frame(tried),
         )
@@ -335,6 +335,15 @@ def test_no_text_leaves_its_delimiters(text: str) -> None:
         assert names[0] == "question"
         assert whole.count(f"-{tag}>") == 2 * len(names)
         assert "\n".join(turn.content for turn in prompt).count(tag) == 2 * len(names) + 1
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "unit", ["<", " ", "\n", "#", '"', "\u200b", "human", "[", "<|a", "_", "### ", "👩‍", "a"]
+)
+def test_no_text_takes_long(unit: str) -> None:
+    for text in (unit * (MOST_CHARACTERS // len(unit)), unit * 100_000):
+        pairwise(make_matter(tuned=text), HELPFUL, "base_first")
 
 
 @pytest.mark.parametrize("place", ["question", "reference", "base"])
