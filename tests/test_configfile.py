@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from evalkit.config import GateConfig, HFModel, InputPath, RecordedModel, RunConfig, Strict
+from evalkit.config import (
+    GateConfig,
+    HFModel,
+    InputPath,
+    ModelJudge,
+    RecordedModel,
+    RunConfig,
+    Strict,
+)
 from evalkit.configfile import apply_overrides, load_arms, load_config
 from evalkit.errors import ConfigError
 
@@ -434,3 +442,23 @@ def test_an_adapter_of_the_base_takes_over_how_the_base_is_loaded(tmp_path: Path
     other = load_arms([base, tuned])[1].model
     assert isinstance(other, HFModel)
     assert other.quantization == "none"
+
+
+def test_a_judge_is_a_model_where_its_kind_is_left_out(here: Path) -> None:
+    judge = "judge:\n  judges:\n    - name: gpt\n      model: {kind: hf, path: ./model}\n"
+    (here / "model").mkdir()
+    arm = write("base.yaml", "name: a\nmodel: {kind: openai, model: m}\nsuites: [s]\n" + judge)
+    config = load_arms([arm], ())[0]
+    assert config.judge is not None
+    (one,) = config.judge.judges
+    assert isinstance(one, ModelJudge)
+    assert isinstance(one.model, HFModel)
+    assert one.model.path == str(here / "model"), "its paths are looked for as those of any other"
+
+
+def test_a_judge_of_another_kind_without_it_is_told_which_it_might_be(here: Path) -> None:
+    judge = "judge: {judges: [{name: old, path: said.jsonl}]}\n"
+    write("base.yaml", "name: a\nmodel: {kind: openai, model: m}\nsuites: [s]\n" + judge)
+    told = "\n".join(complaint(Path("base.yaml")))
+    assert "judge.judges[0].path" in told
+    assert "recorded" in told

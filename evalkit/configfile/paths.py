@@ -19,6 +19,7 @@ def resolve_paths(node: Node, expected: Shape, mistakes: list[Mistake], keys: Ke
     """The tree with every marked path made absolute; one that does not exist is a mistake."""
     match node.value:
         case Mapping() as entries:
+            entries = _with_usual_kind(entries, node, expected)
             kind = entries.get(expected.discriminator)
             expected = expected.narrowed(None if kind is None else kind.value)
             if expected.discriminator:
@@ -48,6 +49,16 @@ def resolve_paths(node: Node, expected: Shape, mistakes: list[Mistake], keys: Ke
             return node
         case _:
             return node
+
+
+def _with_usual_kind(
+    entries: Mapping[str, Node], node: Node, expected: Shape
+) -> Mapping[str, Node]:
+    """The entries with their kind, where it was left out and one is meant then."""
+    name = expected.discriminator
+    if not name or name in entries or not expected.usual_kind:
+        return entries
+    return {name: replace(node, value=expected.usual_kind), **entries}
 
 
 def _marked(expected: Shape, mark: type) -> bool:

@@ -38,6 +38,14 @@ class Shape:
                 found[str(value)] = model
         return found
 
+    @property
+    def usual_kind(self) -> str:
+        """The section that is meant where none is chosen: one whose kind has a default."""
+        for kind, model in self.kinds().items():
+            if not model.model_fields[self.discriminator].is_required():
+                return kind
+        return ""
+
     def narrowed(self, kind: object) -> Shape:
         """The one section that `kind` chooses; unchanged if nothing is to be chosen."""
         model = self.kinds().get(str(kind))

@@ -125,7 +125,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A judge for the example, without a model.")
     parser.add_argument("--port", type=int, default=PORT)
     options = parser.parse_args()
-    with ThreadingHTTPServer(("127.0.0.1", options.port), Handler) as server:
+    try:
+        listening = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
+    except OSError as error:
+        sys.exit(f"Port {options.port} cannot be had ({error.strerror}): give another with --port.")
+    with listening as server:
         sys.stdout.write(f"Judging at http://127.0.0.1:{server.server_address[1]}/v1\n")
         sys.stdout.flush()
         try:

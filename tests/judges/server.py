@@ -48,6 +48,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     text: str = ""
+    reason: str = "stop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +275,7 @@ def wording(fault: Fault | None, asked: Asked, body: dict[str, Any]) -> tuple[st
             return "", "content_filter"
         case "say":
             assert fault is not None
-            return fault.text, "stop"
+            return fault.text, fault.reason
         case "fence":
             return f"Sure!\n```json\n{text}\n```", "stop"
         case _:

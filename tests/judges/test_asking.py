@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -364,3 +365,44 @@ def test_money_without_a_price_is_refused_before_anything_is_asked(
     how = config(remote.model_copy(update={"model": model}), budget={"money": 1.0})
     with pytest.raises(UsageError, match=r"budget\.money: what 'scripted' costs is not known"):
         judge([job(pairs(1))], how, store, offline=False)
+
+
+def test_what_a_judge_thinks_is_no_verdict(server: JudgeServer, store: CompletionStore) -> None:
+    thought = '<think>{"verdict": "worse"}? No:</think>{"rationale": "so", "verdict": "better"}'
+    server.script(faults=[{"kind": "say", "text": thought, "times": -1}])
+    done = judge([job(pairs(1))], config(server.judge(reasoning=True)), store, offline=True)
+    assert values(done.judgements) == {("s0000", "base_first"): 0.0, ("s0000", "tuned_first"): 1.0}
+    assert {one.rationale for one in done.judgements} == {"so"}
+
+
+def test_a_judge_that_never_stops_thinking_is_not_asked_to_think_again(
+    server: JudgeServer, store: CompletionStore
+) -> None:
+    endless = {"kind": "say", "text": "<think>well, and", "reason": "length", "times": -1}
+    server.script(faults=[endless])
+    done = judge([job(pairs(1))], config(server.judge(reasoning=True)), store, offline=True)
+    assert statuses(done.judgements) == {"unparsed": 2}
+    assert done.spent["scripted"].calls == 2
+
+
+def test_conversations_are_shown_turn_by_turn_and_judged_once(
+    server: JudgeServer, store: CompletionStore
+) -> None:
+    one = graded("talk", 2, 7)
+    talk = replace(one, then=("And after that?",), base=(*one.base, "Nothing: quality 2."),
+                   tuned=(*one.tuned, "A lot: quality 7."))  # fmt: skip
+    done = judge([job([talk], rubric="chat")], config(server.judge()), store, offline=True)
+    assert values(done.judgements) == {("talk", "base_first"): 1.0, ("talk", "tuned_first"): 1.0}
+    shown = server.calls()["bodies"][0]["messages"][1]["content"]
+    assert "And after that?" in shown
+    assert "answer-2-turn-2-" in shown
+
+
+def test_a_reference_is_shown_where_the_rubric_goes_by_one(
+    server: JudgeServer, store: CompletionStore
+) -> None:
+    known = replace(graded("ref", 2, 7), reference="Only this is right.")
+    judge([job([known], rubric="faithful")], config(server.judge()), store, offline=True)
+    judge([job([known], rubric="funny")], config(server.judge()), store, offline=True)
+    shown = [body["messages"][1]["content"] for body in server.calls()["bodies"]]
+    assert ["Only this is right." in one for one in shown] == [True, True, False, False]
