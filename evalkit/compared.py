@@ -10,9 +10,11 @@ from typing import Any
 from evalkit.compare import compare, join
 from evalkit.configfile.tree import near
 from evalkit.errors import StoreError, UsageError
+from evalkit.judges.blinding import pair_ids
 from evalkit.judges.jobs import Job
 from evalkit.judges.matters import Matter, matter_of
 from evalkit.judges.rubrics import Rubric, open_rubric, shipped
+from evalkit.judges.votes import Vote, read_votes
 from evalkit.records import Comparison, Judgement, Pair, Side, SuiteInfo
 from evalkit.store.judgements import read_judgements
 from evalkit.store.runs import find_run, read_comparisons, read_manifest, read_run
@@ -99,6 +101,21 @@ def people_jobs(
             "--rubric."
         )
     return tuple(jobs)
+
+
+def valid_votes(compared: Compared) -> tuple[Vote, ...]:
+    """People's words that are kept with the comparison and are of these very answers."""
+    if not compared.labels.is_file():
+        return ()
+    matters = {
+        (one.base.sample.suite, one.base.sample.id): matter_of(one, "en") for one in compared.pairs
+    }
+    found = []
+    for vote in read_votes(compared.labels):
+        matter = matters.get((vote.suite, vote.sample_id))
+        if matter is not None and vote.id in pair_ids(matter, vote.rubric):
+            found.append(vote)
+    return tuple(found)
 
 
 def only_pair(compared: Compared, suite: str, sample_id: str) -> Pair:

@@ -13,7 +13,7 @@ from evalkit.judges.jobs import Job
 from evalkit.judges.labels import Read, labels_of, named, of_another, read_words
 from evalkit.judges.preferences import preferences, ratings
 from evalkit.judges.rubrics import open_rubric
-from evalkit.judges.votes import Added, Key, Vote, add_votes, read_votes
+from evalkit.judges.votes import Added, Key, Vote, add_votes
 from evalkit.records import Preference
 
 
@@ -86,7 +86,7 @@ def keep_labels(
             "skip in its column choice."
         )
     added = add_votes(output, said)
-    votes = read_votes(output)
+    votes = read_words(output, tuple(jobs.values())).votes  # without those of other answers
     return Labelled(
         file=output,
         read=read,

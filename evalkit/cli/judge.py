@@ -263,15 +263,14 @@ def _materials(path: Path, arm: str) -> list[Material]:
 
 
 def _material(opened: Compared) -> Material:
-    from evalkit.compared import people_among
+    from evalkit.compared import people_among, valid_votes
     from evalkit.judges.export import Material
-    from evalkit.judges.votes import read_votes
 
     return Material(
         comparison=opened.comparison,
         pairs=opened.pairs,
         judgements=opened.judgements,
-        votes=read_votes(opened.labels) if opened.labels.is_file() else (),
+        votes=valid_votes(opened),
         people=people_among(opened.comparison),
     )
 

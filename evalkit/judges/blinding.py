@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from evalkit.judges.jobs import Job
     from evalkit.judges.matters import Matter
     from evalkit.judges.rubrics import Rubric
+
+
+_SIDES: tuple[Side, Side] = ("base", "tuned")
 
 
 class Asked(NamedTuple):
@@ -85,20 +88,25 @@ def _blinded(asked: Asked, key: bytes) -> Blind:
     said = json.dumps([asked.matter.suite, asked.rubric.name, asked.matter.sample_id])
     coin = hmac.digest(key, said.encode(), "sha256")[0] & 1
     left: Side = "base" if coin else "tuned"
-    return Blind(id=pair_id(asked, left), rubric=asked.rubric, matter=asked.matter, left=left)
+    shown = pair_id(asked.matter, asked.rubric.name, left)
+    return Blind(id=shown, rubric=asked.rubric, matter=asked.matter, left=left)
 
 
-def pair_id(asked: Asked, left: Side) -> str:
+def pair_id(matter: Matter, rubric: str, left: Side) -> str:
     """What a pair is called where it is shown: a hash of what is on the screen, in that order.
 
     It tells a file of other answers from this one's and, to whoever has both runs, the sides;
     nothing of the arms goes into it, so it tells nobody else.
     """
-    matter = asked.matter
     sides = (matter.base, matter.tuned) if left == "base" else (matter.tuned, matter.base)
     asking = [(turn.role, turn.content) for turn in matter.turns]
-    shown = (matter.suite, asked.rubric.name, matter.sample_id, asking, matter.then, *sides)
+    shown = (matter.suite, rubric, matter.sample_id, asking, matter.then, *sides)
     return "p" + _digest(*shown).hex()[:20]  # of digits alone, a spreadsheet would make a number
+
+
+def pair_ids(matter: Matter, rubric: str) -> frozenset[str]:
+    """Both ids that a pair can have: a word with one of them is of these very answers."""
+    return frozenset(pair_id(matter, rubric, left) for left in _SIDES)
 
 
 def places(jobs: Iterable[Job]) -> Mapping[str, Place]:
@@ -107,9 +115,10 @@ def places(jobs: Iterable[Job]) -> Mapping[str, Place]:
     for job in jobs:
         for matter in job.matters:
             asked = Asked(job.rubric, matter)
-            sides: Sequence[Side] = ("base", "tuned")
-            for left in sides:
-                found[pair_id(asked, left)] = Place(asked, "" if asked.same else left)
+            for left in _SIDES:
+                found[pair_id(matter, job.rubric.name, left)] = Place(
+                    asked, "" if asked.same else left
+                )
     return found
 
 

@@ -14,7 +14,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from evalkit.compare import compare
 from evalkit.judges.labels import COLUMNS
-from evalkit.judges.votes import read_votes
+from evalkit.judges.votes import Vote, add_votes, read_votes
 from evalkit.store.runs import write_comparisons
 from tests.cli.conftest import Bench
 from tests.judges.examples import (
@@ -231,6 +231,21 @@ def test_pairs_for_dpo_are_written_with_what_was_left_out(desk: Bench, folder: P
     said = desk.run("judge", "export", "--dpo", "ai.jsonl", str(folder), "--source", "ai")
     rows = [json.loads(line) for line in Path("ai.jsonl").read_text("utf-8").splitlines()]
     assert {row["source"] for row in rows} == {"ai"}
+
+
+def test_labels_of_other_answers_are_neither_counted_nor_exported(
+    desk: Bench, folder: Path
+) -> None:
+    """Votes that lie in the comparison's folder, and are of what the models said before."""
+    old = [Vote(f"p{n}", SUITE, f"s{n}", "helpful", "Bo", "base") for n in range(COUNT)]
+    add_votes(folder / "labels.csv", old)
+    said = desk.run("judge", "export", "--dpo", "out.jsonl", str(folder), "--source", "human")
+    assert (said.code, "No pair is left to write" in said.err) == (2, True)
+    desk.run("judge", "labels", "export", str(folder), "-o", "ana.csv", "--n", "3")
+    _fill(Path("ana.csv"), lambda _: "tuned")
+    said = desk.run("judge", "labels", "import", "ana.csv", str(folder))
+    (counts,) = [line for line in said.out.splitlines() if re.search(r"helpful +3 +1 ", line)]
+    assert counts.split()[-6:] == ["3", "1", "3", "0", "0", "0"]
 
 
 def test_nothing_to_export_is_an_error_that_writes_no_file(desk: Bench) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from evalkit.judges.blinding import Asked, blinded, blinding_key, drawn, pair_id, places
+from evalkit.judges.blinding import blinded, blinding_key, drawn, pair_id, pair_ids, places
 from tests.judges.examples import SUITE, make_arms, make_job, make_pairs
 
 BASE, TUNED = make_arms(400)
@@ -61,17 +61,15 @@ def test_sides_hang_on_what_no_sheet_tells() -> None:
 
 
 def test_an_id_tells_the_sides_to_whoever_has_both_runs_and_to_nobody_else() -> None:
-    asked = Asked(JOB.rubric, JOB.matters[0])
-    swapped = replace(JOB.matters[0], base=JOB.matters[0].tuned, tuned=JOB.matters[0].base)
+    matter = JOB.matters[0]
+    swapped = replace(matter, base=matter.tuned, tuned=matter.base)
     # The same screen has the same id, whichever arm wrote what.
-    assert pair_id(asked, "base") == pair_id(Asked(JOB.rubric, swapped), "tuned")
-    assert pair_id(asked, "base") != pair_id(asked, "tuned")
+    assert pair_id(matter, "helpful", "base") == pair_id(swapped, "helpful", "tuned")
+    assert len(pair_ids(matter, "helpful") | pair_ids(matter, "funny")) == 4
     found = places([JOB])
     assert len(found) == 800
-    assert (found[pair_id(asked, "tuned")].left, found[pair_id(asked, "base")].left) == (
-        "tuned",
-        "base",
-    )
+    for left in ("base", "tuned"):
+        assert found[pair_id(matter, "helpful", left)].left == left
 
 
 @pytest.mark.parametrize(
@@ -87,7 +85,7 @@ def test_an_id_tells_the_sides_to_whoever_has_both_runs_and_to_nobody_else() -> 
 def test_other_content_has_another_id(change: dict[str, object]) -> None:
     matter = JOB.matters[0]
     other = replace(matter, **change)  # type: ignore[arg-type]
-    assert pair_id(Asked(JOB.rubric, matter), "base") != pair_id(Asked(JOB.rubric, other), "base")
+    assert not pair_ids(matter, "helpful") & pair_ids(other, "helpful")
 
 
 def test_a_shown_pair_has_the_answers_on_its_sides() -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from evalkit.compared import Compared, open_compared, people_jobs
 from evalkit.errors import EvalkitError
-from evalkit.judges.blinding import Blind, blinded, blinding_key, drawn
+from evalkit.judges.blinding import Blind, blinded, blinding_key, drawn, pair_ids
 from evalkit.judges.labels import Choice, answer_of, preferred, question_of
 from evalkit.judges.rubrics import shipped
 from evalkit.judges.votes import Key, Vote, add_votes, person_name, read_votes
@@ -114,9 +114,11 @@ def _ballot(
         markup.note(f"Your name: {error}.")
         return None
     compared = _compared(opened.file, opened.time, comparison.tuned.name)
-    pairs = _pairs(compared, suite, rubric, person, int(count))
+    place = str(opened.file), opened.time, comparison.tuned.name
+    pairs = _pairs(compared, place, suite, rubric, person, int(count))
+    ids = {one for pair in pairs for one in pair_ids(pair.matter, rubric)}
     votes = read_votes(compared.labels) if compared.labels.is_file() else ()
-    mine = {one.key: one for one in votes if one.person == person}
+    mine = {one.key: one for one in votes if one.person == person and one.id in ids}
     return _Ballot(file=compared.labels, person=person, pairs=pairs, votes=mine)
 
 
@@ -132,11 +134,17 @@ def _compared(file: Path, time: int, arm: str) -> Compared:  # noqa: ARG001
     return open_compared([file.parent], arm)
 
 
+@st.cache_resource(max_entries=32, show_spinner=False)
 def _pairs(
-    compared: Compared, suite: str, rubric: str, person: str, count: int
+    _compared: Compared,
+    place: tuple[str, int, str],  # noqa: ARG001  (what the first argument is opened from)
+    suite: str,
+    rubric: str,
+    person: str,
+    count: int,
 ) -> tuple[Blind, ...]:
-    base, tuned = compared.comparison.base, compared.comparison.tuned
-    asked = drawn(people_jobs(compared, [suite], [rubric]), count, seed=0)
+    base, tuned = _compared.comparison.base, _compared.comparison.tuned
+    asked = drawn(people_jobs(_compared, [suite], [rubric]), count, seed=0)
     return blinded(asked, blinding_key(base, tuned, 0, person))
 
 
@@ -208,8 +216,8 @@ def _last(ballot: _Ballot, pair: Blind) -> Blind | None:
     return voted[-1] if voted else None
 
 
-def _go_back(pair_id: str) -> None:
-    st.session_state[_BACK] = pair_id
+def _go_back(shown: str) -> None:
+    st.session_state[_BACK] = shown
 
 
 def _vote(ballot: _Ballot, pair: Blind, choice: Choice) -> None:

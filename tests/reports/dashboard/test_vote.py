@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -178,3 +179,11 @@ def test_a_comparison_without_written_answers_says_so(
     shutil.rmtree(tmp_path / "runs")
     make_runs(tmp_path / "runs", suites=SUITES[:1])
     assert "can be voted on" in _text(start(person="Ana"))
+
+
+def test_a_vote_on_other_answers_does_not_count_as_done(start: Start, folder: Path) -> None:
+    """The same sample, voted on before the model was trained anew."""
+    _vote(start(person="Ana"), "tie")
+    (one,) = read_votes(folder / "labels.csv")
+    add_votes(folder / "labels.csv", [replace(one, id="p0000")])
+    assert _progress(start(person="Ana")) == "0 of 4 done"
