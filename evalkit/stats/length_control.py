@@ -61,8 +61,8 @@ def length_controlled(
 
     `utilities` of the tuned arm and `differences` of length (tuned − base, in characters) are [n].
     Samples of one cluster may depend on each other. None below FEWEST samples, where all lengths
-    are equal, and where every utility is 0, or every one 1, or the length alone tells every winner:
-    no finite θ and φ fit those.
+    are equal, or all utilities, and where the length alone tells every winner: no finite θ and φ
+    fit wins alone, and ties alone tell nothing of what was not seen.
     """
     if not _usable(utilities, differences) or _parted(utilities, differences):
         return None
@@ -93,10 +93,9 @@ def _parted(utilities: Reals, differences: Reals) -> bool:
     )
 
 
-def squashed(differences: Reals, scale: float | None = None) -> Reals:
-    """tanh(Δ/s), s the root mean square of the differences unless it is given."""
-    spread = math.sqrt(float(np.mean(differences**2))) if scale is None else scale
-    return np.asarray(np.tanh(differences / spread))
+def squashed(differences: Reals) -> Reals:
+    """tanh(Δ/s), s the root mean square of the differences, not all of which are 0."""
+    return np.asarray(np.tanh(differences / math.sqrt(float(np.mean(differences**2)))))
 
 
 def fit_logit(
@@ -179,7 +178,7 @@ def length_controlled_jointly(
 
 
 def _usable(utilities: Reals, differences: Reals) -> bool:
-    return len(utilities) >= FEWEST and 0 < float(utilities.mean()) < 1 and bool(differences.any())
+    return len(utilities) >= FEWEST and float(np.ptp(utilities)) > 0 and bool(differences.any())
 
 
 def _at_equal_lengths(fit: MixedLogit, place: int, asked: Codes, level: float) -> LengthControlled:

@@ -97,6 +97,7 @@ def test_where_nothing_can_be_fitted_there_is_no_rate() -> None:
     utilities, away = _data(np.random.default_rng(6))
     assert length_controlled(np.ones(50), away[:50], 0.95) is None
     assert length_controlled(np.zeros(50), away[:50], 0.95) is None
+    assert length_controlled(np.full(50, 0.5), away[:50], 0.95) is None
     assert length_controlled(utilities, np.zeros(len(away)), 0.95) is None
     assert length_controlled(utilities[:9], away[:9], 0.95) is None
     longer_wins = (away > 20).astype(np.float64)
