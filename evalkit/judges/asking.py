@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import assert_never
 
 from evalkit.config import (
@@ -141,7 +142,7 @@ class _Work:
         )
         try:
             self._probe(answering)
-            return self._judgements(answering)
+            return self._judgements(answering, _repeat(member, self.config))
         finally:
             engine.close()  # the next judge may need the memory
             self.purse.take(share)
@@ -170,8 +171,8 @@ class _Work:
         if found.failed:
             self.notes.append(found.failed)
 
-    def _judgements(self, answering: Answering) -> list[Judgement]:
-        repeat, strip = self.config.repeat, self.config.strip
+    def _judgements(self, answering: Answering, repeat: int) -> list[Judgement]:
+        strip = self.config.strip
         for job in self.jobs:
             part = part_of(answering.judge, job)
             self.progress.start(part, count_of(job, repeat=repeat, strip=strip))
@@ -212,6 +213,11 @@ def _voice(member: ModelJudge, config: JudgeConfig) -> Voice:
             assert_never(member.model)
 
 
+def _repeat(member: ModelJudge, config: JudgeConfig) -> int:
+    """How often each question is asked: what is scored is the same every time."""
+    return config.repeat if isinstance(member.model, OpenAIModel) else 1
+
+
 def _priced(member: ModelJudge) -> bool:
     model = member.model
     return isinstance(model, OpenAIModel) and bool(model.price_in or model.price_out)
@@ -235,14 +241,10 @@ def estimate(
             continue
         probes = probe_jobs(jobs) if config.probes != "skip" else []
         with closing(_engine(member, offline=offline, progress=progress or Silent())) as engine:
-            asked = _asked_of(jobs, probes, config)
+            repeat = _repeat(member, config)
+            asked = chain(calls_of(probes), calls_of(jobs, repeat=repeat, strip=config.strip))
             found.append(_estimated(member, engine, _voice(member, config), asked, store))
     return tuple(found)
-
-
-def _asked_of(jobs: Sequence[Job], probes: Sequence[Job], config: JudgeConfig) -> Iterator[Call]:
-    yield from calls_of(probes)
-    yield from calls_of(jobs, repeat=config.repeat, strip=config.strip)
 
 
 def _estimated(

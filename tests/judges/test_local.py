@@ -81,6 +81,14 @@ def test_probabilities_of_both_orders_are_averaged(tiny: Path, store: Completion
     assert one.value == pytest.approx(sum(both) / 2)
 
 
+def test_scores_are_not_repeated_for_they_are_the_same(tiny: Path, store: CompletionStore) -> None:
+    how = config(local(tiny), repeat=3, temperature=0.5)
+    done = judge([job([graded("up", 2, 7)])], how, store, offline=True)
+    assert [(one.order, one.repeat) for one in done.judgements] == [
+        ("base_first", 0), ("tuned_first", 0),
+    ]  # fmt: skip
+
+
 def test_what_is_stored_is_not_scored_again(tiny: Path, store: CompletionStore) -> None:
     jobs, how = [job([graded("up", 2, 7), graded("down", 7, 2)])], config(local(tiny))
     (told,) = estimate(jobs, how, store, offline=True)
