@@ -481,7 +481,7 @@ def test_people_can_overrule_a_judge_where_the_corrected_number_is_demanded(
     said, document = compared(notes)
     assert said.code == 1, said.err
     (suite,) = document["arms"][0]["suites"]
-    assert suite["metric"] == "judge.helpful.corrected"
+    assert suite["delta"]["metric"] == "judge.helpful.corrected"
     assert suite["outcome"] == "fail"
 
 
