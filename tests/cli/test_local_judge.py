@@ -61,7 +61,8 @@ def write_bench(desk: Bench, judge: Path, probes: str) -> None:
         "base.yaml",
         (desk.folder / "base.yaml").read_text() + f"suites: [{SUITE}]\n"
         f"gate: {{suites: {{{SUITE}: {{metric: judge.helpful, margin: 0.1}}}}}}\n"
-        f"judge:\n  probes: {probes}\n  judges:\n    - kind: model\n      name: small\n      model: "
+        f"judge:\n  probes: {probes}\n  judges:\n"
+        "    - kind: model\n      name: small\n      model: "
         f"{{kind: hf, path: {judge}, dtype: float32, device: cpu}}\n",
     )
 
