@@ -482,7 +482,7 @@ def test_people_can_overrule_a_judge_where_the_corrected_number_is_demanded(
     assert said.code == 1, said.err
     (suite,) = document["arms"][0]["suites"]
     assert suite["delta"]["metric"] == "judge.helpful.corrected"
-    assert suite["outcome"] == "fail"
+    assert suite["verdict"] == "fail"
 
 
 def test_labels_of_other_answers_are_not_used_and_leave_it_open(notes: Bench) -> None:
