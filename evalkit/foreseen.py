@@ -117,5 +117,5 @@ def _longest(one: Prepared) -> Completion:
     It is no other arm's, and another without its markup: each is a question of its own to a judge.
     """
     tokens = one.decoding.max_new_tokens if one.decoding else 0
-    text = " ".join([f"**{one.request.arm}**", *["word"] * tokens])
+    text = " ".join([f"**{one.request.arm}**", *["it"] * tokens])
     return Completion(key=one.key, text=text, stop_reason="length")

@@ -15,7 +15,7 @@ import numpy as np
 
 from evalkit.config import Expected
 from evalkit.estimates import grouped
-from evalkit.records import Comparison, Delta, Metric, Result, Run, Sample, Score
+from evalkit.records import Comparison, Delta, Metric, Result, Run, Sample, Score, metric_name
 from evalkit.stats.means import mean_difference
 from evalkit.stats.power import cautious_deviation_binary, resampled_deviation
 from evalkit.stats.repeats import variance_components
@@ -29,6 +29,9 @@ USUAL_SPREAD = 0.25
 """Deviation of the differences as a share of the scale: that of two scores that are spread evenly
 over it and correlate with 0.6 (√(2·(1 − 0.6)/12) = 0.26). The demo's style score has 0.17 to 0.20.
 """
+USUAL_PREFERENCE = 0.8
+"""Deviation of 2u − 1, where u is a judge's preference for the tuned arm, between models that are
+near each other: AlpacaEval's recorded judgements of two models that win 63 and 65 % have 0.81."""
 USUAL_CORRELATION = 0.5
 """Of the two arms' scores, where only one of them is known: the middle of the 0.3 to 0.7 that
 Miller (2024) reports between models. The differences then scatter like the scores themselves."""
@@ -109,6 +112,10 @@ def usual(metric: Metric) -> Noise:
     """What is usual of such a score; unknown of one without a scale, and of a corpus."""
     if metric.kind == "binary":
         return _of_flips(USUAL_FLIPS, "default")
+    if metric.name.startswith(metric_name("", "pairwise")):
+        # A corrected one hangs on the number of labels.
+        corrected = metric.name.endswith(".corrected")
+        return UNKNOWN if corrected else _known(USUAL_PREFERENCE, "default")
     span = scale_of(metric)
     if metric.kind != "continuous" or span is None:
         return UNKNOWN

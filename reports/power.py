@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from evalkit.noise import USUAL_CORRELATION, USUAL_FLIPS, USUAL_SPREAD
+from evalkit.noise import USUAL_CORRELATION, USUAL_FLIPS, USUAL_PREFERENCE, USUAL_SPREAD
 from reports.console import item, labelled, open_console
 from reports.wording import UNKNOWN, decimals, number, one_line, percent, signed
 
@@ -34,7 +34,8 @@ _WHENCE: dict[Source, str] = {
     f"{USUAL_CORRELATION:g}",
     "declared": "as gate.expect says",
     "default": f"in no pilot and not declared: {percent(USUAL_FLIPS)} of right-or-wrong scores "
-    f"flip, others scatter by {percent(USUAL_SPREAD)} of their scale",
+    f"flip, a judge's preferences scatter by {USUAL_PREFERENCE:g}, others by "
+    f"{percent(USUAL_SPREAD)} of their scale",
     "threshold": "the scatter of a share that lies at its floor or ceiling",
     "unknown": "a score without a scale, or of a corpus; give --pilot, or declare "
     "gate.expect.deviation of its differences",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +16,16 @@ from scipy import stats
 
 from evalkit.compare import compare
 from evalkit.config import Expected
-from evalkit.noise import Pilot, at_threshold, declared, of_pilot, own_of_pilot, scale_of, usual
+from evalkit.noise import (
+    USUAL_PREFERENCE,
+    Pilot,
+    at_threshold,
+    declared,
+    of_pilot,
+    own_of_pilot,
+    scale_of,
+    usual,
+)
 from evalkit.records import Delta, Metric, Run, Score
 from tests.builders import make_info, make_run
 
@@ -201,6 +214,9 @@ def test_what_is_usual_needs_a_scale() -> None:
     assert usual(YES_NO).flips == 0.2
     assert usual(SHARE).deviation == 0.25
     assert usual(Metric(name="chrf", least=0.0, most=100.0)).deviation == 25.0
+    preferred = Metric(name="judge.rednote", least=0.0, most=1.0)
+    assert usual(preferred).deviation == 0.8
+    assert usual(replace(preferred, name="judge.rednote.corrected")).source == "unknown"
     assert usual(ENDLESS).source == "unknown"
     assert usual(Metric(name="bits", kind="ratio", least=0.0, most=9.0)).source == "unknown"
     assert (scale_of(YES_NO), scale_of(SHARE), scale_of(ENDLESS)) == (1.0, 1.0, None)
@@ -216,3 +232,15 @@ def test_an_absolute_share_scatters_like_one_at_its_bound() -> None:
     assert own.deviation == pytest.approx(float(np.std(tuned, ddof=1)))
     arm = own_of_pilot(_one_arm(tuned, YES_NO), SUITE, YES_NO)
     assert arm.deviation == pytest.approx(own.deviation)
+
+
+def test_what_is_usual_of_a_preference_is_what_a_real_judge_shows() -> None:
+    """The two models of the recorded judgements that are nearest to their opponent."""
+    folder = Path(__file__).parents[2] / "shared" / "data" / "alpaca_eval"
+    if not folder.is_dir():
+        pytest.skip("needs the recorded judgements of ../shared/data/alpaca_eval")
+    for name in ("FuseChat-Llama-3.1-8B-Instruct", "FuseChat-Qwen-2.5-7B-Instruct"):
+        with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+            preferences = [json.loads(line)["preference"] - 1 for line in lines]
+        spread = statistics.stdev(2 * each - 1 for each in preferences)
+        assert spread == pytest.approx(USUAL_PREFERENCE, abs=0.02)

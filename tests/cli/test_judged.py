@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import subprocess
@@ -440,3 +441,58 @@ def test_a_killed_judging_goes_on_where_it_stopped(
     counts = server.calls()["answered"]
     assert len(counts) == 2 * SAMPLES
     assert sum(counts.values()) <= 2 * SAMPLES + 4  # those under way were lost with their caller
+
+
+def label(desk: Bench, prefers: Callable[[int], bool]) -> None:
+    """40 blind labels in labels.csv; a person prefers the tuned answer where told so."""
+    sheet = desk.folder / "sheet.csv"
+    folder = str(folder_of(desk))
+    said = desk.run("judge", "labels", "export", folder, "-o", str(sheet), "--n", "40")
+    assert said.code == 0, said.err
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows):
+        side = {"left": "right", "right": "left"}
+        tuned = next(one for one in side if "is here" in row[one])
+        row["choice"] = tuned if prefers(number) else side[tuned]
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    said = desk.run("judge", "labels", "import", str(sheet), folder, "-o", "labels.csv",
+                    "--person", "Ana")  # fmt: skip
+    assert said.code == 0, said.err
+
+
+def test_people_can_overrule_a_judge_where_the_corrected_number_is_demanded(
+    notes: Bench,
+) -> None:
+    record(notes, MOSTLY_TUNED)
+    write_base(notes, f"{{judges: [{RECORDED}]}}")
+    assert compared(notes)[0].code == 0
+    label(notes, lambda number: number % 5 == 0)  # 8 of 40, where the judge says 83 of 100
+    write_base(notes, f"{{judges: [{RECORDED}], labels: labels.csv}}")
+    said, document = compared(notes)
+    assert said.code == 0, said.err
+    right = delta_of(document, "judge.helpful.corrected")
+    assert (right["n"], right["interval"]) == (40, "corrected")
+    assert right["tuned"] < 0.4 < delta_of(document)["tuned"]
+    write_base(notes, f"{{judges: [{RECORDED}], labels: labels.csv, demand: corrected}}")
+    said, document = compared(notes)
+    assert said.code == 1, said.err
+    (suite,) = document["arms"][0]["suites"]
+    assert suite["delta"]["metric"] == "judge.helpful.corrected"
+    assert suite["verdict"] == "fail"
+
+
+def test_labels_of_other_answers_are_not_used_and_leave_it_open(notes: Bench) -> None:
+    record(notes, MOSTLY_TUNED)
+    write_base(notes, f"{{judges: [{RECORDED}]}}")
+    compared(notes)
+    label(notes, lambda number: True)
+    write_arm(notes, "tuned", lambda n: f"Thing {n}, trained anew, is here, of quality 9.")
+    write_base(notes, f"{{judges: [{RECORDED}], labels: labels.csv, demand: corrected}}")
+    said, document = compared(notes)
+    assert said.code == 3, said.err
+    (suite,) = document["arms"][0]["suites"]
+    assert "human labels: too few to correct by" in suite["reason"]

@@ -42,7 +42,7 @@ def smollm2(monkeypatch: pytest.MonkeyPatch) -> Path:
             pytest.skip(f"{SMOLLM2} is not in the model cache: {error}")
 
 
-def write_bench(desk: Bench, judge: Path, probes: str) -> None:
+def write_bench(desk: Bench, judge: Path) -> None:
     desk.write(
         f"suites/{SUITE}/suite.yaml",
         "title: Questions\nlanguage: en\nlicense: Apache-2.0\nsource: a test\ntask: generate\n"
@@ -61,15 +61,16 @@ def write_bench(desk: Bench, judge: Path, probes: str) -> None:
         "base.yaml",
         (desk.folder / "base.yaml").read_text() + f"suites: [{SUITE}]\n"
         f"gate: {{suites: {{{SUITE}: {{metric: judge.helpful, margin: 0.1}}}}}}\n"
-        f"judge:\n  probes: {probes}\n  judges:\n    - name: small\n      model: "
+        "judge:\n  probes: warn\n  judges:\n"
+        "    - kind: model\n      name: small\n      model: "
         f"{{kind: hf, path: {judge}, dtype: float32, device: cpu}}\n",
     )
 
 
-def test_smollm2_judges_without_a_word_to_read_and_is_not_trusted(
+def test_smollm2_judges_and_is_not_trusted_and_refused_unless_told_otherwise(
     desk: Bench, smollm2: Path
 ) -> None:
-    write_bench(desk, smollm2, "warn")
+    write_bench(desk, smollm2)
     said = desk.run("compare", "base.yaml", "tuned.yaml", "--json")
     assert said.code == 1, said.err
     document = json.loads(said.out)
@@ -84,9 +85,8 @@ def test_smollm2_judges_without_a_word_to_read_and_is_not_trusted(
     failed = [one for one in document["arms"][0]["checks"] if one["status"] == "failed"]
     assert any("judge results not trustworthy" in one["message"] for one in failed)
 
-
-def test_it_is_refused_unless_told_otherwise(desk: Bench, smollm2: Path) -> None:
-    write_bench(desk, smollm2, "refuse")
-    said = desk.run("compare", "base.yaml", "tuned.yaml", "--json")
+    refusing = (desk.folder / "base.yaml").read_text().replace("probes: warn", "probes: refuse")
+    desk.write("base.yaml", refusing)
+    said = desk.run("compare", "base.yaml", "tuned.yaml", "--json")  # its probes are stored
     assert said.code == 4
     assert "fails the known-answer probes" in said.err
