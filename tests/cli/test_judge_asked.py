@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,3 +222,20 @@ def test_check_fails_a_judge_that_will_not_say(judge: Bench, server: JudgeServer
     (strict,) = json.loads(said.out)["judges"]
     assert strict["missing"] > 0.05 * strict["attacks"]
     assert strict["passed"] is False
+
+
+def test_try_shows_what_a_local_judge_is_scored_on(desk: Bench, models: Path) -> None:
+    """A judge that writes nothing: its verdict is the options' log-likelihoods."""
+    write_judged(desk.folder / "runs", make_arms(4))
+    model = {"kind": "hf", "path": str(models / "model"), "dtype": "float32", "device": "cpu"}
+    desk.write("judge.yaml", f"judges:\n- {{name: local, model: {json.dumps(model)}}}\n")
+    said = desk.run("judge", "try", "judge.yaml", FOLDER, *ASKED, "--rubric", "helpful")
+    assert said.code == 0, said.err
+    assert "A, B, C: each is scored as what comes next" in said.out
+    assert "as written" not in said.out
+    first, second = said.out.partition("Base first")[2].split("Tuned first")
+    for told in (first, second):
+        found = re.search(r"Read as +([ABC]): a utility of (0\.\d+) for the tuned arm", told)
+        assert found, told
+        assert 0 < float(found[2]) < 1
+    assert "2 calls" in said.out
