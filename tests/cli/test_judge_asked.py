@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,12 +56,19 @@ def _write(desk: Bench, server: JudgeServer, more: str = "", **options: object) 
     )
 
 
+def _shows_the_tuned_first(body: dict[str, Any]) -> bool:
+    text = body["messages"][-1]["content"]
+    return bool(text.index("Lively 2") < text.index("Plain 2"))
+
+
 def test_try_shows_the_prompt_the_raw_answers_and_how_they_were_read(
     judge: Bench, server: JudgeServer
 ) -> None:
     said = judge.run("judge", "try", "base.yaml", FOLDER, *ASKED)
     assert said.code == 0, said.err
-    (one, other) = server.calls()["bodies"]
+    # Both are asked at once: the one that was shown is that with the base's answer first.
+    bodies = server.calls()["bodies"]
+    one, other = sorted(bodies, key=_shows_the_tuned_first)
     # Word for word what the judge got: every line stands in what is printed, whole.
     shown = said.out.split("\n")
     for turn in one["messages"]:
@@ -221,3 +231,27 @@ def test_check_fails_a_judge_that_will_not_say(judge: Bench, server: JudgeServer
     (strict,) = json.loads(said.out)["judges"]
     assert strict["missing"] > 0.05 * strict["attacks"]
     assert strict["passed"] is False
+
+
+def test_try_shows_what_a_local_judge_is_scored_on(
+    desk: Bench, models: Path, tmp_path: Path
+) -> None:
+    """A judge that writes nothing: its verdict is the options' log-likelihoods."""
+    write_judged(desk.folder / "runs", make_arms(4))
+    folder = tmp_path / "local"
+    shutil.copytree(models / "model", folder)
+    settings = json.loads((folder / "config.json").read_text())
+    settings["max_position_embeddings"] = 16_384  # enough for a whole question
+    (folder / "config.json").write_text(json.dumps(settings))
+    model = {"kind": "hf", "path": str(folder), "dtype": "float32", "device": "cpu"}
+    desk.write("judge.yaml", f"judges:\n- {{name: local, model: {json.dumps(model)}}}\n")
+    said = desk.run("judge", "try", "judge.yaml", FOLDER, *ASKED, "--rubric", "helpful")
+    assert said.code == 0, said.err
+    assert "A, B, C: each is scored as what comes next" in said.out
+    first, second = said.out.partition("Base first")[2].split("Tuned first")
+    for told in (first, second):
+        assert "as written" not in told
+        found = re.search(r"Read as +(better|tie|worse): a utility of (0\.\d+) for", told)
+        assert found, told
+        assert 0 < float(found[2]) < 1
+    assert "2 calls" in said.out
