@@ -41,7 +41,7 @@ def readme(page: Page, address: str) -> None:
 def judge_health(page: Page, address: str) -> None:
     """How far a judge can be trusted, and the first of the pairs that it was asked about."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    page.set_viewport_size({"width": SCREEN["width"], "height": 1200})
+    page.set_viewport_size({"width": SCREEN["width"], "height": 1640})
     _open(page, f"{address}/judge", ".ek-judge")
     page.screenshot(path=PICTURES / "judge-health.png")
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from evalkit.errors import StoreError
 from evalkit.records import Pair, Result, SuiteInfo
+from evalkit.store.questions import question
 from evalkit.store.runs import join_rows
 
 Change: TypeAlias = Literal["all", "gained", "lost", "changed", "same", "missing"]
@@ -276,7 +277,7 @@ class PairedRuns:
                 base=base,
                 tuned=tuned,
                 benefit=benefit,
-                question=_question(prompt, lead),
+                question=question(prompt, lead),
             )
             for suite, sample_id, metric, base, tuned, benefit, prompt, lead in self._rows(
                 statement, _values(wanted, order) | where | files
@@ -386,11 +387,3 @@ def _values(wanted: Filter, order: Order = "suite") -> dict[str, Any]:
         "text": wanted.text.lower(),
         "order": order,
     }
-
-
-def _question(prompt: str, lead: int | None) -> str:
-    """What tells the sample from the others: the text asked without what comes before the question
-    or, where that is not known, its last block, which follows the examples it may begin with."""
-    value = json.loads(prompt)
-    text = str(value if isinstance(value, str) else value[-1]["content"])
-    return text.strip().rsplit("\n\n", 1)[-1] if lead is None else text[lead:].strip()

@@ -84,6 +84,8 @@ def _groups(comparison: Comparison, said: Sequence[Judgement]) -> list[Markup]:
         word = words.get((rubric, judge))
         outcome = tag("span", "ek-outcome", OUTCOMES[word.outcome]) if word else Markup()
         means = _MEANS[word.outcome] if word else "rated one by one"
+        if word and not any(one.order for one in mine):
+            means = "asked once"
         head = tag(
             "header", "", tag("b", "", judge), tag("span", "ek-small", rubric), outcome,
             tag("span", "ek-small", means),

@@ -31,6 +31,7 @@ SAYS = "What it says"
 SWAYED = "What may sway it"
 PEOPLE = "Against people"
 TOOK = "What it took"
+_CENT = 0.1  # what costs less is told to a hundredth of a cent
 _T = TypeVar("_T")
 
 
@@ -232,7 +233,7 @@ def _took(comparison: Comparison) -> Iterator[_Line]:
     )
     yield _Line(
         "Cost",
-        lambda one: Cell(number(one.cost, 2)),
+        lambda one: Cell(number(one.cost, 2 if one.cost is None or one.cost >= _CENT else 4)),
         "in the currency of the configured prices",
         "",
     )

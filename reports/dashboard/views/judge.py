@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -12,6 +12,7 @@ from evalkit.errors import StoreError
 from evalkit.records import Comparison, Judging, Pair, PreferenceOutcome, metric_name
 from evalkit.store.judged import JudgedFilter, JudgedOrder, JudgedRow, JudgedSamples
 from evalkit.store.query import PairedRuns, PairRow
+from evalkit.store.questions import questions
 from reports import charts
 from reports.dashboard import failure, judged_reading, markup, reading, sources
 from reports.dashboard.judged_reading import OUTCOMES
@@ -204,7 +205,7 @@ def _filters(judging: Judging) -> tuple[JudgedFilter, JudgedOrder]:
             placeholder="In ids and reasons",
         )
     shown = [name for name in _WANTED if name != "Flagged" or any(judging.flagged.values())]
-    if judging.protocol == "pointwise":
+    if all(one.flips is None for one in judging.judges):  # rated, or asked in one order alone
         shown = [name for name in shown if name not in ("Flips", "Wavered")]
     kind = st.segmented_control(
         "Outcome",
@@ -257,22 +258,26 @@ def _browse(
     rows = listing.shown()
     row = rows[listing.rank - listing.first]
     listing.open(row)
+    pairs = sources.open_pairs(opened, comparison, judged)
+    asked = questions(pairs.base, row.suite, [one.sample_id for one in rows]) if pairs else {}
     left, right = st.columns([1, 2.2], gap="medium")
     with left:
         several = len(judging.judges) > 1
-        lines(listing, rows, partial(_line, several=several))
+        lines(listing, rows, partial(_line, asked, several=several))
     with right:
         steps(listing)
         with failure.told(f"The sample {row.sample_id}"):
-            _read(opened, comparison, judged, row)
+            _read(opened, comparison, pairs, judged, row)
 
 
-def _line(row: JudgedRow, *, several: bool) -> str:
+def _line(asked: Mapping[str, str], row: JudgedRow, *, several: bool) -> str:
     """One judge's word on one sample; the mark says by its shape too what it was."""
     colour = {"tuned": "green", "base": "red", "flip": "orange", "wavered": "orange"}
     mark = f":{colour.get(row.outcome, 'gray')}[{OUTCOMES[row.outcome]}]"
     whose = f":gray[{markup.label(row.judge)}] · " if several else ""
-    return f"{mark} {whose}{markup.label(row.sample_id)} {_numbers(row)}".rstrip()
+    told = f":gray[{numbers}] " if (numbers := _numbers(row)) else ""
+    words = markup.label(asked.get(row.sample_id, "")[:160]) or markup.label(row.sample_id)
+    return f"{mark} {told}{whose}{words}"
 
 
 def _numbers(row: JudgedRow) -> str:
@@ -283,14 +288,17 @@ def _numbers(row: JudgedRow) -> str:
         return ""
     else:
         pair = row.base_first, row.tuned_first
-    return f":gray[{markup.label(f'{number(pair[0], 2)} → {number(pair[1], 2)}')}]"
+    return markup.label(" → ".join(dict.fromkeys(number(one, 2) for one in pair)))
 
 
 def _read(
-    opened: sources.Opened, comparison: Comparison, judged: JudgedSamples, row: JudgedRow
+    opened: sources.Opened,
+    comparison: Comparison,
+    pairs: PairedRuns | None,
+    judged: JudgedSamples,
+    row: JudgedRow,
 ) -> None:
     """Both answers, where their runs are here, and all that was said of them."""
-    pairs: PairedRuns | None = sources.open_pairs(opened, comparison, judged)
     pair = pairs.read(row.suite, row.sample_id) if pairs is not None else None
     if pair is not None:
         reading.show_answers(comparison, pair, _pair_row(row, pair), mark=False)
