@@ -3,7 +3,7 @@
 | figure | warning | not trustworthy |
 |---|---|---|
 | P(first wins) | its interval misses ½, by .1 or more | .3 or more from ½ (80 % to one place) |
-| samples whose winner changes with the order | a quarter or more | half or more |
+| samples whose winner changes with the order | a quarter or more | half, its interval above ¼ |
 | consistent ties | half of the samples or more | – |
 | P(prefers the longer) | its interval misses ½, at .65 or more, or .35 or less | – |
 | win rate at equal lengths | on the other side of ½ | – |
@@ -46,7 +46,7 @@ def untrusted_of(health: JudgeHealth, probes: str = "") -> tuple[str, ...]:
             f"{health.judge} goes by the place and not by the answer: it prefers "
             f"{_place(first)} in {_percent(_part(first))} of the calls that name a winner"
         )
-    if flips and flips.value >= FLIPS_BAD:
+    if flips and flips.value >= FLIPS_BAD and (flips.low or 0.0) > FLIPS:
         found.append(
             f"{health.judge} contradicts itself: on {_percent(flips.value)} of the samples the "
             "other answer wins when their order changes"

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import math
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 from evalkit.cli import app
-from evalkit.errors import UsageError
+from evalkit.errors import EvalkitError, UsageError
 from evalkit.imports.alpaca_eval import Log, read_alpaca_eval
 from evalkit.judged_logs import keep_log
 from evalkit.progress import Silent
 from evalkit.records import Comparison
 from evalkit.store.judgements import read_judgements
 from evalkit.store.runs import read_comparisons, read_run
+from tests.imports.test_hostile import both_ends, spoilt
 
 
 def row(number: int, preference: float | None, **fields: Any) -> dict[str, Any]:
@@ -188,6 +190,19 @@ def test_files_that_are_none_are_told(tmp_path: Path) -> None:
     file = write(tmp_path / "annotations.json", rows())
     with pytest.raises(UsageError, match="Give each model once"):
         read(file, file)
+
+
+def test_whatever_shape_a_log_has_the_answer_is_a_message(tmp_path: Path) -> None:
+    rng, path, outcomes = random.Random(5), tmp_path / "log.json", []
+    for _ in range(60):
+        path.write_text(json.dumps(spoilt(rows(5), rng)))
+        try:
+            keep_log(read(path), tmp_path / "runs")
+        except EvalkitError:
+            outcomes.append(False)
+        else:
+            outcomes.append(True)
+    both_ends(outcomes)
 
 
 def test_the_command_makes_a_folder_that_can_be_reported(tmp_path: Path) -> None:

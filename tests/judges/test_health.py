@@ -96,6 +96,15 @@ def test_a_judge_that_goes_by_the_place_alone_is_not_to_be_trusted() -> None:
     assert "contradicts itself: on 100 %" in found.untrusted[1]
 
 
+def test_four_samples_are_too_few_to_doubt_a_judge_by() -> None:
+    """Two flips of four are half, and may well be a tenth."""
+    said = both("a", 1.0, 0.0) + both("b", 1.0, 1.0) + both("c", 0.0, 1.0) + both("d", 0.0, 0.0)
+    found = _health(said)
+    assert found.flips is not None
+    assert found.flips.value == 0.5
+    assert found.untrusted == ()
+
+
 def test_a_fair_judge_is_neither_warned_of_nor_doubted() -> None:
     said = [one for i in range(80) for one in both(f"s{i}", *[float(i % 3 > 0)] * 2)]
     lengths = {f"s{i}": (100 + i % 7, 100 + i % 5) for i in range(80)}
