@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 from evalkit.config import OpenAIModel
 from evalkit.errors import ModelError
@@ -36,6 +36,9 @@ def open_openai(
             for name, model in arms.items()
         }
     )
+
+
+_Finished: TypeAlias = "asyncio.Queue[asyncio.Task[Completion]]"
 
 
 class OpenAIEngine:
@@ -152,18 +155,25 @@ class OpenAIEngine:
         self, runner: asyncio.Runner, batch: Sequence[Prepared]
     ) -> Iterator[Completion]:
         """The answers, given to whoever stores them while the others are still on their way."""
-        waiting = runner.run(self._begin(batch))
+        finished: _Finished = asyncio.Queue()
+        waiting = runner.run(self._begin(batch, finished))
         try:
             while waiting:
-                done, waiting = runner.run(_first(waiting))
-                yield from (task.result() for task in done)
+                task = runner.run(finished.get())
+                waiting.remove(task)
+                yield task.result()
         finally:
             # An interrupt, or nobody wants the rest; closing the engine has ended it already.
             if waiting and self._runner is runner:
                 runner.run(_cancelled(waiting))
 
-    async def _begin(self, batch: Sequence[Prepared]) -> set[asyncio.Task[Completion]]:
-        return {asyncio.create_task(self._answer(one)) for one in batch}
+    async def _begin(
+        self, batch: Sequence[Prepared], finished: _Finished
+    ) -> set[asyncio.Task[Completion]]:
+        tasks = {asyncio.create_task(self._answer(one)) for one in batch}
+        for task in tasks:
+            task.add_done_callback(finished.put_nowait)
+        return tasks
 
     async def _answer(self, one: Prepared) -> Completion:
         endpoint = self._endpoints[one.request.arm]
@@ -243,12 +253,6 @@ class OpenAIEngine:
                 runner.run(endpoint.close())
             self._lengths.clear()
             runner.close()
-
-
-async def _first(
-    waiting: set[asyncio.Task[Completion]],
-) -> tuple[set[asyncio.Task[Completion]], set[asyncio.Task[Completion]]]:
-    return await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _cancelled(waiting: set[asyncio.Task[Completion]]) -> None:

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from evalkit.judges.asking import judge
 from evalkit.store.completions import CompletionStore
 from tests.judges.asked import config, job, pairs, store_path
@@ -84,6 +86,7 @@ def test_after_a_kill_every_pair_is_judged_exactly_once(
     assert done.spent["scripted"].stored == 100
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_loses_no_more_than_what_is_on_its_way(
     server: JudgeServer, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_question_that_does_not_fit_is_an_error_and_no_verdict(
     assert all("tokens longer than this judge can read" in one.error for one in done.judgements)
 
 
+@pytest.mark.slow
 def test_a_random_model_fails_the_probes(tiny: Path, store: CompletionStore) -> None:
     how = config(local(tiny), probes="refuse")
     with pytest.raises(ModelError, match="'tiny' fails the known-answer probes"):
