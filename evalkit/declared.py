@@ -24,10 +24,16 @@ def declared_gate(base: Manifest) -> GateConfig:
         ) from None
 
 
-def declared_judge(base: Manifest) -> JudgeConfig:
-    """The judge that stands in the base's file; UsageError where there is none that can be read."""
+def declared_judge(base: Manifest) -> JudgeConfig | None:
+    """The judge that stands in the base's file; None where others judged, as in imported logs.
+
+    UsageError where it is none by today's rules.
+    """
+    told = base.config.get("judge")
+    if told is None:
+        return None
     try:
-        return JudgeConfig.model_validate(base.config.get("judge"))
+        return JudgeConfig.model_validate(told)
     except ValidationError as error:
         said = "; ".join(one["msg"] for one in error.errors())
         raise UsageError(

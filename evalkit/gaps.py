@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from evalkit.config import GateConfig
+from evalkit.config import GateConfig, JudgeConfig
 from evalkit.declared import declared_judge
 from evalkit.records import Comparison, Delta, corrected_name
+
+MAX_MISSING: float = JudgeConfig.model_fields["max_missing"].default
 
 
 def too_much_missing(comparison: Comparison, delta: Delta, gate: GateConfig) -> str:
@@ -50,7 +52,8 @@ def _unjudged(comparison: Comparison, delta: Delta, gate: GateConfig) -> str:
         return "no sample was judged in both arms"
     if alone / (total + alone) > gate.max_missing:
         return f"{alone / (total + alone):.1%} of the samples are in one run alone"
-    ceiling = declared_judge(comparison.base).max_missing
+    judge = declared_judge(comparison.base)
+    ceiling = MAX_MISSING if judge is None else judge.max_missing
     missing = max(delta.missing_base, delta.missing_tuned)
     if missing / total <= ceiling:
         return ""

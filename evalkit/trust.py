@@ -81,7 +81,8 @@ def demands_correction(comparison: Comparison, asked: Asked) -> bool:
     judged = {(one.suite, one.metric) for one in comparison.judgings if one.protocol == "pairwise"}
     if (asked.suite, asked.metric) not in judged:
         return False
-    return declared_judge(comparison.base).demand == "corrected"
+    judge = declared_judge(comparison.base)
+    return judge is not None and judge.demand == "corrected"
 
 
 NO_SLICES = (

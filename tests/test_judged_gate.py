@@ -288,3 +288,11 @@ def test_an_absolute_floor_holds_for_a_unanimous_judge() -> None:
     assert decide(comparison, gate).outcome == "pass"
     high = GateConfig(suites={SUITE: SuiteGate(metric=METRIC, policy="absolute", floor=0.97)})
     assert decide(comparison, high).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(("missing", "outcome"), [(10, "pass"), (11, "fail")])
+def test_where_others_judged_the_usual_ceiling_holds(missing: int, outcome: str) -> None:
+    """A comparison of an imported log declares no judge."""
+    comparison = judged([*[None] * missing, *BETTER[missing:]])
+    base = replace(comparison.base, config={"name": "base", "gate": {}})
+    assert decide(replace(comparison, base=base), gated()).outcome == outcome

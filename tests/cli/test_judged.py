@@ -496,3 +496,32 @@ def test_labels_of_other_answers_are_not_used_and_leave_it_open(notes: Bench) ->
     assert said.code == 3, said.err
     (suite,) = document["arms"][0]["suites"]
     assert "human labels: too few to correct by" in suite["reason"]
+
+
+def test_ratings_are_each_arms_own(asked: Callable[..., Bench]) -> None:
+    """The server rates by the quality a text claims (4; 6 is cut to 5, and 2), and gives a quarter
+    of the probability to the next lower rating."""
+    bench = asked(more=", protocol: pointwise")
+    base = (bench.folder / "base.yaml").read_text()
+    bench.write("base.yaml", base.replace("judge.helpful", "rating.helpful"))
+    said, document = compared(bench)
+    assert said.code == 0, said.err
+    delta = delta_of(document, "rating.helpful")
+    assert delta["base"] == pytest.approx(3.75)
+    assert delta["tuned"] == pytest.approx((50 * 4.75 + 10 * 1.75) / 60)
+
+
+def test_a_jury_counts_with_its_mean(notes: Bench) -> None:
+    """One judge prefers the tuned arm everywhere, the other on every second sample."""
+    record(notes, ["tuned"] * SAMPLES)
+    (notes.folder / "said.jsonl").rename(notes.folder / "first.jsonl")
+    record(notes, ["tuned" if n % 2 else "base" for n in range(SAMPLES)])
+    first = RECORDED.replace("said.jsonl", "first.jsonl").replace("saved", "other")
+    write_base(notes, f"{{judges: [{first}, {RECORDED}]}}")
+    said, document = compared(notes)
+    assert said.code == 0, said.err
+    assert delta_of(document)["tuned"] == pytest.approx(0.75)
+    (comparison,) = json.loads((folder_of(notes) / "comparison.json").read_text())["comparisons"]
+    (judging,) = comparison["judgings"]
+    assert [one["judge"] for one in judging["judges"]] == ["other", "saved"]
+    assert judging["jury"]["without"] == {"other": 0.5, "saved": 1.0}
