@@ -158,12 +158,15 @@ WITH wanted AS (
     WHERE ($suite = '' OR suite = $suite) AND ($rubric = '' OR rubric = $rubric)
         AND ($judge = '' OR judge = $judge) AND ($outcome = '' OR outcome = $outcome)
         AND ($samples IS NULL OR list_contains($samples, sample_id))
-        AND ($text = '' OR contains(lower(sample_id), $text)
-            OR (suite, rubric, judge, sample_id) IN (
-                SELECT (suite, rubric, judge, sample_id) FROM judgements
-                WHERE contains(lower(rationale), $text)))
+        AND {found}
 )
 """
+# Only where a text is looked for: else every page would read every reason.
+_FOUND = """(
+    contains(lower(sample_id), $text) OR (suite, rubric, judge, sample_id) IN (
+        SELECT (suite, rubric, judge, sample_id) FROM judgements
+        WHERE contains(lower(rationale), $text))
+)"""
 _COUNT = _WANTED + "SELECT count(*) FROM wanted"
 _PAGE = (
     _WANTED
@@ -208,7 +211,7 @@ class JudgedSamples:
 
     def count(self, wanted: JudgedFilter) -> int:
         """How many lines there are."""
-        return int(self._rows(_COUNT, _values(wanted))[0][0])
+        return int(self._lines(_COUNT, wanted, "suite", {})[0][0])
 
     def page(
         self, wanted: JudgedFilter, order: JudgedOrder, offset: int, limit: int
@@ -218,7 +221,7 @@ class JudgedSamples:
         names = JudgedRow.__dataclass_fields__
         return [
             JudgedRow(**dict(zip(names, row, strict=True)))
-            for row in self._rows(_PAGE, _values(wanted, order) | where)
+            for row in self._lines(_PAGE, wanted, order, where)
         ]
 
     def rank(
@@ -226,7 +229,7 @@ class JudgedSamples:
     ) -> int | None:
         """Where a sample's first line (or a judge's) stands, from 0; None if it is not wanted."""
         here = {"here": sample_id, "by": judge}
-        rows = self._rows(_RANK, _values(wanted, order) | here)
+        rows = self._lines(_RANK, wanted, order, here)
         return int(rows[0][0]) if rows else None
 
     def read(self, suite: str, sample_id: str) -> tuple[Judgement, ...]:
@@ -263,6 +266,14 @@ class JudgedSamples:
                 "the command that made it again; no stored answer is paid for twice."
             )
 
+    def _lines(
+        self, statement: str, wanted: JudgedFilter, order: JudgedOrder, more: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        values = {**_values(wanted, order), **more}
+        if not wanted.text:
+            del values["text"]
+        return self._rows(statement.replace("{found}", _FOUND if wanted.text else "true"), values)
+
     def _rows(self, statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return self._run(statement, values).fetchall()
 
@@ -286,7 +297,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None or name == "value"}
 
 
-def _values(wanted: JudgedFilter, order: JudgedOrder = "suite") -> dict[str, Any]:
+def _values(wanted: JudgedFilter, order: JudgedOrder) -> dict[str, Any]:
     samples: Sequence[str] | None = wanted.samples
     return {
         "suite": wanted.suite,
