@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.opencompass_oracle import Theirs, merged, older, opencompass, write_jsonl
 from evalkit.compare import compare
 from evalkit.config import HFModel, OpenCompassConfig, OpenCompassCustom, RunConfig
 from evalkit.errors import SuiteError
@@ -22,7 +23,6 @@ from evalkit.planning import make_plan
 from evalkit.records import Result, Run
 from evalkit.sequential import evaluate_early
 from evalkit.store.completions import CompletionStore
-from tests.harnesses.opencompass_oracle import Theirs, merged, older, opencompass, write_jsonl
 from tests.models.hf.tiny_models import Tiny
 
 REAL_HOME = os.environ.get("EVALKIT_HOME")

@@ -32,7 +32,8 @@ def older(model: Path, folder: Path) -> Path:
     file.write_text(json.dumps(told))
     file = folder / "config.json"
     told = json.loads(file.read_text())
-    told["rope_theta"] = told.pop("rope_parameters", {}).get("rope_theta", 10000.0)
+    if "rope_parameters" in told:
+        told["rope_theta"] = told.pop("rope_parameters").get("rope_theta", 10000.0)
     file.write_text(json.dumps(told))
     return folder
 
