@@ -63,15 +63,16 @@ def _named(judging: Judging) -> str:
 
 
 def _table(comparison: Comparison, judging: Judging, console: Console) -> Table:
-    """What would be good, and what each figure means, stand beside it where there is room."""
+    """A line for each figure: what would be good, and what it means, stand beside it where both
+    fit without a second line; the reports have all of it."""
     rows = figures(comparison, judging)
     names = [one_line(one.judge) for one in judging.judges]
     endless = console.options.update(width=10_000)
-    left = console.width - console.measure(_table_of(rows, names, 0), options=endless).maximum
-    return _table_of(rows, names, 2 if left >= 2 * _WORDS else 1 if left >= _WORDS else 0)
-
-
-_WORDS = 24  # columns that words need, to be read and not spelled
+    for told in (2, 1):
+        table = _table_of(rows, names, told)
+        if console.measure(table, options=endless).maximum <= console.width:
+            return table
+    return _table_of(rows, names, 0)
 
 
 def _table_of(rows: Sequence[Figure], names: Sequence[str], told: int) -> Table:
@@ -81,7 +82,7 @@ def _table_of(rows: Sequence[Figure], names: Sequence[str], told: int) -> Table:
     for name in names:
         table.add_column(name, overflow="fold")
     for head in ("good", "what it means")[:told]:
-        table.add_column(head, style="dim", overflow="fold", min_width=_WORDS)
+        table.add_column(head, style="dim", overflow="fold")
     group = ""
     for row in rows:
         if row.group != group:
