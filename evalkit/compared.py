@@ -119,9 +119,15 @@ def valid_votes(compared: Compared) -> tuple[Vote, ...]:
 
 
 def only_pair(compared: Compared, suite: str, sample_id: str) -> Pair:
-    """One sample that both arms answered; UsageError, with the nearest, where there is none."""
-    _check_suites((suite,), {info.name: info for info in compared.comparison.base.suites})
+    """One sample that both arms answered; UsageError, with the nearest, where there is none.
+
+    Without a suite it is of the first that was judged, or of the first; without an id its first.
+    """
+    infos = {info.name: info for info in compared.comparison.base.suites}
+    suite = suite or next(iter([*_judged_suites(compared.comparison), *infos]))
+    _check_suites((suite,), infos)
     mine = {one.base.sample.id: one for one in compared.pairs if one.base.sample.suite == suite}
+    sample_id = sample_id or next(iter(mine), "")
     if sample_id not in mine:
         hint = near(sample_id, mine) or f" The first is {next(iter(mine), 'none')!r}."
         raise UsageError(f"No sample {sample_id!r} of {suite} in this comparison.{hint}")

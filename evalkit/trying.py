@@ -64,6 +64,7 @@ def make_trial(
     """
     member = _member(config, judge)
     pair = only_pair(compared, suite, sample_id)
+    suite, sample_id = pair.base.sample.suite, pair.base.sample.id
     info = next(one for one in compared.comparison.base.suites if one.name == suite)
     said = config.suites.get(suite, JudgedSuite())
     language = said.language or suite_language(info)

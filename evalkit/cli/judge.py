@@ -50,8 +50,10 @@ def try_judge(
         typer.Argument(help="A comparison's folder, or two run folders, the base's first."),
     ],
     *,
-    suite: Annotated[str, typer.Option(help="The suite of the sample.")],
-    sample: Annotated[str, typer.Option(help="The sample's id.")],
+    suite: Annotated[
+        str, typer.Option(help="The suite of the sample; without, the first that was judged.")
+    ] = "",
+    sample: Annotated[str, typer.Option(help="The sample's id; without, the suite's first.")] = "",
     rubric: Annotated[
         str, typer.Option(help="A rubric or its file; without, the first of the suite's.")
     ] = "",

@@ -81,6 +81,12 @@ def test_try_shows_the_prompt_the_raw_answers_and_how_they_were_read(
     assert "much_better: a utility of 1.000 for the tuned arm" in second
 
 
+def test_try_takes_the_first_judged_sample_where_none_is_named(judge: Bench) -> None:
+    said = judge.run("judge", "try", "base.yaml", FOLDER, "--no-ask")
+    assert said.code == 0, said.err
+    assert re.search(rf"Sample +\S+ of {SUITE}\n", said.out)
+
+
 def test_try_tells_what_it_cost_and_asks_nothing_twice(judge: Bench, server: JudgeServer) -> None:
     said = judge.run("judge", "try", "base.yaml", FOLDER, *ASKED)
     bodies = server.calls()["bodies"]

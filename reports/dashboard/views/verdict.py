@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 import streamlit as st
 
 from evalkit.gate import meaning
-from evalkit.records import Comparison, Delta, SuiteVerdict, Verdict
+from evalkit.records import Comparison, Delta, Judging, SuiteVerdict, Verdict
 from reports import charts
 from reports.dashboard import markup, sources
 from reports.dashboard.markup import Markup, tag
 from reports.flips import better_and_worse, moved, p_text, slices_text, stands_out
 from reports.formats import remarks
-from reports.judging.words import alarms, headline, title
+from reports.judging.words import alarms, headline, title, warnings
 from reports.repeats import answers_text
 from reports.retained import HEADS, NOTE, rows
 from reports.stepcharts import over_steps
@@ -221,16 +221,19 @@ def _judgings(comparison: Comparison, address: dict[str, str]) -> None:
     if not comparison.judgings:
         return
     st.subheader("The judge")
-    told = [
-        tag("li", "", tag("b", "", title(one)), f": {headline(comparison, one)}")
-        for one in comparison.judgings
-    ]
-    st.html(tag("ul", "", *told))
+    st.html(tag("ul", "", *(_judging(comparison, one) for one in comparison.judgings)))
     st.page_link(
         "views/judge.py",
         label="How far it can be trusted, and every pair it was asked about",
         query_params={**address, "arm": comparison.tuned.name},
     )
+
+
+def _judging(comparison: Comparison, one: Judging) -> Markup:
+    """What it says, with what makes it doubtful below: a verdict may rest on it."""
+    doubts = [tag("li", "ek-small", text) for text in warnings(one)]
+    below = [tag("ul", "", *doubts)] if doubts else []
+    return tag("li", "", tag("b", "", title(one)), f": {headline(comparison, one)}", *below)
 
 
 def _flipped(one: SuiteVerdict) -> str:
