@@ -132,7 +132,7 @@ def report_html(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) 
         ],
         manifests=[comparisons[0].base, *(one.tuned for one in comparisons)],
         identity=[identity(one) for one in (comparisons[0].base, *(c.tuned for c in comparisons))],
-        alarms=[text for one in comparisons for text in alarms(one)],
+        alarms=alarms(comparisons),
         departure=wording.departure_text(last, comparisons[0].base.name),
         bound_note=wording.BOUND_NOTE if contradicts else "",
         saved=wording.saved_text(comparisons),

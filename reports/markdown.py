@@ -64,7 +64,7 @@ def report_markdown(
         *(f"{escape(text)}  " for text in chosen),
         f"Exit code {int(last.exit_code)}: {meaning(last).partition(': ')[2]}.",
         *([f"⚠️ **{escape(other)}**"] if other else []),
-        *(f"❌ **{escape(text)}**  " for one in comparisons for text in alarms(one)),
+        *(f"❌ **{escape(text)}**  " for text in alarms(comparisons)),
         "",
         *_table(comparisons, verdicts),
         *_early(comparisons, verdicts),
@@ -162,7 +162,8 @@ def _cell(one: SuiteVerdict | None) -> str:
         return word
     digits = decimals(one.delta.base, one.delta.tuned)
     numbers = f"{signed(one.delta.difference, digits)} {shown_interval(one, digits)}"
-    return f"{word} {numbers} n={sample_count(one.delta)}"
+    rate = win_rate_text(one.delta)
+    return f"{word} {numbers} n={sample_count(one.delta)}{f'<br>{rate}' if rate else ''}"
 
 
 def _early(comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[str]:

@@ -18,11 +18,11 @@ class Shelf:
     the same in a run that was killed.
     """
 
-    def __init__(self, store: CompletionStore, *, after: float = KEEP_AFTER) -> None:
-        """`seconds` is what storing has cost so far; at 0 seconds `after` the last time each
-        answer is stored at once, where money was paid for it."""
+    def __init__(self, store: CompletionStore, *, after: float | None = None) -> None:
+        """`seconds` is what storing has cost so far; at 0 seconds `after` the last time (default:
+        KEEP_AFTER) each answer is stored at once, where money was paid for it."""
         self.seconds = 0.0
-        self._after = after
+        self._after = KEEP_AFTER if after is None else after
         self._store = store
         self._waiting: list[Completion] = []
         self._since = time.perf_counter()

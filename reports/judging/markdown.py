@@ -51,7 +51,8 @@ def _figures(one: JudgeHealth) -> str:
     told = [f"{name} {share(rate)}" for name, rate in parts if rate is not None]
     if one.probes_passed is not None:
         told.append(f"known answers {one.probes_passed} of {one.probes}")
-    return f"{one.judge} ({one.model}): {'; '.join([*told, f'missing {counted(one.missing)}'])}"
+    name = f"{one.judge} ({one.model})" if one.model else one.judge
+    return f"{name}: {'; '.join([*told, f'missing {counted(one.missing)}'])}"
 
 
 def _warnings(judging: Judging) -> list[str]:

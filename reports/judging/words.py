@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from evalkit.records import Comparison, Corrected, Delta, JudgeHealth, Judging, Rate
+from evalkit.records import Comparison, Corrected, Delta, Judging, Rate
 from evalkit.trust import reasons
 from reports.wording import (
     UNKNOWN,
@@ -56,10 +56,14 @@ def alarm(comparison: Comparison, judging: Judging) -> str:
     return f"Judge results not trustworthy: {why}" if why else ""
 
 
-def alarms(comparison: Comparison) -> list[str]:
-    """The same of every judging of a comparison, each beginning with what it is about."""
+def alarms(comparisons: Sequence[Comparison]) -> list[str]:
+    """The same of every judging, each beginning with what it is about; and with the tuned arm,
+    where there are several."""
     return [
-        f"{title(one)}: {text}" for one in comparison.judgings if (text := alarm(comparison, one))
+        f"{one_line(arm.tuned.name)}: {text}" if len(comparisons) > 1 else text
+        for arm in comparisons
+        for one in arm.judgings
+        if (why := alarm(arm, one)) and (text := f"{title(one)}: {why}")
     ]
 
 
@@ -259,13 +263,3 @@ def flagged_sentence(comparison: Comparison, judging: Judging) -> str:
         if samples
     ]
     return f"Answers that look like an attempt on the judge: {', '.join(told)}." if told else ""
-
-
-def spent(judges: Sequence[JudgeHealth]) -> str:
-    """What the judging took, all judges together."""
-    calls = sum(one.calls for one in judges)
-    tokens = sum(one.tokens_in + one.tokens_out for one in judges)
-    costs = [one.cost for one in judges if one.cost is not None]
-    money = f", cost {number(sum(costs), 2)}" if costs else ""
-    part = " (of the judges with prices)" if 0 < len(costs) < len(judges) else ""
-    return f"{calls:,} calls, {tokens:,} tokens{money}{part}"

@@ -359,6 +359,17 @@ def test_a_comment_stays_short() -> None:
     assert "3 of tuned, 1 of base" in section
 
 
+def test_with_several_arms_each_alarm_and_win_rate_says_whose_it_is() -> None:
+    comparison, verdict = _made(judgings.troubled)
+    other, passed = _made(judgings.healthy)
+    other = replace(other, tuned=replace(other.tuned, name="mild", run_id="mild-1"))
+    pair = [comparison, other], [verdict, passed]
+    text = report_markdown(*pair)
+    assert f"❌ **tuned: style/rednote-zh · rednote: {ALARM}bravo" in text
+    assert text.count("<br>win rate") == 2
+    assert f"tuned: style/rednote-zh · rednote: {ALARM}bravo" in Page(report_html(*pair)).text
+
+
 def test_the_json_holds_all_that_the_record_holds() -> None:
     comparison, verdict = _made(judgings.troubled)
     (arm,) = json.loads(comparison_json([comparison], [verdict]))["arms"]

@@ -64,7 +64,7 @@ def show() -> None:
 def _arm(comparison: Comparison, verdict: Verdict, opened: sources.Opened) -> None:
     """One tuned arm, from the headline down to the details."""
     st.html(_hero(comparison, verdict))
-    for text in alarms(comparison):
+    for text in alarms([comparison]):
         markup.note(text, "failed")
     st.html(_suites(comparison, verdict))
     matrix = rows(comparison)
