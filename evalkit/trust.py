@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from evalkit.asked import Asked
 from evalkit.declared import declared_judge
@@ -22,15 +22,10 @@ def trust_checks(comparison: Comparison, asked: Sequence[Asked]) -> tuple[Check,
     Elsewhere it is a warning. Where all can be trusted, one check says so; none without a judge.
     """
     gated = {(one.suite, one.metric) for one in asked}
-
-    def decides(one: Judging) -> bool:
-        names = (one.metric, corrected_name(one.rubric))
-        return any((one.suite, name) in gated for name in names)
-
     checks = [
         Check(
             name=NAME,
-            status="failed" if decides(one) else "warning",
+            status="failed" if decides(one, gated) else "warning",
             message=f"judge results not trustworthy: {one.metric} of {one.suite}: {'; '.join(why)}",
         )
         for one in comparison.judgings
@@ -39,6 +34,15 @@ def trust_checks(comparison: Comparison, asked: Sequence[Asked]) -> tuple[Check,
     if checks or not comparison.judgings:
         return tuple(checks)
     return (Check(name=NAME, status="ok", message="nothing was found that speaks against them"),)
+
+
+def decides(judging: Judging, gated: Collection[tuple[str, str]]) -> bool:
+    """Whether a gate goes by what was judged, or by what people's labels made of it.
+
+    `gated` holds the suites and metrics that it goes by.
+    """
+    names = (judging.metric, corrected_name(judging.rubric))
+    return any((judging.suite, name) in gated for name in names)
 
 
 def reasons(comparison: Comparison, judging: Judging) -> tuple[str, ...]:

@@ -154,8 +154,9 @@ def win_rate_text(delta: Delta) -> str:
 
 
 def win_rate_at(difference: float | None) -> float | None:
-    """The win rate that a difference of the arms' preferences stands for."""
-    return None if difference is None else (1 + difference) / 2
+    """The win rate that a difference of the arms' preferences stands for, or that a bound of one
+    does: bounds may reach where no difference can lie."""
+    return None if difference is None else min(1.0, max(0.0, (1 + difference) / 2))
 
 
 def benefit(delta: Delta) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 from evalkit.records import Comparison, Judging, Verdict
+from evalkit.trust import decides
 from reports.judging.figures import figures
 from reports.judging.words import alarm, headline, jury_sentence, qualifications, title, warnings
 from reports.wording import clean, one_line
@@ -31,12 +32,8 @@ def add_judgings(
 
 def fails(comparison: Comparison, verdict: Verdict, judging: Judging) -> bool:
     """Whether the gate goes by a judging that is not trustworthy."""
-    metrics = judging.metric, f"{judging.metric}.corrected"
-    gated = any(
-        one.suite == judging.suite and one.delta and one.delta.metric.name in metrics
-        for one in verdict.suites
-    )
-    return gated and bool(alarm(comparison, judging))
+    gated = {(one.suite, one.delta.metric.name) for one in verdict.suites if one.delta}
+    return decides(judging, gated) and bool(alarm(comparison, judging))
 
 
 def _told(comparison: Comparison, judging: Judging, trouble: str) -> str:

@@ -25,6 +25,7 @@ from reports.html import report_html
 from reports.judging import words
 from reports.judging.charts import win_rates
 from reports.judging.figures import Figure, figures
+from reports.judging.junit import fails
 from reports.junit import junit_xml
 from reports.machine import comparison_json
 from reports.markdown import report_markdown
@@ -238,6 +239,7 @@ def test_the_margin_of_a_superior_win_rate_is_told_as_one() -> None:
     assert wording.margin_text(ruled) == "at least 0.600"
 
 
+BY_LABELS = "judge.rednote.corrected"
 ALARM = "Judge results not trustworthy: "
 
 
@@ -339,6 +341,12 @@ def test_junit_has_a_case_for_the_judge_that_fails_with_the_gate_alone() -> None
     assert str(errors[0][1]).startswith(ALARM)
     assert root.get("errors") == "1"
     assert root.get("tests") == str(sum(1 for _ in root.iter("testcase"))) == "2"
+    (gated,) = [one for one in verdict.suites if one.delta]
+    assert gated.delta is not None
+    by_labels = replace(gated.delta, metric=replace(gated.delta.metric, name=BY_LABELS))
+    rated = replace(comparison.judgings[0], metric="rating.rednote", protocol="pointwise")
+    decided = replace(verdict, suites=(replace(gated, delta=by_labels),))
+    assert fails(replace(comparison, judgings=(rated,)), decided, rated)
     other = replace(comparison.judgings[0], metric="judge.helpful")
     aside = replace(comparison, judgings=(other,))
     checks = tuple(replace(one, status="warning") for one in verdict.checks)

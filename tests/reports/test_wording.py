@@ -88,3 +88,7 @@ def test_a_perplexity_is_told_as_a_ratio_too() -> None:
     assert wording.ratio_text(delta) == "0.905 times the base's [0.900, 0.911]"
     assert wording.ratio_text(replace(delta, ratio_low=None)) == "0.905 times the base's"
     assert wording.ratio_text(replace(delta, ratio=None)) == ""
+
+
+def test_a_bound_beyond_the_scale_is_told_as_its_end() -> None:
+    assert [wording.win_rate_at(one) for one in (-1.2, 0.0, 1.024, None)] == [0.0, 0.5, 1.0, None]
