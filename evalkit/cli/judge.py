@@ -151,7 +151,7 @@ def export_labels(
     typer.echo(f"Wrote {len(asked)} pairs to {output}: {', '.join(parts)}.")
     command = f"{program()} judge labels import {shlex.quote(str(output))}"
     typer.echo(
-        "Fill in the column choice (left, right, tie or skip), then:\n"
+        "Fill in the column choice (left, right, tie or skip), from the top, then:\n"
         f"  {command} {shlex.quote(str(comparison))}"
     )
 

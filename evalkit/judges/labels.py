@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -40,9 +40,10 @@ class Read(NamedTuple):
 
 
 def write_labels(file: Path, pairs: Sequence[Blind], person: str = "") -> None:
-    """Write a sheet for people to fill in: `choice` is to become left, right, tie or skip.
+    """Write a sheet for people to fill in from the top: `choice` is to become left, right, tie or
+    skip.
 
-    Where both answers are the same, it is a tie already.
+    It is empty where both answers are the same, too: what nobody came to is no label.
     """
     write_sheet(file, COLUMNS, (_cells(pair, person) for pair in pairs))
 
@@ -84,7 +85,8 @@ def read_words(file: Path, jobs: Sequence[Job], person: str = "") -> Read:
     that were opened before.
 
     Rows without a name are `person`'s; without one, the file's name stands for whoever filled it
-    in. UsageError names every row that is wrong, and a file that is of another comparison.
+    in. A row of twice the same answer that was left empty is a tie as far as the sheet was worked
+    through. UsageError names every row that is wrong, and a file that is of another comparison.
     """
     heads, rows = _read(file)
     if is_votes(heads):
@@ -117,27 +119,88 @@ def _read(file: Path) -> tuple[tuple[str, ...], list[Row]]:
     return heads, rows
 
 
+class _Line(NamedTuple):
+    """A row of a sheet; `choice` is None where nobody filled it in."""
+
+    number: int
+    shown: str
+    place: Place
+    person: str
+    choice: Choice | None
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Whose and of what it is: each has samples drawn for it, in a random order of its own."""
+        return self.place.asked.matter.suite, self.place.asked.rubric.name, self.person
+
+
 def _opened(file: Path, rows: Sequence[Row], known: Mapping[str, Place], person: str) -> Read:
-    votes: list[tuple[int, Vote]] = []
+    lines: list[_Line] = []
     mistakes: list[str] = []
-    empty = 0
-    for line, cells in rows:
+    for number, cells in rows:
         try:
-            place = known.get(plain(cells["id"]).strip())
-            if place is None:
-                raise ValueError(f"no pair {cells['id']!r} is compared here")
-            choice = _choice(plain(cells["choice"]))
-            if choice is None:
-                empty += 1
-                continue
-            name = person_name(plain(cells.get("person", "")).strip() or person)
-            votes.append((line, _vote(plain(cells["id"]).strip(), place, choice, name)))
+            lines.append(_line(number, cells, known, person))
         except ValueError as error:
-            mistakes.append(f"{file}:{line}: {error}.")
+            mistakes.append(f"{file}:{number}: {error}.")
+    ties = _implied(lines)
+    told = [one._replace(choice="tie") if one.number in ties else one for one in lines]
+    votes = [(one.number, _vote(one, one.choice)) for one in told if one.choice]
     kept = once(file, votes, mistakes)
     if mistakes:
         raise UsageError(listed(mistakes))
-    return Read(kept, empty)
+    empty = sum(one.choice is None for one in told)
+    return Read(kept, empty, tuple(_told(file, len(ties), _passed_over(lines))))
+
+
+def _line(number: int, cells: Mapping[str, str], known: Mapping[str, Place], person: str) -> _Line:
+    shown = plain(cells["id"]).strip()
+    place = known.get(shown)
+    if place is None:
+        raise ValueError(f"no pair {cells['id']!r} is compared here")
+    choice = _choice(plain(cells["choice"]))
+    name = person_name(plain(cells.get("person", "")).strip() or person)
+    return _Line(number, shown, place, name, choice)
+
+
+def _implied(lines: Sequence[_Line]) -> frozenset[int]:
+    """The rows that nobody filled in and that are ties all the same: twice the same answer, as far
+    as the sheet was worked through.
+
+    That is up to the first row with two answers that is empty. Were those below it counted, too,
+    the labels of whoever stops early would be mostly ties, and no random part of the samples; were
+    none counted, they would lack the ties.
+    """
+    begun = {one.group for one in lines if one.choice}
+    ended: set[tuple[str, str, str]] = set()
+    ties = set()
+    for one in lines:
+        if one.choice or one.group not in begun:
+            continue
+        if not one.place.asked.same:
+            ended.add(one.group)
+        elif one.group not in ended:
+            ties.add(one.number)
+    return frozenset(ties)
+
+
+def _passed_over(lines: Sequence[_Line]) -> int:
+    """Rows with two answers that were left empty, and others below them were not."""
+    last = {one.group: one.number for one in lines if one.choice}
+    return sum(
+        not (one.choice or one.place.asked.same) and one.number < last.get(one.group, 0)
+        for one in lines
+    )
+
+
+def _told(file: Path, ties: int, passed: int) -> Iterator[str]:
+    if ties:
+        yield f"{ties} of its rows that show the same answer twice were left empty: they are ties."
+    if passed:
+        yield (
+            f"{file}: {passed} rows were left empty above others that are filled in. Labels are a "
+            "random part of the samples, which the correction of a judge rests on, only where the "
+            "rows are filled in from the top; write skip where nobody can say."
+        )
 
 
 def _choice(cell: str) -> Choice | None:
@@ -148,15 +211,15 @@ def _choice(cell: str) -> Choice | None:
     return _CHOICES.get(word)
 
 
-def _vote(shown: str, place: Place, choice: Choice, person: str) -> Vote:
-    asked = place.asked
+def _vote(line: _Line, choice: Choice) -> Vote:
+    asked = line.place.asked
     return Vote(
-        id=shown,
+        id=line.shown,
         suite=asked.matter.suite,
         sample_id=asked.matter.sample_id,
         rubric=asked.rubric.name,
-        person=person,
-        preferred=preferred(choice, place.left),
+        person=line.person,
+        preferred=preferred(choice, line.place.left),
     )
 
 
@@ -209,10 +272,9 @@ def _of_another(file: Path, count: int) -> UsageError:
 
 def _cells(pair: Blind, person: str) -> tuple[str, ...]:
     left, right = (answer_of(one, pair.rubric.language) for one in pair.shown)
-    same = "tie" if pair.matter.base == pair.matter.tuned else ""
     question = question_of(pair.matter, pair.rubric.language, reference=pair.rubric.reference)
     names = pair.matter.suite, pair.rubric.name
-    return (pair.id, *names, person, pair.rubric.question, question, left, right, same)
+    return (pair.id, *names, person, pair.rubric.question, question, left, right, "")
 
 
 def question_of(matter: Matter, language: str, *, reference: bool = False) -> str:
