@@ -109,6 +109,11 @@ def pair_ids(matter: Matter, rubric: str) -> frozenset[str]:
     return frozenset(pair_id(matter, rubric, left) for left in _SIDES)
 
 
+def opened_id(matter: Matter, rubric: str) -> str:
+    """What a pair is called once the vote is cast: the same whichever answer stood on the left."""
+    return pair_id(matter, rubric, "base")
+
+
 def places(jobs: Iterable[Job]) -> Mapping[str, Place]:
     """Every id that a pair of these jobs can have, and what it stands for."""
     found = {}

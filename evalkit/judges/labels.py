@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from evalkit.errors import UsageError
 from evalkit.jsonl import listed
-from evalkit.judges.blinding import Blind, Place, places
+from evalkit.judges.blinding import Blind, Place, opened_id, places
 from evalkit.judges.calibration import Label
 from evalkit.judges.sheets import Row, plain, read_sheet, write_sheet
 from evalkit.judges.votes import Vote, Word, is_votes, once, person_name, votes_of
@@ -80,20 +80,27 @@ def labels_of(votes: Iterable[Vote]) -> tuple[Label, ...]:
     )
 
 
-def read_words(file: Path, jobs: Sequence[Job], person: str = "") -> Read:
+def read_words(
+    file: Path, jobs: Sequence[Job], person: str = "", *, may_lack: bool = False
+) -> Read:
     """What people said of the pairs of these jobs, from a sheet they filled in or from labels
     that were opened before.
 
     Rows without a name are `person`'s; without one, the file's name stands for whoever filled it
     in. A row of twice the same answer that was left empty is a tie as far as the sheet was worked
-    through. UsageError names every row that is wrong, and a file that is of another comparison.
+    through. UsageError names every row that is wrong, and a file that is all of other answers,
+    unless it `may_lack` these.
     """
     heads, rows = _read(file)
-    if is_votes(heads):
-        return _still_valid(file, votes_of(file, rows), jobs)
     known = places(jobs)
-    if rows and not any(plain(row.cells["id"]).strip() in known for row in rows):
-        raise _of_another(file, len(rows))
+    votes = votes_of(file, rows) if is_votes(heads) else None
+    ids = [plain(row.cells["id"]).strip() for row in rows]
+    if ids and known.keys().isdisjoint(ids):
+        if may_lack:
+            return Read(())
+        raise _of_another(file, len(ids))
+    if votes is not None:
+        return _still_valid(file, votes, jobs, known)
     return _opened(file, rows, known, person or file.stem)
 
 
@@ -123,7 +130,6 @@ class _Line(NamedTuple):
     """A row of a sheet; `choice` is None where nobody filled it in."""
 
     number: int
-    shown: str
     place: Place
     person: str
     choice: Choice | None
@@ -153,13 +159,12 @@ def _opened(file: Path, rows: Sequence[Row], known: Mapping[str, Place], person:
 
 
 def _line(number: int, cells: Mapping[str, str], known: Mapping[str, Place], person: str) -> _Line:
-    shown = plain(cells["id"]).strip()
-    place = known.get(shown)
+    place = known.get(plain(cells["id"]).strip())
     if place is None:
         raise ValueError(f"no pair {cells['id']!r} is compared here")
     choice = _choice(plain(cells["choice"]))
     name = person_name(plain(cells.get("person", "")).strip() or person)
-    return _Line(number, shown, place, name, choice)
+    return _Line(number, place, name, choice)
 
 
 def _implied(lines: Sequence[_Line]) -> frozenset[int]:
@@ -214,7 +219,7 @@ def _choice(cell: str) -> Choice | None:
 def _vote(line: _Line, choice: Choice) -> Vote:
     asked = line.place.asked
     return Vote(
-        id=line.shown,
+        id=opened_id(asked.matter, asked.rubric.name),
         suite=asked.matter.suite,
         sample_id=asked.matter.sample_id,
         rubric=asked.rubric.name,
@@ -234,26 +239,27 @@ def preferred(choice: Choice, left: str) -> Word:
             return "base" if (choice == "left") == (left == "base") else "tuned"
 
 
-def _still_valid(file: Path, votes: Sequence[Vote], jobs: Sequence[Job]) -> Read:
-    """The votes on these very answers; what was said of others before is not used."""
-    known = places(jobs)
+def _still_valid(
+    file: Path, votes: Sequence[Vote], jobs: Sequence[Job], known: Mapping[str, Place]
+) -> Read:
+    """The votes on these very answers, a person's last on each; what was said of other answers is
+    not used."""
     asked = {(job.suite, job.rubric.name, one.sample_id) for job in jobs for one in job.matters}
     mine = [one for one in votes if (one.suite, one.rubric, one.sample_id) in asked]
-    kept = tuple(one for one in mine if one.id in known)
-    if votes and not kept:
-        raise _of_another(file, len(votes))
+    valid = [one for one in mine if one.id in known]
+    kept = {(one.suite, one.rubric, one.sample_id, one.person): one for one in valid}
     notes = []
-    if len(mine) > len(kept):
+    if len(mine) > len(valid):
         notes.append(
-            f"{len(mine) - len(kept)} of {len(votes)} labels in {file} are of other answers than "
-            "these and are not used: label them again."
+            f"{len(mine) - len(valid)} of {len(votes)} labels in {file} are of other answers than "
+            "these, of another tuned arm or from before, and are not used here."
         )
     if len(votes) > len(mine):
         notes.append(
             f"{len(votes) - len(mine)} of {len(votes)} labels in {file} are of samples that are "
             "not judged here."
         )
-    return Read(kept, notes=tuple(notes))
+    return Read(tuple(kept.values()), notes=tuple(notes))
 
 
 def of_another(file: Path, why: str) -> UsageError:

@@ -6,7 +6,6 @@ import csv
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -112,9 +111,8 @@ def _by_order(file: Path, words: Sequence[str], job: Job) -> Path:
     with file.open("w", encoding="utf-8-sig", newline="") as out:
         lines = csv.DictWriter(out, COLUMNS)
         lines.writeheader()
-        lines.writerows(
-            {**row, "choice": one} for row, one in zip_longest(rows, words, fillvalue="")
-        )
+        told = [*words, *[""] * (len(rows) - len(words))]
+        lines.writerows({**row, "choice": one} for row, one in zip(rows, told, strict=True))
     return file
 
 
@@ -269,9 +267,10 @@ def test_labels_of_answers_that_changed_since_are_not_used_and_said(tmp_path: Pa
     job = replace(JOB, matters=(changed, *JOB.matters[2:]))
     read = read_words(file, [job])
     assert {one.sample_id for one in read.votes} == {"s2", "s3", "s4", "s5"}
-    others = f"1 of 6 labels in {file} are of other answers than these and are not used"
+    others = f"1 of 6 labels in {file} are of other answers than these, of another tuned arm "
+    others += "or from before, and are not used"
     assert read.notes == (
-        f"{others}: label them again.",
+        f"{others} here.",
         f"1 of 6 labels in {file} are of samples that are not judged here.",
     )
     with pytest.raises(UsageError, match="of another comparison"):
@@ -337,6 +336,42 @@ def test_people_are_a_judge_whose_words_have_no_order(tmp_path: Path) -> None:
         ("s5", "judged", 1.0, 1),
     ]
     assert {(one.judge, one.rubric, one.order) for one in said} == {("crowd", "helpful", "")}
+
+
+THIRD = make_job(make_pairs(*make_arms(6, tuned="Another arm says {n}.")))
+
+
+def test_labels_of_two_tuned_arms_in_one_file_are_each_of_their_own_answers(tmp_path: Path) -> None:
+    """One person, the same samples, other words: neither a contradiction nor a repetition."""
+    file = tmp_path / "labels.csv"
+    first = _filled(tmp_path / "one.csv", _side_of("tuned"), "Ana")
+    assert add_votes(file, read_words(first, [JOB]).votes).new == 6
+    pairs = blinded(drawn([THIRD], None, seed=3), b"other sides" * 3)
+    second = _stopped(tmp_path / "two.csv", pairs, {"s1"}, 6)  # the base's, but of s1
+    assert add_votes(file, read_words(second, [THIRD]).votes) == (6, 0)
+    told = {one.sample_id: one.preferred for one in read_labels(file, [JOB])}
+    assert told == {f"s{n}": "tie" if n == 2 else "tuned" for n in range(6)}
+    told = {one.sample_id: one.preferred for one in read_labels(file, [THIRD])}
+    assert told == {f"s{n}": "tuned" if n == 1 else "base" for n in range(6)}
+    assert len(read_labels(file)) == 12
+    said = human_judgements(file, [THIRD])
+    assert [one.value for one in said] == [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_a_later_word_stands_whichever_answer_was_on_the_left(tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    for key, arm in ((b"some sides" * 4, "tuned"), (b"other sides!" * 4, "base")):
+        pairs = blinded(drawn([THIRD], None, seed=0), key)
+        wins = {f"s{n}" for n in range(6)} if arm == "tuned" else set()
+        sheet = _stopped(tmp_path / "a.csv", pairs, wins, 6)
+        add_votes(file, read_words(sheet, [THIRD]).votes)
+    assert [one.preferred for one in read_labels(file)] == ["base"] * 6
+
+
+def test_a_human_judge_whose_labels_are_of_another_arm_is_unasked(tmp_path: Path) -> None:
+    file = _votes(tmp_path / "labels.csv", {"Bo": ["tuned"] * 6})
+    said = human_judgements(file, [THIRD])
+    assert [(one.sample_id, one.status) for one in said] == [(f"s{n}", "unasked") for n in range(6)]
 
 
 def test_people_give_no_ratings(tmp_path: Path) -> None:
