@@ -125,3 +125,18 @@ def test_people_judge_several_tuned_arms_by_one_file(notes: Bench) -> None:
         assert health[arm]["untrusted"] == []
     assert health["unseen"]["missing"] == {"unasked": 40}
     assert health["unseen"]["untrusted"] == ["crowd said nothing of these answers"]
+
+
+def test_a_limit_of_as_many_leaves_people_no_sample_unasked(notes: Bench) -> None:
+    """Neither with another seed: the sheet is drawn by the run's own."""
+    unjudged = BASE + "seed: 11\n"
+    notes.write("base.yaml", unjudged)
+    _label(notes, 12)
+    judge = JUDGE.replace("rubrics: [rednote]", "rubrics: [rednote], limit: 12")
+    notes.write("base.yaml", unjudged + judge.replace("  max_missing: 0.75\n", ""))
+    said = notes.run("compare", "base.yaml", "tuned.yaml", "--json", "-o", "judged")
+    assert said.code != 2, said.err
+    (folder,) = Path("judged/compare").iterdir()
+    (kept,) = json.loads((folder / "comparison.json").read_text("utf-8"))["comparisons"]
+    (crowd,) = kept["judgings"][0]["judges"]
+    assert (crowd["n"], crowd["missing"], crowd["untrusted"]) == (12, {}, [])

@@ -145,8 +145,8 @@ def _pairs(
     count: int,
 ) -> tuple[Blind, ...]:
     base, tuned = _compared.comparison.base, _compared.comparison.tuned
-    asked = drawn(people_jobs(_compared, [suite], [rubric]), count, seed=0)
-    return blinded(asked, blinding_key(base, tuned, 0, person))
+    asked = drawn(people_jobs(_compared, [suite], [rubric]), count, base.seed)
+    return blinded(asked, blinding_key(base, tuned, base.seed, person))
 
 
 def _vote_on(ballot: _Ballot, comparison: Comparison) -> None:
