@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from evalkit.compare import compare, join
 from evalkit.configfile.tree import near
 from evalkit.errors import StoreError, UsageError
+from evalkit.harnesses.suitefile import read_suite_file
 from evalkit.judges.blinding import pair_ids
 from evalkit.judges.jobs import Job
 from evalkit.judges.matters import Matter, matter_of
-from evalkit.judges.rubrics import Rubric, open_rubric, shipped
+from evalkit.judges.rubrics import FILE, Rubric, RubricLanguage, open_rubric, shipped
 from evalkit.judges.votes import Vote, read_votes
 from evalkit.records import Comparison, Judgement, Pair, Side, SuiteInfo
 from evalkit.store.judgements import read_judgements
@@ -89,9 +90,9 @@ def people_jobs(
     judged = {(one.suite, one.rubric, one.sample_id) for one in compared.judgements}
     jobs = []
     for name in suites or _judged_suites(comparison):
-        language = suite_language(infos[name])
-        matters = _matters(compared.pairs, name, language)
-        for rubric in _rubrics(comparison, infos[name], rubrics, language):
+        known = declared(comparison, infos[name])
+        matters = _matters(compared.pairs, name, known.language)
+        for rubric in _rubrics(comparison, infos[name], rubrics, known):
             seen = tuple(one for one in matters if (name, rubric.name, one.sample_id) in judged)
             kept = seen or matters
             jobs.append(Job(suite=name, rubric=rubric, protocol="pairwise", matters=kept))
@@ -134,36 +135,53 @@ def only_pair(compared: Compared, suite: str, sample_id: str) -> Pair:
     return mine[sample_id]
 
 
-def suite_language(info: SuiteInfo) -> str:
-    """The language in which a suite's answers are judged, unless it is told otherwise."""
-    return "zh" if info.language == "zh" else "en"
-
-
 def people_among(comparison: Comparison) -> frozenset[str]:
     """The names of the judges that are people."""
     judges = (comparison.base.config.get("judge") or {}).get("judges") or ()
     return frozenset(str(one.get("name", "people")) for one in judges if one.get("kind") == "human")
 
 
-def rubric_of(comparison: Comparison, name: str, language: str) -> Rubric:
-    """A rubric by the name that judgements have it under; one from a file is looked for among
-    those that the base's configuration names."""
-    if name in shipped() or name.endswith((".yaml", ".yml")):
+class Declared(NamedTuple):
+    """How a comparison's suite is judged, or would be: the names or files of its rubrics, and the
+    language in which the judge is asked."""
+
+    rubrics: tuple[str, ...]
+    language: RubricLanguage
+
+
+def declared(comparison: Comparison, info: SuiteInfo) -> Declared:
+    """What the base's configuration says of a suite's judging, else its suite.yaml, where that is
+    still there."""
+    suites = (comparison.base.config.get("judge") or {}).get("suites") or {}
+    said = suites.get(info.name) or {}
+    folder = Path(info.path)
+    here = bool(info.path) and (folder / "suite.yaml").is_file()
+    own = read_suite_file(folder).judge if here else None
+    rubrics = said.get("rubrics") or (own.rubrics if own else ())
+    language = said.get("language") or (own and own.language)
+    return Declared(tuple(rubrics), language or ("zh" if info.language == "zh" else "en"))
+
+
+def rubric_of(name: str, language: str, rubrics: Sequence[str]) -> Rubric:
+    """A rubric by its file, or by the name that judgements have it under.
+
+    One's own files among `rubrics`, those that are declared, go before the shipped rubrics: a file
+    may be called as one of these. UsageError where the file is gone, or the name is none.
+    """
+    if name.endswith(FILE):
         return open_rubric(name, language)
-    for file in _own_rubrics(comparison.base.config):
-        rubric = open_rubric(file, language)
-        if rubric.name == name:
+    files = [one for one in rubrics if one.endswith(FILE)]
+    for file in files:
+        rubric = open_rubric(file, language) if Path(file).is_file() else None
+        if rubric is not None and rubric.name == name:
             return rubric
-    return open_rubric(name, language)  # says what there is
-
-
-def _own_rubrics(config: Mapping[str, Any]) -> Iterator[str]:
-    """Files of rubrics that a run's configuration names."""
-    suites = (config.get("judge") or {}).get("suites") or {}
-    for declared in suites.values():
-        for name in declared.get("rubrics") or ():
-            if str(name).endswith((".yaml", ".yml")) and Path(name).is_file():
-                yield str(name)
+    gone = [one for one in files if not Path(one).is_file()]
+    if gone and name not in rubrics:
+        raise UsageError(
+            f"The rubric {name!r} cannot be read: {', '.join(gone)} is not there any more. Put it "
+            "back, or name the file where it is now with --rubric."
+        )
+    return open_rubric(name, language)  # a shipped one, or it says what there is
 
 
 def _arm(comparisons: Sequence[Comparison], name: str) -> Comparison:
@@ -203,16 +221,16 @@ def _judged_suites(comparison: Comparison) -> list[str]:
 
 
 def _rubrics(
-    comparison: Comparison, info: SuiteInfo, names: Sequence[str], language: str
+    comparison: Comparison, info: SuiteInfo, names: Sequence[str], known: Declared
 ) -> list[Rubric]:
     judged = [one.rubric for one in comparison.judgings if one.suite == info.name]
-    wanted = names or judged or info.rubrics
+    wanted = names or judged or info.rubrics or known.rubrics
     if not wanted:
         raise UsageError(
             f"{info.name} was not judged: name a rubric by which to compare its answers, with "
             f"--rubric. There are: {', '.join(shipped())}."
         )
-    return [rubric_of(comparison, name, language) for name in dict.fromkeys(wanted)]
+    return [rubric_of(name, known.language, known.rubrics) for name in dict.fromkeys(wanted)]
 
 
 def _matters(pairs: Sequence[Pair], suite: str, language: str) -> tuple[Matter, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from evalkit.compared import Compared, only_pair, rubric_of, suite_language
+from evalkit.compared import Compared, Declared, declared, only_pair, rubric_of
 from evalkit.config import HFModel, JudgeConfig, JudgedSuite, ModelJudge
 from evalkit.configfile.tree import near
 from evalkit.errors import UsageError
@@ -67,13 +67,15 @@ def make_trial(
     suite, sample_id = pair.base.sample.suite, pair.base.sample.id
     info = next(one for one in compared.comparison.base.suites if one.name == suite)
     said = config.suites.get(suite, JudgedSuite())
-    language = said.language or suite_language(info)
+    known = declared(compared.comparison, info)
+    language = said.language or known.language
     matter = matter_of(pair, language)
     if matter is None:
         raise UsageError(
             f"Sample {sample_id!r} of {suite} has no text in one of the arms: it is not judged."
         )
-    chosen = rubric_of(compared.comparison, _rubric_name(compared, info, said, rubric), language)
+    name = rubric or _rubric_name(compared, info, said, known)
+    chosen = rubric_of(name, language, (*(said.rubrics or ()), *known.rubrics))
     job = Job(
         suite=suite,
         rubric=chosen,
@@ -115,9 +117,9 @@ def _member(config: JudgeConfig, name: str) -> ModelJudge:
     raise UsageError(f"{said} Name one with --judge: {', '.join(models)}.")
 
 
-def _rubric_name(compared: Compared, info: SuiteInfo, said: JudgedSuite, wanted: str) -> str:
+def _rubric_name(compared: Compared, info: SuiteInfo, said: JudgedSuite, known: Declared) -> str:
     judged = [one.rubric for one in compared.comparison.judgings if one.suite == info.name]
-    names = [wanted] if wanted else [*(said.rubrics or ()), *judged, *info.rubrics]
+    names = [*(said.rubrics or ()), *judged, *info.rubrics, *known.rubrics]
     if not names:
         raise UsageError(f"{info.name} declares no rubric: name one with --rubric (helpful, …).")
     return names[0]

@@ -126,7 +126,9 @@ def export_labels(
     n: Annotated[int, typer.Option("--n", min=1, help="Samples of each suite and rubric.")] = 50,
     suite: SuiteNames = "",
     rubric: RubricNames = "",
-    seed: Annotated[int, typer.Option(help="Which samples are drawn.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Which samples are drawn; without, the run's own seed.")
+    ] = None,
     person: Annotated[str, typer.Option(help="Whoever is to fill it in.")] = "",
     arm: Arm = "",
 ) -> None:
@@ -144,6 +146,7 @@ def export_labels(
         )
     name = _person(person)
     opened = open_compared([comparison], arm)
+    seed = opened.comparison.base.seed if seed is None else seed
     asked = drawn(people_jobs(opened, _names(suite), _names(rubric)), n, seed)
     key = blinding_key(opened.comparison.base, opened.comparison.tuned, seed, name)
     write_labels(output, blinded(asked, key), name)
@@ -151,7 +154,7 @@ def export_labels(
     typer.echo(f"Wrote {len(asked)} pairs to {output}: {', '.join(parts)}.")
     command = f"{program()} judge labels import {shlex.quote(str(output))}"
     typer.echo(
-        "Fill in the column choice (left, right, tie or skip), then:\n"
+        "Fill in the column choice (left, right, tie or skip), from the top, then:\n"
         f"  {command} {shlex.quote(str(comparison))}"
     )
 

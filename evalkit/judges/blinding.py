@@ -61,13 +61,12 @@ def drawn(jobs: Iterable[Job], n: int | None, seed: int) -> tuple[Asked, ...]:
 
     Simple random sampling, which the correction by human labels rests on. They come in a random
     order, which stays what it is where `n` or the suite grows: whoever labels the first few only
-    has labelled a random sample, too.
+    has labelled a random sample, too. It is the order in which `limit` takes a part of a suite by
+    the same seed: people who are a judge of that part have labelled it.
     """
     found: list[Asked] = []
     for job in jobs:
-        ranked = sorted(
-            job.matters, key=lambda one: _digest(seed, job.suite, job.rubric.name, one.sample_id)
-        )
+        ranked = sorted(job.matters, key=lambda one: _place(one.sample_id, seed))
         found += [Asked(job.rubric, matter) for matter in ranked[:n]]
     return tuple(found)
 
@@ -109,6 +108,11 @@ def pair_ids(matter: Matter, rubric: str) -> frozenset[str]:
     return frozenset(pair_id(matter, rubric, left) for left in _SIDES)
 
 
+def opened_id(matter: Matter, rubric: str) -> str:
+    """What a pair is called once the vote is cast: the same whichever answer stood on the left."""
+    return pair_id(matter, rubric, "base")
+
+
 def places(jobs: Iterable[Job]) -> Mapping[str, Place]:
     """Every id that a pair of these jobs can have, and what it stands for."""
     found = {}
@@ -120,6 +124,11 @@ def places(jobs: Iterable[Job]) -> Mapping[str, Place]:
                     asked, "" if asked.same else left
                 )
     return found
+
+
+def _place(sample_id: str, seed: int) -> bytes:
+    """As `harnesses.native.subset` has it, which this module is not above."""
+    return hashlib.sha256(f"{seed}\0{sample_id}".encode()).digest()
 
 
 def _digest(*parts: object) -> bytes:

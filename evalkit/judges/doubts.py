@@ -8,7 +8,8 @@
 | P(prefers the longer) | its interval misses ½, at .65 or more, or .35 or less | – |
 | win rate at equal lengths | on the other side of ½ | – |
 | win rate without emoji and markup | on the other side of ½, or .1 away | – |
-| missing | one sample in twenty or more | half or more |
+| missing, of the samples that were asked | one in twenty or more | half or more |
+| all samples unasked | – | always |
 | of a candidate's family | always | – |
 | known-answer probes | one failed | as many as the probes' own rule says |
 | agreement with people | κ below .2 | – |
@@ -52,7 +53,9 @@ def untrusted_of(health: JudgeHealth, probes: str = "") -> tuple[str, ...]:
             "other answer wins when their order changes"
         )
     missing = _missing(health)
-    if missing >= MISSING_BAD:
+    if health.n and health.missing.get("unasked", 0) == health.n:
+        found.append(f"{health.judge} said nothing of these answers")
+    elif missing >= MISSING_BAD:
         found.append(f"{health.judge} gave no verdict on {_percent(missing)} of the samples")
     return tuple(found)
 
@@ -119,7 +122,11 @@ def _of_the_rest(health: JudgeHealth) -> Iterator[str]:
 
 
 def _missing(health: JudgeHealth) -> float:
-    return sum(health.missing.values()) / health.n if health.n else 0.0
+    """Of the samples that were asked, the share without a verdict: what a judge was not asked, as
+    what people were not given to label, says nothing of it."""
+    unasked = health.missing.get("unasked", 0)
+    asked = health.n - unasked
+    return (sum(health.missing.values()) - unasked) / asked if asked else 0.0
 
 
 def _misses_half(rate: Rate) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from evalkit.errors import UsageError
 from evalkit.jsonl import listed
-from evalkit.judges.blinding import Blind, Place, places
+from evalkit.judges.blinding import Blind, Place, opened_id, places
 from evalkit.judges.calibration import Label
 from evalkit.judges.sheets import Row, plain, read_sheet, write_sheet
 from evalkit.judges.votes import Vote, Word, is_votes, once, person_name, votes_of
@@ -40,9 +40,10 @@ class Read(NamedTuple):
 
 
 def write_labels(file: Path, pairs: Sequence[Blind], person: str = "") -> None:
-    """Write a sheet for people to fill in: `choice` is to become left, right, tie or skip.
+    """Write a sheet for people to fill in from the top: `choice` is to become left, right, tie or
+    skip.
 
-    Where both answers are the same, it is a tie already.
+    It is empty where both answers are the same, too: what nobody came to is no label.
     """
     write_sheet(file, COLUMNS, (_cells(pair, person) for pair in pairs))
 
@@ -79,19 +80,27 @@ def labels_of(votes: Iterable[Vote]) -> tuple[Label, ...]:
     )
 
 
-def read_words(file: Path, jobs: Sequence[Job], person: str = "") -> Read:
+def read_words(
+    file: Path, jobs: Sequence[Job], person: str = "", *, may_lack: bool = False
+) -> Read:
     """What people said of the pairs of these jobs, from a sheet they filled in or from labels
     that were opened before.
 
     Rows without a name are `person`'s; without one, the file's name stands for whoever filled it
-    in. UsageError names every row that is wrong, and a file that is of another comparison.
+    in. A row of twice the same answer that was left empty is a tie as far as the sheet was worked
+    through. UsageError names every row that is wrong, and a file that is all of other answers,
+    unless it `may_lack` these.
     """
     heads, rows = _read(file)
-    if is_votes(heads):
-        return _still_valid(file, votes_of(file, rows), jobs)
     known = places(jobs)
-    if rows and not any(plain(row.cells["id"]).strip() in known for row in rows):
-        raise _of_another(file, len(rows))
+    votes = votes_of(file, rows) if is_votes(heads) else None
+    ids = [plain(row.cells["id"]).strip() for row in rows]
+    if ids and known.keys().isdisjoint(ids):
+        if may_lack:
+            return Read(())
+        raise _of_another(file, len(ids))
+    if votes is not None:
+        return _still_valid(file, votes, jobs, known)
     return _opened(file, rows, known, person or file.stem)
 
 
@@ -117,27 +126,86 @@ def _read(file: Path) -> tuple[tuple[str, ...], list[Row]]:
     return heads, rows
 
 
+class _Line(NamedTuple):
+    """A row of a sheet; `choice` is None where nobody filled it in."""
+
+    number: int
+    place: Place
+    person: str
+    choice: Choice | None
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Whose and of what it is: each has samples drawn for it, in a random order of its own."""
+        return self.place.asked.matter.suite, self.place.asked.rubric.name, self.person
+
+
 def _opened(file: Path, rows: Sequence[Row], known: Mapping[str, Place], person: str) -> Read:
-    votes: list[tuple[int, Vote]] = []
+    lines: list[_Line] = []
     mistakes: list[str] = []
-    empty = 0
-    for line, cells in rows:
+    for number, cells in rows:
         try:
-            place = known.get(plain(cells["id"]).strip())
-            if place is None:
-                raise ValueError(f"no pair {cells['id']!r} is compared here")
-            choice = _choice(plain(cells["choice"]))
-            if choice is None:
-                empty += 1
-                continue
-            name = person_name(plain(cells.get("person", "")).strip() or person)
-            votes.append((line, _vote(plain(cells["id"]).strip(), place, choice, name)))
+            lines.append(_line(number, cells, known, person))
         except ValueError as error:
-            mistakes.append(f"{file}:{line}: {error}.")
+            mistakes.append(f"{file}:{number}: {error}.")
+    ties = _implied(lines)
+    told = [one._replace(choice="tie") if one.number in ties else one for one in lines]
+    votes = [(one.number, _vote(one, one.choice)) for one in told if one.choice]
     kept = once(file, votes, mistakes)
     if mistakes:
         raise UsageError(listed(mistakes))
-    return Read(kept, empty)
+    empty = sum(one.choice is None for one in told)
+    return Read(kept, empty, tuple(_told(file, len(ties), _passed_over(lines))))
+
+
+def _line(number: int, cells: Mapping[str, str], known: Mapping[str, Place], person: str) -> _Line:
+    place = known.get(plain(cells["id"]).strip())
+    if place is None:
+        raise ValueError(f"no pair {cells['id']!r} is compared here")
+    choice = _choice(plain(cells["choice"]))
+    name = person_name(plain(cells.get("person", "")).strip() or person)
+    return _Line(number, place, name, choice)
+
+
+def _implied(lines: Sequence[_Line]) -> frozenset[int]:
+    """The rows that nobody filled in and that are ties all the same: twice the same answer, as far
+    as the sheet was worked through.
+
+    That is up to the first row with two answers that is empty. Were those below it counted, too,
+    the labels of whoever stops early would be mostly ties, and no random part of the samples; were
+    none counted, they would lack the ties.
+    """
+    begun = {one.group for one in lines if one.choice}
+    ended: set[tuple[str, str, str]] = set()
+    ties = set()
+    for one in lines:
+        if one.choice or one.group not in begun:
+            continue
+        if not one.place.asked.same:
+            ended.add(one.group)
+        elif one.group not in ended:
+            ties.add(one.number)
+    return frozenset(ties)
+
+
+def _passed_over(lines: Sequence[_Line]) -> int:
+    """Rows with two answers that were left empty, and others below them were not."""
+    last = {one.group: one.number for one in lines if one.choice}
+    return sum(
+        not (one.choice or one.place.asked.same) and one.number < last.get(one.group, 0)
+        for one in lines
+    )
+
+
+def _told(file: Path, ties: int, passed: int) -> Iterator[str]:
+    if ties:
+        yield f"{ties} of its rows that show the same answer twice were left empty: they are ties."
+    if passed:
+        yield (
+            f"{file}: {passed} rows were left empty above others that are filled in. Labels are a "
+            "random part of the samples, which the correction of a judge rests on, only where the "
+            "rows are filled in from the top; write skip where nobody can say."
+        )
 
 
 def _choice(cell: str) -> Choice | None:
@@ -148,15 +216,15 @@ def _choice(cell: str) -> Choice | None:
     return _CHOICES.get(word)
 
 
-def _vote(shown: str, place: Place, choice: Choice, person: str) -> Vote:
-    asked = place.asked
+def _vote(line: _Line, choice: Choice) -> Vote:
+    asked = line.place.asked
     return Vote(
-        id=shown,
+        id=opened_id(asked.matter, asked.rubric.name),
         suite=asked.matter.suite,
         sample_id=asked.matter.sample_id,
         rubric=asked.rubric.name,
-        person=person,
-        preferred=preferred(choice, place.left),
+        person=line.person,
+        preferred=preferred(choice, line.place.left),
     )
 
 
@@ -171,26 +239,27 @@ def preferred(choice: Choice, left: str) -> Word:
             return "base" if (choice == "left") == (left == "base") else "tuned"
 
 
-def _still_valid(file: Path, votes: Sequence[Vote], jobs: Sequence[Job]) -> Read:
-    """The votes on these very answers; what was said of others before is not used."""
-    known = places(jobs)
+def _still_valid(
+    file: Path, votes: Sequence[Vote], jobs: Sequence[Job], known: Mapping[str, Place]
+) -> Read:
+    """The votes on these very answers, a person's last on each; what was said of other answers is
+    not used."""
     asked = {(job.suite, job.rubric.name, one.sample_id) for job in jobs for one in job.matters}
     mine = [one for one in votes if (one.suite, one.rubric, one.sample_id) in asked]
-    kept = tuple(one for one in mine if one.id in known)
-    if votes and not kept:
-        raise _of_another(file, len(votes))
+    valid = [one for one in mine if one.id in known]
+    kept = {(one.suite, one.rubric, one.sample_id, one.person): one for one in valid}
     notes = []
-    if len(mine) > len(kept):
+    if len(mine) > len(valid):
         notes.append(
-            f"{len(mine) - len(kept)} of {len(votes)} labels in {file} are of other answers than "
-            "these and are not used: label them again."
+            f"{len(mine) - len(valid)} of {len(votes)} labels in {file} are of other answers than "
+            "these, of another tuned arm or from before, and are not used here."
         )
     if len(votes) > len(mine):
         notes.append(
             f"{len(votes) - len(mine)} of {len(votes)} labels in {file} are of samples that are "
             "not judged here."
         )
-    return Read(kept, notes=tuple(notes))
+    return Read(tuple(kept.values()), notes=tuple(notes))
 
 
 def of_another(file: Path, why: str) -> UsageError:
@@ -209,10 +278,9 @@ def _of_another(file: Path, count: int) -> UsageError:
 
 def _cells(pair: Blind, person: str) -> tuple[str, ...]:
     left, right = (answer_of(one, pair.rubric.language) for one in pair.shown)
-    same = "tie" if pair.matter.base == pair.matter.tuned else ""
     question = question_of(pair.matter, pair.rubric.language, reference=pair.rubric.reference)
     names = pair.matter.suite, pair.rubric.name
-    return (pair.id, *names, person, pair.rubric.question, question, left, right, same)
+    return (pair.id, *names, person, pair.rubric.question, question, left, right, "")
 
 
 def question_of(matter: Matter, language: str, *, reference: bool = False) -> str:

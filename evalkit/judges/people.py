@@ -26,8 +26,9 @@ def human_judgements(
     apart.
 
     A person sees each pair once and blind, so there is no order to a judgement. A sample that
-    nobody was shown is `unasked`, one that everybody skipped `refused`. UsageError where the file
-    cannot be used, or a job asks for ratings, which people have not given.
+    nobody labelled is `unasked` (all are where the labels are of other answers, as those of another
+    tuned arm), one that everybody skipped `refused`. UsageError where the file cannot be read, or a
+    job asks for ratings, which people have not given.
     """
     rated = next((job for job in jobs if job.protocol == "pointwise"), None)
     if rated is not None:
@@ -37,7 +38,7 @@ def human_judgements(
             "the judge out."
         )
     said: dict[tuple[str, str, str], list[Vote]] = defaultdict(list)
-    for vote in read_words(file, jobs).votes:
+    for vote in read_words(file, jobs, may_lack=True).votes:
         said[vote.suite, vote.rubric, vote.sample_id].append(vote)
     return tuple(
         judgement

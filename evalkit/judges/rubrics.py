@@ -22,6 +22,8 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 RATINGS = (1, 2, 3, 4, 5)
 MOST_ITEMS = 9  # a number of items is one character, so one token
+FILE = (".yaml", ".yml")
+"""What the path of a rubric's file ends in; a name does not."""
 _FOLDER = Path(__file__).with_name("rubrics")
 
 
@@ -95,7 +97,7 @@ def open_rubric(name: str, language: str) -> Rubric:
     the language it says. Raises UsageError for a name that is none, with the nearest, and
     ConfigError with every mistake in the file.
     """
-    if name.endswith((".yaml", ".yml")):
+    if name.endswith(FILE):
         return _read(Path(name))
     if name not in shipped():
         hint = near(name, shipped()) or f" There are: {', '.join(shipped())}."

@@ -14,7 +14,7 @@ from evalkit.jsonl import listed
 from evalkit.judges.sheets import Row, plain, read_sheet, write_sheet
 
 Word: TypeAlias = Literal["base", "tuned", "tie", "skip"]
-Key: TypeAlias = tuple[str, str, str, str]
+Key: TypeAlias = tuple[str, str, str, str, str]
 COLUMNS = ("id", "suite", "sample_id", "rubric", "person", "preferred")
 _WORDS: tuple[Word, ...] = get_args(Word)
 _LONGEST_NAME = 80  # characters of a person's name
@@ -22,8 +22,9 @@ _LONGEST_NAME = 80  # characters of a person's name
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One person's word on one pair; `id` is the pair's as it was shown, which holds for these
-    very answers alone. A skip is remembered, so that nobody is asked again, and is no label."""
+    """One person's word on one pair of answers; `id` is theirs, whichever stood on the left: other
+    answers to the same sample, as of another tuned arm, have another. A skip is remembered, so that
+    nobody is asked again, and is no label."""
 
     id: str
     suite: str
@@ -34,8 +35,8 @@ class Vote:
 
     @property
     def key(self) -> Key:
-        """A person has one word on a sample and rubric."""
-        return self.suite, self.rubric, self.sample_id, self.person
+        """A person has one word on a pair by a rubric."""
+        return self.suite, self.rubric, self.sample_id, self.id, self.person
 
 
 class Added(NamedTuple):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from evalkit.harnesses.native import subset
 from evalkit.judges.blinding import blinded, blinding_key, drawn, pair_id, pair_ids, places
 from tests.judges.examples import SUITE, make_arms, make_job, make_pairs
 
@@ -20,6 +21,13 @@ def test_the_same_seed_draws_the_same_samples_and_a_larger_draw_begins_with_them
     assert len(set(few)) == 50
     assert set(few) != {one.matter.sample_id for one in drawn([JOB], 50, seed=1)}
     assert len(drawn([JOB], None, seed=0)) == 400
+
+
+def test_people_are_shown_the_samples_that_a_limit_leaves_to_judge() -> None:
+    samples = [one.base.sample for one in make_pairs(BASE, TUNED)]
+    for seed in (0, 5):
+        kept = {one.id for one in subset(samples, 50, seed)}
+        assert {one.matter.sample_id for one in drawn([JOB], 50, seed)} == kept
 
 
 def test_each_suite_and_rubric_is_drawn_by_itself() -> None:

@@ -155,6 +155,19 @@ def test_missing_is_counted_by_reason_and_by_arm() -> None:
     assert "no verdict on 80 % of the samples" in found.untrusted[0]
 
 
+def test_what_a_judge_was_not_asked_does_not_speak_against_it() -> None:
+    """As where people labelled a part of the samples; of those asked, half is too many still."""
+    unasked = [one for n in range(9) for one in both(f"u{n}", None, None, status="unasked")]
+    found = _health(both("a", 1.0, 1.0) + both("b", 0.0, 0.0) + unasked)
+    assert (found.n, found.missing) == (11, {"unasked": 9})
+    assert found.untrusted == ()
+    assert not [one for one in found.warnings if "no verdict" in one]
+    found = _health(both("a", 1.0, 1.0) + both("b", None, None) + unasked)
+    assert "no verdict on 50 % of the samples" in found.untrusted[0]
+    found = _health(unasked)
+    assert found.untrusted == ("j said nothing of these answers",)
+
+
 def test_nothing_missing_is_nothing_to_tell() -> None:
     found = _health(both("a", 1.0, 1.0))
     assert (found.missing, found.missing_by_arm) == ({}, {})

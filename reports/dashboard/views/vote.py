@@ -11,7 +11,7 @@ import streamlit as st
 
 from evalkit.compared import Compared, open_compared, people_jobs
 from evalkit.errors import EvalkitError
-from evalkit.judges.blinding import Blind, blinded, blinding_key, drawn, pair_ids
+from evalkit.judges.blinding import Blind, blinded, blinding_key, drawn, opened_id
 from evalkit.judges.labels import Choice, answer_of, preferred, question_of
 from evalkit.judges.rubrics import shipped
 from evalkit.judges.votes import Key, Vote, add_votes, person_name, read_votes
@@ -56,7 +56,8 @@ class _Ballot:
 
     def key(self, pair: Blind) -> Key:
         """The vote's that this pair gets."""
-        return pair.matter.suite, pair.rubric.name, pair.matter.sample_id, self.person
+        matter, rubric = pair.matter, pair.rubric.name
+        return matter.suite, rubric, matter.sample_id, opened_id(matter, rubric), self.person
 
 
 def show() -> None:
@@ -116,7 +117,7 @@ def _ballot(
     compared = _compared(opened.file, opened.time, comparison.tuned.name)
     place = str(opened.file), opened.time, comparison.tuned.name
     pairs = _pairs(compared, place, suite, rubric, person, int(count))
-    ids = {one for pair in pairs for one in pair_ids(pair.matter, rubric)}
+    ids = {opened_id(pair.matter, rubric) for pair in pairs}
     votes = read_votes(compared.labels) if compared.labels.is_file() else ()
     mine = {one.key: one for one in votes if one.person == person and one.id in ids}
     return _Ballot(file=compared.labels, person=person, pairs=pairs, votes=mine)
@@ -144,8 +145,8 @@ def _pairs(
     count: int,
 ) -> tuple[Blind, ...]:
     base, tuned = _compared.comparison.base, _compared.comparison.tuned
-    asked = drawn(people_jobs(_compared, [suite], [rubric]), count, seed=0)
-    return blinded(asked, blinding_key(base, tuned, 0, person))
+    asked = drawn(people_jobs(_compared, [suite], [rubric]), count, base.seed)
+    return blinded(asked, blinding_key(base, tuned, base.seed, person))
 
 
 def _vote_on(ballot: _Ballot, comparison: Comparison) -> None:
@@ -224,7 +225,7 @@ def _vote(ballot: _Ballot, pair: Blind, choice: Choice) -> None:
     """Keep the vote; one that cannot be kept is told, and its pair stays."""
     same = pair.matter.base == pair.matter.tuned
     vote = Vote(
-        id=pair.id,
+        id=opened_id(pair.matter, pair.rubric.name),
         suite=pair.matter.suite,
         sample_id=pair.matter.sample_id,
         rubric=pair.rubric.name,

@@ -185,5 +185,6 @@ def test_a_vote_on_other_answers_does_not_count_as_done(start: Start, folder: Pa
     """The same sample, voted on before the model was trained anew."""
     _vote(start(person="Ana"), "tie")
     (one,) = read_votes(folder / "labels.csv")
+    (folder / "labels.csv").unlink()
     add_votes(folder / "labels.csv", [replace(one, id="p0000")])
     assert _progress(start(person="Ana")) == "0 of 4 done"
