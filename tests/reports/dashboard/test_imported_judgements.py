@@ -32,7 +32,7 @@ def test_every_page_opens_on_imported_judgements(
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     app = AppTest.from_file(str(APP), default_timeout=60).run()
     assert not app.exception
-    assert "judge.alpaca_eval" in "".join(one.value for one in app.html)
+    assert "preferred by the judge (alpaca_eval)" in "".join(one.value for one in app.html)
     for page in sorted((APP.parent / "views").glob("[a-z]*.py")):
         app.switch_page(f"views/{page.name}").run()
         assert not app.exception, page.name
