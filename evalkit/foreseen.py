@@ -30,12 +30,14 @@ def check_judges(
     store: CompletionStore,
     *,
     offline: bool,
+    several: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Find the judges now, rather than after an hour's work: they are asked nothing.
 
     Raises what asking them would raise before it asks: ModelError for a key, an address or a model
-    that is not there, UsageError for a recording that cannot be read and a budget without prices.
+    that is not there, UsageError for a recording that cannot be read (or does not tell `several`
+    tuned arms apart) and a budget without prices.
     """
     if docket.config is None or not docket.assignments:
         return
@@ -43,8 +45,8 @@ def check_judges(
 
     # People's words can be read beside the answers alone that they are about.
     found = tuple(one for one in docket.config.judges if not isinstance(one, HumanJudge))
-    judge((), docket.config.model_copy(update={"judges": found}), store, offline=offline,
-          progress=progress)  # fmt: skip
+    config = docket.config.model_copy(update={"judges": found})
+    judge((), config, store, offline=offline, several=several, progress=progress)
 
 
 def foresee(

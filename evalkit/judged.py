@@ -64,7 +64,16 @@ def compare_arms(
         name = tuned.manifest.name
         pairs, _ = join(base, tuned, {one.suite for one in docket.assignments})
         submitted = jobs_of(pairs, docket.assignments, docket.seed)
-        said = judge(submitted.jobs, left, store, offline=offline, fresh=fresh, progress=tell)
+        said = judge(
+            submitted.jobs,
+            left,
+            store,
+            offline=offline,
+            fresh=fresh,
+            arm=name,
+            several=len(others) > 1,
+            progress=tell,
+        )
         probes = {**probes, **said.probes}
         said = replace(said, probes=probes)
         for note in said.notes:

@@ -68,7 +68,13 @@ def evaluate_arms(
             docket = make_docket(suites, configs[0], wanted=wishes.judged)
             check_gate([suite.info for suite in docket.suites], configs[0].gate)
             if comparing:
-                check_judges(docket, store, offline=manner.offline, progress=progress)
+                check_judges(
+                    docket,
+                    store,
+                    offline=manner.offline,
+                    several=len(configs) > 2,
+                    progress=progress,
+                )
                 check_slices([(one.info, one.samples) for one in suites], configs[0].gate)
             if not results.dry_run:
                 check_writable(results.output)

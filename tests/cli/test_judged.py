@@ -248,6 +248,33 @@ def test_a_broken_recording_is_told_before_anything_is_evaluated(notes: Bench) -
     assert not (notes.folder / "runs").exists()
 
 
+def test_what_was_recorded_of_one_arm_is_not_taken_for_another(notes: Bench) -> None:
+    record(notes, MOSTLY_TUNED)
+    write_base(notes, f"{{judges: [{RECORDED}]}}")
+    assert compared(notes)[0].code == 0
+    (folder_of(notes) / "judgements.jsonl").rename(notes.folder / "said.jsonl")
+    write_arm(notes, "bad", lambda n: f"Thing {n}? No.")
+    said = notes.run("compare", "base.yaml", "tuned.yaml", "bad.yaml", "--json")
+    assert said.code == 1, said.err
+    assert "bad: saved: of 60 samples" in said.err
+    arms = json.loads(said.out)["arms"]
+    (good, bad) = (
+        next(one for one in arm["deltas"] if one["metric"] == "judge.helpful") for arm in arms
+    )
+    assert (good["n"], bad["n"], bad["missing"]) == (60, 0, 60)
+    assert [arm["suites"][0]["verdict"] for arm in arms] == ["pass", "fail"]
+
+
+def test_rows_that_tell_no_arm_are_refused_before_several_are_evaluated(notes: Bench) -> None:
+    record(notes, MOSTLY_TUNED)
+    write_base(notes, f"{{judges: [{RECORDED}]}}")
+    write_arm(notes, "bad", lambda n: f"Thing {n}? No.")
+    said = notes.run("compare", "base.yaml", "tuned.yaml", "bad.yaml")
+    assert said.code == 2
+    assert "said.jsonl:1: several tuned arms" in said.err
+    assert not (notes.folder / "runs").exists()
+
+
 def test_more_refusals_than_allowed_fail_the_gate(notes: Bench) -> None:
     record(notes, [*[None] * 4, *MOSTLY_TUNED[4:]])  # 6.7 % of 60
     write_base(notes, f"{{judges: [{RECORDED}]}}")
