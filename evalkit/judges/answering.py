@@ -110,6 +110,8 @@ class Answering:
             tokens_out=self.tally.tokens_out,
             cost=self.purse.spent_money if told else None,
             stored=self.tally.stored,
+            taken_tokens=self.purse.spent_tokens,
+            taken_money=self.purse.spent_money,
         )
 
     def _chunk(self, calls: Sequence[Call]) -> list[Judgement]:

@@ -408,6 +408,26 @@ def test_several_arms_are_each_judged_against_the_base(
     assert names == {"judgements-tuned.jsonl", "judgements-worse.jsonl"}
 
 
+@pytest.mark.parametrize("budget", ["tokens: 30000", "money: 0.03"])
+def test_several_arms_share_one_budget_where_no_usage_is_told(
+    asked: Callable[..., Bench], server: JudgeServer, budget: str
+) -> None:
+    bench = asked({"usage": False}, f", budget: {{{budget}}}, probes: skip",
+                  price_in=1.0, price_out=1.0)  # fmt: skip
+    write_arm(bench, "worse", lambda n: f"Thing {n} was there, of quality 1.")
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "worse.yaml", "--json")
+    assert said.code == 1, said.err
+    kept = {
+        arm: [one.status for one in read_judgements(folder_of(bench) / f"judgements-{arm}.jsonl")]
+        for arm in ("tuned", "worse")
+    }
+    judged = kept["tuned"].count("judged")
+    assert 0 < judged < 2 * SAMPLES
+    assert set(kept["worse"]) == {"unasked"}
+    # Of each call at least what it may write is counted, and there are no more than that pays.
+    assert sum(server.calls()["answered"].values()) == judged <= 30_000 // 768
+
+
 def test_a_dry_run_tells_calls_tokens_and_money(
     asked: Callable[..., Bench], server: JudgeServer
 ) -> None:
