@@ -70,26 +70,30 @@ def foresee(
     store: CompletionStore,
     *,
     offline: bool = False,
+    fresh: bool = False,
     progress: Progress | None = None,
 ) -> list[Foreseen]:
-    """What each judge would be asked of each tuned arm.
+    """What each judge would be asked of each tuned arm; `fresh`: though it was answered before.
 
     Answers that are stored are taken as they are, so that what was judged before is known; in the
-    place of others stand texts as long as an answer can be.
+    place of others stand texts as long as an answer can be. What the arms share is the first one's.
     """
     if docket.config is None or not docket.assignments:
         return []
     from evalkit.judges.asking import estimate
 
-    found = []
+    found, config, seen = [], docket.config, set[str]()
     base, *others = plan.arms
     mine = _answers(docket, plan, base, store)
     for arm in others:
         theirs = _answers(docket, plan, arm, store)
         pairs = [Pair(base=mine[key], tuned=theirs[key]) for key in mine]
         jobs = jobs_of(pairs, docket.assignments, docket.seed).jobs
-        told = estimate(jobs, docket.config, store, offline=offline, progress=progress)
+        told = estimate(
+            jobs, config, store, offline=offline, fresh=fresh, seen=seen, progress=progress
+        )
         found += [Foreseen(arm.config.name, one) for one in told]
+        config = config.model_copy(update={"probes": "skip"})  # they are put once
     return found
 
 

@@ -59,6 +59,7 @@ def compare_arms(
 
     found, left, tell = list[Compared](), docket.config, progress or Silent()
     probes: Mapping[str, Probed] = {}
+    now: set[str] = set()
     for tuned in others:
         name = tuned.manifest.name
         pairs, _ = join(base, tuned, {one.suite for one in docket.assignments})
@@ -69,6 +70,7 @@ def compare_arms(
             store,
             offline=offline,
             fresh=fresh,
+            now=now,
             arm=name,
             several=len(others) > 1,
             progress=tell,

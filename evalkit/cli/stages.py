@@ -163,7 +163,9 @@ def _show_plan(
 
     config, comparing = plan.arms[0].config, len(plan.arms) > 1
     known, outlines, schedules = _outlook(plan, store, results, wishes)
-    judges = foresee(docket, plan, store, offline=manner.offline, progress=progress)
+    judges = foresee(
+        docket, plan, store, offline=manner.offline, fresh=results.fresh, progress=progress
+    )
     power = (
         power_of(
             docket.suites,

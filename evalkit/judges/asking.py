@@ -41,6 +41,7 @@ def judge(
     *,
     offline: bool,
     fresh: bool = False,
+    now: set[str] | None = None,
     arm: str = "",
     several: bool = False,
     progress: Progress | None = None,
@@ -48,8 +49,9 @@ def judge(
     """What every judge says of every sample of the jobs, in both orders or of each arm.
 
     Each answer is stored as it comes, so that whoever runs it again pays for what is missing only.
-    `arm` is the tuned arm's name, `several` that there are others beside it: a recorded judge must
-    tell of which one it speaks.
+    `fresh` asks anew all but what is in `now`, where each answer's key is added: one set for
+    several arms has what they share (a base's ratings) asked once. `arm` is the tuned arm's name,
+    `several` that there are others beside it: a recorded judge must tell of which one it speaks.
     Raises ModelError where a judge answers nothing or fails the known-answer probes, and UsageError
     for a recorded or human judge's file that cannot be used.
     """
@@ -58,6 +60,7 @@ def judge(
         config,
         store,
         fresh=fresh,
+        now=set() if now is None else now,
         arm=arm,
         several=several,
         progress=progress or Silent(),
@@ -92,6 +95,7 @@ class _Work:
     config: JudgeConfig
     store: CompletionStore
     fresh: bool = field(kw_only=True)
+    now: set[str] = field(kw_only=True)
     arm: str = field(kw_only=True)
     several: bool = field(kw_only=True)
     progress: Progress = field(kw_only=True)
@@ -163,6 +167,7 @@ class _Work:
             paid=isinstance(model, OpenAIModel),
             priced=_priced(member),
             fresh=self.fresh,
+            now=self.now,
         )
         try:
             self._probe(answering)
@@ -253,13 +258,18 @@ def estimate(
     store: CompletionStore,
     *,
     offline: bool = False,
+    fresh: bool = False,
+    seen: set[str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[JudgeEstimate, ...]:
     """What each judge that is a model would be asked, and what that costs; nothing is asked.
 
-    Repairs of unreadable answers are not foreseen. The budget is not applied.
+    `fresh` takes nothing for stored but what is in `seen`, where each question's key is added: one
+    set for several arms counts what they share once. Repairs of unreadable answers are not
+    foreseen. The budget is not applied.
     """
     found = []
+    seen = set() if seen is None else seen
     for member in config.judges:
         if not isinstance(member, ModelJudge):
             continue
@@ -267,20 +277,26 @@ def estimate(
         with closing(_engine(member, offline=offline, progress=progress or Silent())) as engine:
             repeat = _repeat(member, config)
             asked = chain(calls_of(probes), calls_of(jobs, repeat=repeat, strip=config.strip))
-            found.append(_estimated(member, engine, _voice(member, config), asked, store))
+            voice = _voice(member, config)
+            there = None if fresh else store
+            found.append(_estimated(member, engine, voice, asked, there, seen))
     return tuple(found)
 
 
 def _estimated(
-    member: ModelJudge, engine: Engine, voice: Voice, calls: Iterator[Call], store: CompletionStore
+    member: ModelJudge,
+    engine: Engine,
+    voice: Voice,
+    calls: Iterator[Call],
+    store: CompletionStore | None,
+    seen: set[str],
 ) -> JudgeEstimate:
     count = stored = tokens_in = tokens_out = 0
-    seen: set[str] = set()
     for chunk in chunks(calls, CHUNK):
         requests = [voice.requests(call) for call in chunk]
         prepared = iter(engine.prepare([one for each in requests for one in each]))
         asks = [[next(prepared) for _ in each] for each in requests]
-        known = store.known(one.key for ask in asks for one in ask)
+        known = store.known(one.key for ask in asks for one in ask) if store else set()
         count += len(asks)
         for ask in asks:
             if all(one.key in known or one.key in seen for one in ask):

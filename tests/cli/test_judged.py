@@ -448,6 +448,12 @@ def test_a_dry_run_tells_calls_tokens_and_money(
     (after,) = document["judges"]
     assert after["stored"] == after["calls"]
     assert after["cost"] == 0.0
+    write_arm(bench, "worse", lambda n: f"Thing {n} was there, of quality 1.")
+    several = ("compare", "base.yaml", "tuned.yaml", "worse.yaml", "--json", "--dry-run")
+    first, second = json.loads(bench.run(*several, "--fresh").out)["judges"]
+    assert (first["calls"], first["stored"]) == (judge["calls"], 0)
+    assert first["cost"] > 0
+    assert (second["calls"], second["stored"]) == (2 * SAMPLES, 0)  # the probes were the first's
 
 
 def test_a_key_that_is_not_there_is_told_before_anything_is_evaluated(
