@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from evalkit.config import HumanJudge
+from evalkit.errors import UsageError
 from evalkit.judging import Docket, jobs_of
 from evalkit.planning import ArmPlan, Plan, by_suite
 from evalkit.progress import Progress
@@ -30,21 +31,37 @@ def check_judges(
     store: CompletionStore,
     *,
     offline: bool,
+    several: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Find the judges now, rather than after an hour's work: they are asked nothing.
 
     Raises what asking them would raise before it asks: ModelError for a key, an address or a model
-    that is not there, UsageError for a recording that cannot be read and a budget without prices.
+    that is not there, UsageError for a recording that cannot be read (or does not tell `several`
+    tuned arms apart) and a budget without prices.
     """
     if docket.config is None or not docket.assignments:
         return
     from evalkit.judges.asking import judge
 
+    _check_people(docket)
     # People's words can be read beside the answers alone that they are about.
     found = tuple(one for one in docket.config.judges if not isinstance(one, HumanJudge))
-    judge((), docket.config.model_copy(update={"judges": found}), store, offline=offline,
-          progress=progress)  # fmt: skip
+    config = docket.config.model_copy(update={"judges": found})
+    judge((), config, store, offline=offline, several=several, progress=progress)
+
+
+def _check_people(docket: Docket) -> None:
+    """UsageError where people, who compare answers, are to rate them."""
+    assert docket.config is not None
+    people = [one.name for one in docket.config.judges if isinstance(one, HumanJudge)]
+    rated = [one for one in docket.assignments if one.protocol == "pointwise"]
+    if people and rated:
+        raise UsageError(
+            f"The judge {people[0]!r} is people who compare answers, and {rated[0].suite} asks for "
+            f"ratings (protocol: pointwise) by {rated[0].rubric.name}. Judge it pairwise, or leave "
+            "the judge out."
+        )
 
 
 def foresee(
@@ -53,26 +70,30 @@ def foresee(
     store: CompletionStore,
     *,
     offline: bool = False,
+    fresh: bool = False,
     progress: Progress | None = None,
 ) -> list[Foreseen]:
-    """What each judge would be asked of each tuned arm.
+    """What each judge would be asked of each tuned arm; `fresh`: though it was answered before.
 
     Answers that are stored are taken as they are, so that what was judged before is known; in the
-    place of others stand texts as long as an answer can be.
+    place of others stand texts as long as an answer can be. What the arms share is the first one's.
     """
     if docket.config is None or not docket.assignments:
         return []
     from evalkit.judges.asking import estimate
 
-    found = []
+    found, config, seen = [], docket.config, set[str]()
     base, *others = plan.arms
     mine = _answers(docket, plan, base, store)
     for arm in others:
         theirs = _answers(docket, plan, arm, store)
         pairs = [Pair(base=mine[key], tuned=theirs[key]) for key in mine]
         jobs = jobs_of(pairs, docket.assignments, docket.seed).jobs
-        told = estimate(jobs, docket.config, store, offline=offline, progress=progress)
+        told = estimate(
+            jobs, config, store, offline=offline, fresh=fresh, seen=seen, progress=progress
+        )
         found += [Foreseen(arm.config.name, one) for one in told]
+        config = config.model_copy(update={"probes": "skip"})  # they are put once
     return found
 
 

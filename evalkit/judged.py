@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from evalkit.compare import compare, join
-from evalkit.config import Budget, JudgeConfig, JudgeMember
-from evalkit.findings import findings_of, prices_of
+from evalkit.config import Budget, JudgeConfig
+from evalkit.findings import findings_of
 from evalkit.judging import Assignment, Docket, Submitted, jobs_of
 from evalkit.progress import Progress, Silent
 from evalkit.records import (
@@ -60,11 +59,22 @@ def compare_arms(
 
     found, left, tell = list[Compared](), docket.config, progress or Silent()
     probes: Mapping[str, Probed] = {}
+    now: set[str] = set()
     for tuned in others:
         name = tuned.manifest.name
         pairs, _ = join(base, tuned, {one.suite for one in docket.assignments})
         submitted = jobs_of(pairs, docket.assignments, docket.seed)
-        said = judge(submitted.jobs, left, store, offline=offline, fresh=fresh, progress=tell)
+        said = judge(
+            submitted.jobs,
+            left,
+            store,
+            offline=offline,
+            fresh=fresh,
+            now=now,
+            arm=name,
+            several=len(others) > 1,
+            progress=tell,
+        )
         probes = {**probes, **said.probes}
         said = replace(said, probes=probes)
         for note in said.notes:
@@ -80,9 +90,9 @@ def compare_arms(
 def _left(config: JudgeConfig, spent: Mapping[str, Spent]) -> JudgeConfig:
     """The configuration with what is left of its budget for the arms to come."""
     budget, costs = config.budget, spent.values()
-    tokens = sum(one.tokens_in + one.tokens_out for one in costs)
+    tokens = sum(one.taken_tokens for one in costs)
     calls = sum(one.calls for one in costs)
-    money = sum(_cost(each, spent[each.name]) for each in config.judges if each.name in spent)
+    money = sum(one.taken_money for one in costs)
     # Nothing left is a budget that buys nothing; none at all would be without end.
     left = Budget.model_construct(
         money=None if budget.money is None else max(0.0, budget.money - money),
@@ -90,13 +100,6 @@ def _left(config: JudgeConfig, spent: Mapping[str, Spent]) -> JudgeConfig:
         calls=None if budget.calls is None else max(0, budget.calls - calls),
     )
     return config.model_copy(update={"budget": left})
-
-
-def _cost(judge: JudgeMember, spent: Spent) -> float:
-    """What a judge has cost; where it has prices and nobody told the tokens, all there was."""
-    if spent.cost is not None or not spent.calls:
-        return spent.cost or 0.0
-    return math.inf if prices_of(judge) else 0.0
 
 
 def _compared(

@@ -68,7 +68,13 @@ def evaluate_arms(
             docket = make_docket(suites, configs[0], wanted=wishes.judged)
             check_gate([suite.info for suite in docket.suites], configs[0].gate)
             if comparing:
-                check_judges(docket, store, offline=manner.offline, progress=progress)
+                check_judges(
+                    docket,
+                    store,
+                    offline=manner.offline,
+                    several=len(configs) > 2,
+                    progress=progress,
+                )
                 check_slices([(one.info, one.samples) for one in suites], configs[0].gate)
             if not results.dry_run:
                 check_writable(results.output)
@@ -157,7 +163,9 @@ def _show_plan(
 
     config, comparing = plan.arms[0].config, len(plan.arms) > 1
     known, outlines, schedules = _outlook(plan, store, results, wishes)
-    judges = foresee(docket, plan, store, offline=manner.offline, progress=progress)
+    judges = foresee(
+        docket, plan, store, offline=manner.offline, fresh=results.fresh, progress=progress
+    )
     power = (
         power_of(
             docket.suites,

@@ -32,6 +32,21 @@ class ModelJudge(Strict):
         """A judge's name stands in metrics and files."""
         return safe_name(name)
 
+    @model_validator(mode="after")
+    def a_local_model_writes_nothing(self) -> Self:
+        """What tells how a verdict is written has no effect on one that is scored."""
+        told = [
+            name
+            for name in ("structured", "max_new_tokens", "reasoning")
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if told and isinstance(self.model, HFModel):
+            raise ValueError(
+                f"{told[0]} is of judges that write their verdict; a local model (kind: hf) is "
+                "scored on the options and writes nothing. Leave it out"
+            )
+        return self
+
 
 class RecordedJudge(Strict):
     """Judgements made elsewhere, from a JSONL file; docs/judging.md has its fields."""

@@ -84,11 +84,11 @@ class Answering:
     fresh: bool = False
     priced: bool = False
     tally: Tally = field(default_factory=Tally)
+    now: set[str] = field(default_factory=set)
+    """Keys that were answered in this run; with `fresh` no others count as stored."""
     unasked: int = 0
     error: str = ""
     """Of the last call that failed."""
-    _now: set[str] = field(default_factory=set)
-    """Keys that were answered in this run; with `fresh` no others count as stored."""
 
     def judgements(self, calls: Iterable[Call]) -> Iterator[Judgement]:
         """What the judge says, in the order of the calls; `unasked` once the purse is empty.
@@ -110,6 +110,8 @@ class Answering:
             tokens_out=self.tally.tokens_out,
             cost=self.purse.spent_money if told else None,
             stored=self.tally.stored,
+            taken_tokens=self.purse.spent_tokens,
+            taken_money=self.purse.spent_money,
         )
 
     def _chunk(self, calls: Sequence[Call]) -> list[Judgement]:
@@ -167,7 +169,7 @@ class Answering:
 
     def _stored(self, keys: Iterable[str]) -> dict[str, Completion]:
         wanted = set(keys)
-        return self.store.get(wanted & self._now if self.fresh else wanted)
+        return self.store.get(wanted & self.now if self.fresh else wanted)
 
     def _affordable(self, asks: Sequence[Ask]) -> int:
         """How many of the calls, the first of them, can be paid now; never one order alone."""
@@ -194,7 +196,7 @@ class Answering:
                     if answer.error:
                         self.error = answer.error
                     else:
-                        self._now.add(answer.key)
+                        self.now.add(answer.key)
                         shelf.put(answer)
                         shelf.keep()
                     self._advance(parts.get(answer.key, ()))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import assert_never
 
@@ -20,7 +20,7 @@ from evalkit.config import (
 from evalkit.errors import ModelError, UsageError
 from evalkit.judges.answering import CHUNK, Answering, Voice, chunks, part_of
 from evalkit.judges.budget import Purse, about
-from evalkit.judges.calls import Call, calls_of, count_of
+from evalkit.judges.calls import Call, answers_id, calls_of, count_of
 from evalkit.judges.jobs import Job, Judged, JudgeEstimate, Probed, Spent
 from evalkit.judges.local import Scored
 from evalkit.judges.probes import probe_jobs, probed
@@ -41,25 +41,50 @@ def judge(
     *,
     offline: bool,
     fresh: bool = False,
+    now: set[str] | None = None,
+    arm: str = "",
+    several: bool = False,
     progress: Progress | None = None,
 ) -> Judged:
     """What every judge says of every sample of the jobs, in both orders or of each arm.
 
     Each answer is stored as it comes, so that whoever runs it again pays for what is missing only.
+    `fresh` asks anew all but what is in `now`, where each answer's key is added: one set for
+    several arms has what they share (a base's ratings) asked once. `arm` is the tuned arm's name,
+    `several` that there are others beside it: a recorded judge must tell of which one it speaks.
     Raises ModelError where a judge answers nothing or fails the known-answer probes, and UsageError
     for a recorded or human judge's file that cannot be used.
     """
-    work = _Work(jobs, config, store, fresh=fresh, progress=progress or Silent())
+    work = _Work(
+        jobs,
+        config,
+        store,
+        fresh=fresh,
+        now=set() if now is None else now,
+        arm=arm,
+        several=several,
+        progress=progress or Silent(),
+    )
     with ExitStack() as stack:
         # Whatever is wrong with any judge is told before the first one costs anything.
         asked = [work.opened(member, stack, offline=offline) for member in config.judges]
         said = [one for ask in asked for one in ask()]
     return Judged(
-        judgements=tuple(said),
+        judgements=tuple(_identified(said, jobs)),
         probes=work.probes,
         spent=work.spent,
         notes=tuple(dict.fromkeys(work.notes)),
     )
+
+
+def _identified(said: Iterable[Judgement], jobs: Sequence[Job]) -> Iterator[Judgement]:
+    """The judgements, each with what tells the answers that it is of from others."""
+    matters = {
+        (job.suite, job.rubric.name, one.sample_id): one for job in jobs for one in job.matters
+    }
+    for one in said:
+        matter = matters[one.suite, one.rubric, one.sample_id]
+        yield replace(one, answers=answers_id(matter, one.arm))
 
 
 @dataclass(slots=True)
@@ -70,6 +95,9 @@ class _Work:
     config: JudgeConfig
     store: CompletionStore
     fresh: bool = field(kw_only=True)
+    now: set[str] = field(kw_only=True)
+    arm: str = field(kw_only=True)
+    several: bool = field(kw_only=True)
     progress: Progress = field(kw_only=True)
     probes: dict[str, Probed] = field(default_factory=dict)
     spent: dict[str, Spent] = field(default_factory=dict)
@@ -95,8 +123,8 @@ class _Work:
             case RecordedJudge():
                 from evalkit.judges.recorded import read_recording, recorded_judgements
 
-                recording = read_recording(member.path, member.name)
-                said, notes = recorded_judgements(recording, self.jobs, member.name)
+                recording = read_recording(member.path, member.name, several=self.several)
+                said, notes = recorded_judgements(recording, self.jobs, member.name, arm=self.arm)
                 self.notes += notes
                 return lambda: said
             case HumanJudge():
@@ -139,6 +167,7 @@ class _Work:
             paid=isinstance(model, OpenAIModel),
             priced=_priced(member),
             fresh=self.fresh,
+            now=self.now,
         )
         try:
             self._probe(answering)
@@ -229,13 +258,18 @@ def estimate(
     store: CompletionStore,
     *,
     offline: bool = False,
+    fresh: bool = False,
+    seen: set[str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[JudgeEstimate, ...]:
     """What each judge that is a model would be asked, and what that costs; nothing is asked.
 
-    Repairs of unreadable answers are not foreseen. The budget is not applied.
+    `fresh` takes nothing for stored but what is in `seen`, where each question's key is added: one
+    set for several arms counts what they share once. Repairs of unreadable answers are not
+    foreseen. The budget is not applied.
     """
     found = []
+    seen = set() if seen is None else seen
     for member in config.judges:
         if not isinstance(member, ModelJudge):
             continue
@@ -243,20 +277,26 @@ def estimate(
         with closing(_engine(member, offline=offline, progress=progress or Silent())) as engine:
             repeat = _repeat(member, config)
             asked = chain(calls_of(probes), calls_of(jobs, repeat=repeat, strip=config.strip))
-            found.append(_estimated(member, engine, _voice(member, config), asked, store))
+            voice = _voice(member, config)
+            there = None if fresh else store
+            found.append(_estimated(member, engine, voice, asked, there, seen))
     return tuple(found)
 
 
 def _estimated(
-    member: ModelJudge, engine: Engine, voice: Voice, calls: Iterator[Call], store: CompletionStore
+    member: ModelJudge,
+    engine: Engine,
+    voice: Voice,
+    calls: Iterator[Call],
+    store: CompletionStore | None,
+    seen: set[str],
 ) -> JudgeEstimate:
     count = stored = tokens_in = tokens_out = 0
-    seen: set[str] = set()
     for chunk in chunks(calls, CHUNK):
         requests = [voice.requests(call) for call in chunk]
         prepared = iter(engine.prepare([one for each in requests for one in each]))
         asks = [[next(prepared) for _ in each] for each in requests]
-        known = store.known(one.key for ask in asks for one in ask)
+        known = store.known(one.key for ask in asks for one in ask) if store else set()
         count += len(asks)
         for ask in asks:
             if all(one.key in known or one.key in seen for one in ask):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -75,6 +77,17 @@ def _both(job: Job, *, repeat: int = 0, stripped: bool = False) -> Iterator[tupl
             yield replace(one, order="base_first"), replace(one, order="tuned_first")
         else:
             yield replace(one, arm="base"), replace(one, arm="tuned")
+
+
+def answers_id(matter: Matter, arm: Side | Literal[""] = "") -> str:
+    """A hash of what is judged: the question and both answers, or the one that `arm` gave.
+
+    The answers are those that the arms wrote, also where they are shown without markup.
+    """
+    answers = {"base": [matter.base], "tuned": [matter.tuned], "": [matter.base, matter.tuned]}
+    asked = [(turn.role, turn.content) for turn in matter.turns]
+    text = json.dumps([asked, matter.then, answers[arm]], ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def blank(call: Call, judge: str) -> Judgement:

@@ -39,6 +39,8 @@ class Spent:
 
     `calls` are questions that were put to it, repairs and probes among them, each once however
     often it had to be sent. `cost` is in the currency of the configured prices, None without any.
+    `taken_tokens` and `taken_money` are what a budget counts: where the endpoint does not tell what
+    an answer cost, the most that it can have.
     """
 
     calls: int = 0
@@ -46,6 +48,8 @@ class Spent:
     tokens_out: int = 0
     cost: float | None = None
     stored: int = 0
+    taken_tokens: int = 0
+    taken_money: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,8 @@ class Judgement:
     the budget had ended. `level` is the verdict in the judge's own word ("better"), said of the
     first answer shown. `stripped`: the answers were shown without emoji and markup. `repeat`
     counts from 0. `key` is that of the stored completion, empty where none was asked for.
+    `answers` is a hash of the answers that were judged: it tells these from those of another
+    training.
     """
 
     suite: str
@@ -58,6 +60,7 @@ class Judgement:
     rationale: str = ""
     error: str = ""
     key: str = ""
+    answers: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
 

@@ -248,6 +248,33 @@ def test_a_broken_recording_is_told_before_anything_is_evaluated(notes: Bench) -
     assert not (notes.folder / "runs").exists()
 
 
+def test_what_was_recorded_of_one_arm_is_not_taken_for_another(notes: Bench) -> None:
+    record(notes, MOSTLY_TUNED)
+    write_base(notes, f"{{judges: [{RECORDED}]}}")
+    assert compared(notes)[0].code == 0
+    (folder_of(notes) / "judgements.jsonl").rename(notes.folder / "said.jsonl")
+    write_arm(notes, "bad", lambda n: f"Thing {n}? No.")
+    said = notes.run("compare", "base.yaml", "tuned.yaml", "bad.yaml", "--json")
+    assert said.code == 1, said.err
+    assert "bad: saved: of 60 samples" in said.err
+    arms = json.loads(said.out)["arms"]
+    (good, bad) = (
+        next(one for one in arm["deltas"] if one["metric"] == "judge.helpful") for arm in arms
+    )
+    assert (good["n"], bad["n"], bad["missing"]) == (60, 0, 60)
+    assert [arm["suites"][0]["verdict"] for arm in arms] == ["pass", "fail"]
+
+
+def test_rows_that_tell_no_arm_are_refused_before_several_are_evaluated(notes: Bench) -> None:
+    record(notes, MOSTLY_TUNED)
+    write_base(notes, f"{{judges: [{RECORDED}]}}")
+    write_arm(notes, "bad", lambda n: f"Thing {n}? No.")
+    said = notes.run("compare", "base.yaml", "tuned.yaml", "bad.yaml")
+    assert said.code == 2
+    assert "said.jsonl:1: several tuned arms" in said.err
+    assert not (notes.folder / "runs").exists()
+
+
 def test_more_refusals_than_allowed_fail_the_gate(notes: Bench) -> None:
     record(notes, [*[None] * 4, *MOSTLY_TUNED[4:]])  # 6.7 % of 60
     write_base(notes, f"{{judges: [{RECORDED}]}}")
@@ -381,6 +408,26 @@ def test_several_arms_are_each_judged_against_the_base(
     assert names == {"judgements-tuned.jsonl", "judgements-worse.jsonl"}
 
 
+@pytest.mark.parametrize("budget", ["tokens: 30000", "money: 0.03"])
+def test_several_arms_share_one_budget_where_no_usage_is_told(
+    asked: Callable[..., Bench], server: JudgeServer, budget: str
+) -> None:
+    bench = asked({"usage": False}, f", budget: {{{budget}}}, probes: skip",
+                  price_in=1.0, price_out=1.0)  # fmt: skip
+    write_arm(bench, "worse", lambda n: f"Thing {n} was there, of quality 1.")
+    said = bench.run("compare", "base.yaml", "tuned.yaml", "worse.yaml", "--json")
+    assert said.code == 1, said.err
+    kept = {
+        arm: [one.status for one in read_judgements(folder_of(bench) / f"judgements-{arm}.jsonl")]
+        for arm in ("tuned", "worse")
+    }
+    judged = kept["tuned"].count("judged")
+    assert 0 < judged < 2 * SAMPLES
+    assert set(kept["worse"]) == {"unasked"}
+    # Of each call at least what it may write is counted, and there are no more than that pays.
+    assert sum(server.calls()["answered"].values()) == judged <= 30_000 // 768
+
+
 def test_a_dry_run_tells_calls_tokens_and_money(
     asked: Callable[..., Bench], server: JudgeServer
 ) -> None:
@@ -401,6 +448,12 @@ def test_a_dry_run_tells_calls_tokens_and_money(
     (after,) = document["judges"]
     assert after["stored"] == after["calls"]
     assert after["cost"] == 0.0
+    write_arm(bench, "worse", lambda n: f"Thing {n} was there, of quality 1.")
+    several = ("compare", "base.yaml", "tuned.yaml", "worse.yaml", "--json", "--dry-run")
+    first, second = json.loads(bench.run(*several, "--fresh").out)["judges"]
+    assert (first["calls"], first["stored"]) == (judge["calls"], 0)
+    assert first["cost"] > 0
+    assert (second["calls"], second["stored"]) == (2 * SAMPLES, 0)  # the probes were the first's
 
 
 def test_a_key_that_is_not_there_is_told_before_anything_is_evaluated(

@@ -140,3 +140,13 @@ def test_a_limit_of_as_many_leaves_people_no_sample_unasked(notes: Bench) -> Non
     (kept,) = json.loads((folder / "comparison.json").read_text("utf-8"))["comparisons"]
     (crowd,) = kept["judgings"][0]["judges"]
     assert (crowd["n"], crowd["missing"], crowd["untrusted"]) == (12, {}, [])
+
+
+def test_people_cannot_rate_which_is_told_before_anything_is_evaluated(notes: Bench) -> None:
+    notes.write("labels.csv", "")
+    notes.write("base.yaml", BASE + JUDGE + "  protocol: pointwise\n")
+    for more in ((), ("--dry-run",)):
+        said = notes.run("compare", "base.yaml", "tuned.yaml", *more)
+        assert said.code == 2
+        assert "'crowd' is people who compare answers, and notes asks for ratings" in said.err
+        assert not Path("runs").exists()

@@ -406,3 +406,23 @@ def test_a_reference_is_shown_where_the_rubric_goes_by_one(
     judge([job([known], rubric="funny")], config(server.judge()), store, offline=True)
     shown = [body["messages"][1]["content"] for body in server.calls()["bodies"]]
     assert ["Only this is right." in one for one in shown] == [True, True, False, False]
+
+
+def test_what_two_arms_share_is_asked_and_estimated_once_also_when_fresh(
+    server: JudgeServer, store: CompletionStore
+) -> None:
+    """Pointwise, the base's three ratings are the same question for both tuned arms."""
+    arms = [[graded(f"s{n}", 3, quality) for n in range(3)] for quality in (2, 4)]
+    how = config(server.judge())
+    for arm in arms:
+        judge([job(arm, protocol="pointwise")], how, store, offline=True)
+    server.script()
+    seen: set[str] = set()
+    now: set[str] = set()
+    for number, arm in enumerate(arms):
+        jobs = [job(arm, protocol="pointwise")]
+        (told,) = estimate(jobs, how, store, offline=True, fresh=True, seen=seen)
+        assert (told.calls, told.stored) == (6, 3 * number)
+        done = judge(jobs, how, store, offline=True, fresh=True, now=now)
+        assert done.spent["scripted"].calls == told.calls - told.stored
+    assert set(server.calls()["answered"].values()) == {1}

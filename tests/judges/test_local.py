@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from evalkit.config import ModelJudge
 from evalkit.errors import ModelError
@@ -120,3 +121,14 @@ def test_a_random_model_fails_the_probes(tiny: Path, store: CompletionStore) -> 
 def test_softmax_takes_differences_alone() -> None:
     shares = softmax([-1000.0, -1000.0 + math.log(3)])
     assert shares == pytest.approx([0.25, 0.75])
+
+
+@pytest.mark.parametrize(
+    "told", [{"reasoning": True}, {"max_new_tokens": 64}, {"structured": "never"}]
+)
+def test_how_a_verdict_is_written_is_no_matter_of_a_local_judge(told: dict[str, object]) -> None:
+    model = {"kind": "hf", "path": "some/model"}
+    (name,) = told
+    with pytest.raises(ValidationError, match=f"{name} is of judges that write their verdict"):
+        ModelJudge.model_validate({"kind": "model", "name": "j", "model": model, **told})
+    assert ModelJudge.model_validate({"name": "j", "model": model}).max_new_tokens == 768

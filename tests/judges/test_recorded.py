@@ -15,7 +15,7 @@ from evalkit.judges.preferences import preferences, ratings
 from evalkit.records import Judgement
 from evalkit.store.completions import CompletionStore
 from evalkit.store.judgements import write_judgements
-from tests.judges.asked import SUITE, config, job, pairs, values
+from tests.judges.asked import SUITE, config, graded, job, pairs, values
 from tests.judges.serving import JudgeServer
 
 
@@ -140,6 +140,92 @@ def test_what_evalkit_wrote_itself_can_be_read_again(
         }
 
     assert known(again) == known(first)
+
+
+def written(
+    server: JudgeServer, store: CompletionStore, tmp_path: Path, protocol: Any, *quality: int
+) -> Path:
+    """What evalkit writes of arms of these qualities, one arm after the other in one file."""
+    lines: list[str] = []
+    for number in quality:
+        arm = [graded("s0000", 3, number)]
+        told = judge([job(arm, protocol=protocol)], config(server.judge()), store, offline=True)
+        lines.append(write_judgements(tmp_path / f"{number}", told.judgements).read_text("utf-8"))
+    file = tmp_path / "joined.jsonl"
+    file.write_text("".join(lines), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("protocol", ["pairwise", "pointwise"])
+def test_what_evalkit_wrote_of_several_arms_is_each_arms_own(
+    server: JudgeServer, store: CompletionStore, tmp_path: Path, protocol: Any
+) -> None:
+    file = written(server, store, tmp_path, protocol, 2, 4)
+    judge_ = RecordedJudge(kind="recorded", name="scripted", path=file)
+    for number in (2, 4):
+        jobs = [job([graded("s0000", 3, number)], protocol=protocol)]
+        told = judge(jobs, config(judge_), store, offline=True, arm=f"of {number}", several=True)
+        now = judge(jobs, config(server.judge()), store, offline=True)
+        assert values(told.judgements) == values(now.judgements)
+        assert None not in values(told.judgements).values()
+        assert told.notes == ()
+
+
+def test_what_was_said_of_other_answers_is_missing_and_told(
+    server: JudgeServer, store: CompletionStore, tmp_path: Path
+) -> None:
+    file = written(server, store, tmp_path, "pairwise", 4)
+    judge_ = RecordedJudge(kind="recorded", name="scripted", path=file)
+    told = judge([job([graded("s0000", 3, 5)])], config(judge_), store, offline=True)
+    (one,) = told.judgements
+    assert (one.status, one.value) == ("unasked", None)
+    assert one.error == f"{file} has a row for it that is of other answers"
+    (note,) = told.notes
+    assert note.startswith("scripted: of 1 sample, ")
+    assert "other answers than are compared here" in note
+
+
+def test_a_base_is_rated_whatever_the_tuned_arm_says_now(
+    server: JudgeServer, store: CompletionStore, tmp_path: Path
+) -> None:
+    file = written(server, store, tmp_path, "pointwise", 4)
+    judge_ = RecordedJudge(kind="recorded", name="scripted", path=file)
+    jobs = [job([graded("s0000", 3, 5)], protocol="pointwise")]
+    told = judge(jobs, config(judge_), store, offline=True)
+    rated = {one.arm: one.status for one in told.judgements}
+    assert rated == {"base": "judged", "tuned": "unasked"}
+    assert len(told.notes) == 1
+
+
+def test_of_several_arms_a_row_names_its_own(recorded: Any, store: CompletionStore) -> None:
+    judge_ = recorded(
+        {"id": "s0000", "tuned": "good", "preference": "tuned"},
+        {"id": "s0000", "tuned": "bad", "preference": "base"},
+    )
+    for arm, value in (("good", 1.0), ("bad", 0.0), ("new", None)):
+        how = config(judge_)
+        told = judge([job(pairs(1))], how, store, offline=True, arm=arm, several=True)
+        assert [one.value for one in told.judgements] == [value]
+        assert bool(told.notes) == (value is None)
+
+
+def test_of_several_arms_a_row_that_tells_none_is_refused(
+    recorded: Any, store: CompletionStore
+) -> None:
+    judge_ = recorded({"id": "s0000", "preference": "tuned"})
+    with pytest.raises(UsageError, match=r"judge.jsonl:1: several tuned arms.*as 'tuned'"):
+        judge([job(pairs(1))], config(judge_), store, offline=True, arm="bad", several=True)
+
+
+def test_one_call_in_two_ways_of_naming_its_answers_is_a_mistake(
+    recorded: Any, store: CompletionStore
+) -> None:
+    judge_ = recorded(
+        {"id": "s0000", "preference": "tuned"},
+        {"id": "s0000", "tuned": "good", "preference": "base"},
+    )
+    with pytest.raises(UsageError, match=r":2: this judgement of 's0000' was made before, at"):
+        judge([job(pairs(1))], config(judge_), store, offline=True, arm="good")
 
 
 @pytest.mark.parametrize(
