@@ -31,9 +31,8 @@ def test_suites_are_listed_with_the_folder_that_won(tmp_path: Path) -> None:
     assert "math/gsm8k generate en recipe" in text
     assert "Recipes ask data sets: " in text
     assert "openai/gsm8k" in text
-    assert "chat/answers is used" in text.replace(
-        str(tmp_path / "chat" / "answers"), "chat/answers"
-    )
+    # A terminal breaks a long path where it likes.
+    assert f"{tmp_path}/chat/answersisused" in text.replace(" ", "")
     assert "is hidden by it" in text
 
 

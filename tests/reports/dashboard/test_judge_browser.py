@@ -35,10 +35,13 @@ def test_the_page_is_reached_and_its_pairs_are_read_by_key(
 ) -> None:
     page.goto(address)
     expect(page.locator(".ek-hero").first).to_be_visible()
+    expect(page.locator(IDLE)).to_be_visible()
     page.get_by_test_id("stTopNavLink").filter(has_text="Judge").click()
     expect(page.locator(".ek-headline")).to_contain_text("Judge results not trustworthy")
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
     expect(page.locator(".st-key-steps")).to_contain_text("1 of 48")
+    # The count stands there before the button does: a key pressed between them is nobody's.
+    expect(page.locator(".st-key-steps").get_by_role("button", name="Next")).to_be_enabled()
     expect(page.locator(IDLE)).to_be_visible()
     page.screenshot(path=tmp_path / "judge.png", full_page=True)
     page.keyboard.press("n")
