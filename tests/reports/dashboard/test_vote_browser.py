@@ -38,6 +38,7 @@ def _open(page: Page, address: str, person: str, **query: str) -> None:
 
 def _press(page: Page, key: str, done: str) -> None:
     """Press a key as a reader does, outside any field, and wait until the vote is counted."""
+    expect(page.get_by_role("button", name="Skip")).to_be_enabled()  # the last of its buttons
     page.keyboard.press(key)
     expect(page.get_by_text(done, exact=True)).to_be_visible()
     expect(page.locator(IDLE)).to_be_visible()
