@@ -28,13 +28,13 @@ def recall(plain: Network, key: str) -> Network | None:
     try:
         kept = json.loads((home() / "trials" / key).read_text(encoding="ascii"))
         finish = finish_of(plain.model) if kept["finish"] else Finish()
-        logits_from, splits = kept["logits_from"], bool(kept["splits"])
+        logits_from, chains = kept["logits_from"], bool(kept["chains"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if logits_from not in ("head", "tail"):
         return None
     return replace(
-        plain, logits_from=logits_from, finish=finish, packs=True, splits=splits, desks=True
+        plain, logits_from=logits_from, finish=finish, packs=True, chains=chains, desks=True
     )
 
 
@@ -45,7 +45,7 @@ def keep(fast: Network, key: str) -> None:
     row = {
         "logits_from": fast.logits_from,
         "finish": fast.finish != Finish(),
-        "splits": fast.splits,
+        "chains": fast.chains,
     }
     note = home() / "trials" / key
     with suppress(OSError):  # a cache that cannot be written costs time, nothing else
