@@ -57,7 +57,7 @@ class Answering:
             [scoring.text_of(one, self.max_length, shared) for one in row] for row in batch.rows
         ]
         whole = texts[0][0].item.request.kind == "whole"
-        waiting = list(scoring.laid(texts, shared, packs=network.packs))
+        waiting = list(scoring.laid(texts, shared, network))
         answers = scoring.Answers(texts)
         while waiting:
             part = scoring.first_part(waiting, self._tokens(network), chained=network.chains)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
-from evalkit.models.hf.lanes import Lane, Span, lay
+from evalkit.models.hf.lanes import Lane, Span, lay, parted
 from evalkit.models.hf.network import Network, not_finite
 from evalkit.models.hf.plan import windows
 
@@ -57,14 +57,16 @@ def text_of(item: Prepared, max_length: int, shared: int) -> Text:
     return Text(item, (Span(item.prompt_ids, item.continuation_ids),))
 
 
-def laid(rows: Sequence[Sequence[Text]], shared: int, *, packs: bool) -> Iterator[Lane]:
+def laid(rows: Sequence[Sequence[Text]], shared: int, network: Network) -> Iterator[Lane]:
     """The lanes of planned rows; each span in one of its own where nothing may lie side by side."""
     for row in rows:
         spans = [span for text in row for span in text.spans]
-        if packs and all(len(text.spans) == 1 for text in row):
-            yield lay(spans, shared)
-        else:
+        if not network.packs or any(len(text.spans) > 1 for text in row):
             yield from (lay([span], shared) for span in spans)
+        elif network.chains:
+            yield from (lay(part, shared) for part in parted(spans, shared))
+        else:
+            yield lay(spans, shared)
 
 
 def apart(lane: Lane, shared: int) -> list[Lane]:
