@@ -13,6 +13,7 @@ from torch import Tensor
 from evalkit.models.hf import attention, caches
 from evalkit.models.hf.lanes import Lane, Packed, chain, pack
 from evalkit.models.hf.masks import Layers, seen_mask
+from evalkit.models.hf.trimming import only_at
 
 HEAD_CHUNK = 512
 HEAD_NUMBERS = 2**25
@@ -54,7 +55,7 @@ class Network:
     padding, and see that start in one product, without copies of it. `singly`: what a text
     computes depends on how long its neighbours are, so that it has none. `desks`: many texts are
     decoded at once, in places of their own. `steps`: a text goes on from the model's own cache,
-    one alone.
+    one alone. `trimmed`: the part of the last layer that is computed only where logits are read.
     """
 
     model: Any
@@ -68,6 +69,7 @@ class Network:
     chains: bool = False
     desks: bool = False
     steps: bool = False
+    trimmed: Any = None
     names: tuple[str, ...] = ()
     """PEFT's names of the adapters of the rows, where rows of several arms stand together."""
 
@@ -101,9 +103,12 @@ class Network:
                 return (hidden[:, None],)
             return ((hidden if self.logits_from == "tail" else hidden[:1])[None],)
 
+        # Where nearly all is read, as in decoding, there is nothing to trim; and PEFT counts rows.
+        trims = self.trimmed and not self.names and 2 * len(rows) < input_ids.numel()
         hook = self.head.register_forward_pre_hook(gather)
         try:
-            out = self._forward(input_ids, inputs)
+            with only_at(self.trimmed, rows, columns) if trims else nullcontext():
+                out = self._forward(input_ids, inputs)
         finally:
             hook.remove()
         if self.names:

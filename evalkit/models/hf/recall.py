@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from evalkit.home import home
 from evalkit.models.hf.network import Finish, Network, finish_of
+from evalkit.models.hf.trimming import last_feed_forward
 
 
 def trial_key(identity: Mapping[str, str], device_name: str) -> str:
@@ -29,12 +30,19 @@ def recall(plain: Network, key: str) -> Network | None:
         kept = json.loads((home() / "trials" / key).read_text(encoding="ascii"))
         finish = finish_of(plain.model) if kept["finish"] else Finish()
         logits_from, chains = kept["logits_from"], bool(kept["chains"])
+        trimmed = last_feed_forward(plain.model) if kept["trims"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if logits_from not in ("head", "tail"):
         return None
     return replace(
-        plain, logits_from=logits_from, finish=finish, packs=True, chains=chains, desks=True
+        plain,
+        logits_from=logits_from,
+        finish=finish,
+        packs=True,
+        chains=chains,
+        desks=True,
+        trimmed=trimmed,
     )
 
 
@@ -46,6 +54,7 @@ def keep(fast: Network, key: str) -> None:
         "logits_from": fast.logits_from,
         "finish": fast.finish != Finish(),
         "chains": fast.chains,
+        "trims": fast.trimmed is not None,
     }
     note = home() / "trials" / key
     with suppress(OSError):  # a cache that cannot be written costs time, nothing else

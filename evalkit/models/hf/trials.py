@@ -19,6 +19,7 @@ from evalkit.models.hf import caches
 from evalkit.models.hf.attention import may_chain
 from evalkit.models.hf.lanes import Span, lay
 from evalkit.models.hf.network import Network, finish_of, next_logits, not_finite, read_trunk
+from evalkit.models.hf.trimming import last_feed_forward
 
 TOKENS = 40
 """Length of a trial."""
@@ -80,6 +81,9 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
             break
     else:
         notes.append("computes all logits: the output head cannot be called on its own")
+    last = last_feed_forward(network.model) if network.logits_from != "full" else None
+    if last is not None and works(_gathered, trial := replace(network, trimmed=last)):
+        network = trial
     if not soft and network.layers.masked and not network.singly:
         network = _packing(network, works)
     if not network.desks and works(_stepwise, network):
