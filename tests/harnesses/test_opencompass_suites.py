@@ -169,6 +169,43 @@ def test_several_data_sets_are_slices_and_their_mean_is_that_of_their_means(
     assert suite.remarks() == ("OpenCompass 0.5.4 says accuracy 50.00, the mean of 2 data sets",)
 
 
+@pytest.mark.parametrize(
+    ("metric", "better", "higher"),
+    [
+        ("accuracy", {}, True),
+        ("toxicity", {}, False),
+        ("seconds", {"demo_ppl": {"seconds": "lower"}}, False),
+        ("gloss", {"demo_ppl": {"gloss": "higher"}}, True),
+    ],
+)
+def test_which_way_is_better_is_guessed_or_told(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    metric: str,
+    better: dict[str, Any],
+    higher: bool,
+) -> None:
+    told = {"questions": questions(1), "datasets": [ppl("demo", 0, 1, metric)]}
+    options = OpenCompassConfig(better=better)
+    (suite,), _ = opened(monkeypatch, told, tmp_path, opencompass=options)
+    assert suite.info.gated.higher_is_better is higher
+
+
+@pytest.mark.parametrize(
+    ("better", "why"),
+    [
+        ({"demo_ppl": {"acuracy": "lower"}}, r"'acuracy'.*has accuracy\. Did you mean 'accuracy'"),
+        ({"demo_pp": {"accuracy": "lower"}}, r"not among the suites: demo_ppl\. Did you mean"),
+    ],
+)
+def test_a_way_told_of_what_is_not_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, better: dict[str, Any], why: str
+) -> None:
+    told = {"questions": questions(1), "datasets": [ppl("demo", 0, 1)]}
+    with pytest.raises(SuiteError, match=why):
+        opened(monkeypatch, told, tmp_path, opencompass=OpenCompassConfig(better=better))
+
+
 def test_data_sets_without_a_common_metric_are_suites_of_their_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
