@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.cli.options import Questions, load_configs
 from evalkit.config import HFModel, OpenCompassConfig, OpenCompassCustom, RunConfig
 from evalkit.configfile import load_arms
 from evalkit.errors import ConfigError, RunError, SuiteError
@@ -318,3 +319,17 @@ def test_mistakes_in_a_yaml_are_told(tmp_path: Path, text: str, why: str) -> Non
     )
     with pytest.raises(ConfigError, match=why):
         load_arms([yaml], [])
+
+
+def test_a_way_told_of_a_suite_that_the_command_line_leaves_out_is_left_out_too(
+    tmp_path: Path,
+) -> None:
+    yaml = tmp_path / "base.yaml"
+    yaml.write_text(
+        "name: base\nmodel: {kind: hf, path: m}\nsuites: ['opencompass:one', 'opencompass:two']\n"
+        "opencompass: {better: {one: {seconds: lower}, two: {seconds: lower}}}\n"
+    )
+    (both,) = load_configs([yaml], Questions())
+    (only,) = load_configs([yaml], Questions(suites="opencompass:one"))
+    assert list(both.opencompass.better) == ["one", "two"]
+    assert only.opencompass.better == {"one": {"seconds": "lower"}}
