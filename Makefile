@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BASE_MODEL := HuggingFaceTB/SmolLM2-135M-Instruct
 export TOKENIZERS_PARALLELISM := false
+# Tests that run at the same time, each with one thread: more would stand in each other's way.
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-fixed test test-all check format bench dashboard lock clean
@@ -38,12 +41,12 @@ check: setup ## Format, lint, types, import contracts
 # The tests against a real model fetch it first; where it cannot be had they are skipped and say so.
 test: check ## Checks and the tests (under 20 minutes on 2 cores)
 	@$(BIN)/evalkit fetch --quiet $(BASE_MODEL) || true
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: check ## Also the slow tests, and those against OpenCompass in an environment of its own (2 GB)
 	@$(BIN)/evalkit fetch --quiet $(BASE_MODEL) || true
 	@$(BIN)/evalkit harness install opencompass || true
-	$(BIN)/pytest -m ''
+	$(PYTEST) -m ''
 
 format: setup ## Format and mend what ruff can
 	$(BIN)/ruff format .

@@ -5,7 +5,11 @@
 Twelve tasks of different kinds (benchmarks/harness_tasks) over the files in DATA, for the base and
 an adapter, in float32: once by `--model hf`, once by `--model evalkit`, with one command line. DATA
 holds gsm8k, cmmlu, agieval and ruozhiba; nothing of it is copied. What a killed run finished is
-kept in --work. Ends with 1 where a number differs in what lm-eval prints of it.
+kept in --work.
+
+A perplexity is e to a sum of log-likelihoods, whose last bits depend on the shape of the batch:
+where what is printed differs, lm-eval is asked once more at another batch size. Ends with 1 where
+a number differs that does not differ between lm-eval's own two runs.
 """
 
 from __future__ import annotations
@@ -38,33 +42,41 @@ Written by `python -m benchmarks.harnesses`, which also writes `harnesses.json`.
 line of lm-eval, once with `--model hf` and once with `--model evalkit` (`evalkit lm_eval`), on a
 base and on a LoRA adapter of it, in float32, at batch size 1. Numbers are as lm-eval prints them.
 *Nats* is the largest difference between the two log-likelihoods of any request of the task,
-*texts* how many generated texts are equal.
+*texts* how many generated texts are equal. A number that differs stands beside what lm-eval says
+itself at batch size {batch}: *rounding* where its own two numbers differ too.
 """
+
+CONTROL_BATCH = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One process: a way, an arm, and the tasks that go with or without the chat template."""
+    """One process: a way, an arm, and the tasks that go with or without the chat template; of the
+    control, some of them."""
 
     way: str
     arm: str
     chat: bool
+    batch: int = 1
+    some: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Its folder."""
-        return f"{self.way}-{self.arm}-{'chat' if self.chat else 'plain'}"
+        control = f"-{self.batch}" if self.batch > 1 else ""
+        return f"{self.way}{control}-{self.arm}-{'chat' if self.chat else 'plain'}"
 
     def command(self, asked: argparse.Namespace) -> list[str]:
         """The command line; but for the model's name it is the same for both ways."""
         args = f"pretrained={asked.model},dtype=float32"
         args += f",peft={asked.adapter}" if self.arm == "tuned" else ""
         args += f",max_length={asked.max_length}" if asked.max_length else ""
-        tasks = [name for name in (CHAT if self.chat else PLAIN) if name in asked.tasks]
+        wanted = self.some or asked.tasks
+        tasks = [name for name in (CHAT if self.chat else PLAIN) if name in wanted]
         return [
             *(sys.executable, "-m", "evalkit", "lm_eval", "run", "--model", self.way),
             *("--model_args", args, "--tasks", ",".join(tasks), "--device", asked.device),
-            *("--batch_size", "1", "--limit", str(asked.limit), "--log_samples"),
+            *("--batch_size", str(self.batch), "--limit", str(asked.limit), "--log_samples"),
             *("--include_path", str(asked.work / "tasks")),
             *("--output_path", str(asked.work / self.name)),
             *(["--apply_chat_template"] if self.chat else []),
@@ -137,8 +149,30 @@ def metric_rows(jobs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
                     for way in WAYS
                 }
                 equal = all(said[f"hf-{arm}"] == said[f"evalkit-{arm}"] for arm in ARMS)
-                rows.append({"task": task, "metric": name, "said": said, "equal": equal})
+                told = {"task": task, "metric": name, "said": said}
+                rows.append({**told, "equal": equal, "rounding": False})
     return rows
+
+
+def ask_control(rows: Sequence[dict[str, Any]], asked: argparse.Namespace) -> None:
+    """Ask lm-eval for what differs at another batch size; tell which of it differs there too."""
+    for kind in ("plain", "chat"):
+        known = CHAT if kind == "chat" else PLAIN  # a group's members are not asked alone
+        differing = [row for row in rows if not row["equal"] and row["task"] in known]
+        tasks = tuple(sorted({row["task"] for row in differing}))
+        for arm in ARMS if tasks else ():
+            job = Job(way="hf", arm=arm, chat=kind == "chat", batch=CONTROL_BATCH, some=tasks)
+            metrics = read(run(job, asked))["metrics"]
+            for row in differing:
+                row["said"][f"control-{arm}"] = printed(metrics[row["task"]][row["metric"]])
+        for row in differing:
+            row["rounding"] = all(_is_rounding(row["said"], arm) for arm in ARMS)
+
+
+def _is_rounding(said: Mapping[str, str], arm: str) -> bool:
+    """Whether evalkit's number of an arm is lm-eval's, or lm-eval's own two differ as well."""
+    theirs = said[f"hf-{arm}"]
+    return theirs == said[f"evalkit-{arm}"] or theirs != said[f"control-{arm}"]
 
 
 def answer_rows(jobs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -178,11 +212,14 @@ def _answers(row: Mapping[str, Any], kind: str) -> list[float | str]:
 def page(result: Mapping[str, Any]) -> str:
     """The page, from what harnesses.json holds."""
     heads = [f"{arm}, {way}" for arm in ARMS for way in WAYS]
-    lines = [TEXT, f"| task | metric | {' | '.join(heads)} | |", "|---|---|" + "---:|" * 4 + "---|"]
+    lines = [
+        TEXT.format(batch=CONTROL_BATCH),
+        f"| task | metric | {' | '.join(heads)} | |",
+        "|---|---|" + "---:|" * 4 + "---|",
+    ]
     for row in result["metrics"]:
         said = " | ".join(row["said"][f"{way}-{arm}"] for arm in ARMS for way in WAYS)
-        mark = "equal" if row["equal"] else "**differs**"
-        lines.append(f"| `{row['task']}` | {row['metric']} | {said} | {mark} |")
+        lines.append(f"| `{row['task']}` | {row['metric']} | {said} | {_mark(row)} |")
     lines += ["", "| task | arm | rows | nats | texts |", "|---|---|---:|---:|---:|"]
     for row in result["answers"]:
         texts = f"{row['equal_texts']} of {row['texts']}" if row["texts"] else ""
@@ -199,14 +236,24 @@ def page(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _mark(row: Mapping[str, Any]) -> str:
+    if row["equal"]:
+        return "equal"
+    control = [row["said"].get(f"control-{arm}", "not asked") for arm in ARMS]
+    kind = "rounding" if row["rounding"] else "**differs**"
+    return f"{kind} (lm-eval again: {', '.join(control)})"
+
+
 def measured(jobs: Mapping[str, Mapping[str, Any]], asked: argparse.Namespace) -> dict[str, Any]:
     """All that the page tells."""
     kinds = sorted({name.split("-", 1)[1] for name in jobs})
     seconds = {kind: [jobs[f"{way}-{kind}"]["seconds"] for way in WAYS] for kind in kinds}
+    metrics = metric_rows(jobs)
+    ask_control(metrics, asked)
     return {
         "model": Path(asked.model).name,
         "limit": asked.limit,
-        "metrics": metric_rows(jobs),
+        "metrics": metrics,
         "answers": answer_rows(jobs),
         "seconds": seconds,
         "machine": {
@@ -248,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.output.parent.mkdir(parents=True, exist_ok=True)
     asked.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     asked.output.with_suffix(".md").write_text(page(result), encoding="utf-8")
-    return 0 if all(row["equal"] for row in result["metrics"]) else 1
+    return 0 if all(row["equal"] or row["rounding"] for row in result["metrics"]) else 1
 
 
 if __name__ == "__main__":

@@ -348,6 +348,9 @@ def _without(config: RunConfig, left_out: Set[str]) -> RunConfig:
 def _keeping(config: RunConfig, asked: Callable[[str], bool]) -> RunConfig:
     gates = {name: one for name, one in config.gate.suites.items() if asked(name)}
     changes: dict[str, Any] = {"gate": config.gate.model_copy(update={"suites": gates})}
+    better = config.opencompass.better
+    better = {name: one for name, one in better.items() if asked(f"opencompass:{name}")}
+    changes["opencompass"] = config.opencompass.model_copy(update={"better": better})
     if config.judge is not None and config.judge.suites:
         judged = {name: one for name, one in config.judge.suites.items() if asked(name)}
         # With none left, "every suite that declares a rubric" is not what was declared.

@@ -51,8 +51,13 @@ class OpenCompassCustom(Strict):
 
 
 class OpenCompassConfig(Strict):
-    """How suites named `opencompass:…` are found and asked."""
+    """How suites named `opencompass:…` are found, asked and read.
 
+    `better` says by suite and metric whether more or less of it is wanted, for OpenCompass does
+    not tell; what it leaves out is guessed by the metric's name.
+    """
+
+    better: dict[str, dict[str, Literal["higher", "lower"]]] = Field(default_factory=dict)
     custom: dict[str, OpenCompassCustom] = Field(default_factory=dict)
     config_dir: InputPath | None = Field(default=None, description="holds datasets/…/NAME.py")
     data: InputPath | None = Field(default=None, description="folder that holds OpenCompass's data")

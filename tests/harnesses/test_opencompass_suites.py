@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.cli.options import Questions, load_configs
 from evalkit.config import HFModel, OpenCompassConfig, OpenCompassCustom, RunConfig
 from evalkit.configfile import load_arms
 from evalkit.errors import ConfigError, RunError, SuiteError
@@ -169,6 +170,43 @@ def test_several_data_sets_are_slices_and_their_mean_is_that_of_their_means(
     assert suite.remarks() == ("OpenCompass 0.5.4 says accuracy 50.00, the mean of 2 data sets",)
 
 
+@pytest.mark.parametrize(
+    ("metric", "better", "higher"),
+    [
+        ("accuracy", {}, True),
+        ("toxicity", {}, False),
+        ("seconds", {"demo_ppl": {"seconds": "lower"}}, False),
+        ("gloss", {"demo_ppl": {"gloss": "higher"}}, True),
+    ],
+)
+def test_which_way_is_better_is_guessed_or_told(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    metric: str,
+    better: dict[str, Any],
+    higher: bool,
+) -> None:
+    told = {"questions": questions(1), "datasets": [ppl("demo", 0, 1, metric)]}
+    options = OpenCompassConfig(better=better)
+    (suite,), _ = opened(monkeypatch, told, tmp_path, opencompass=options)
+    assert suite.info.gated.higher_is_better is higher
+
+
+@pytest.mark.parametrize(
+    ("better", "why"),
+    [
+        ({"demo_ppl": {"acuracy": "lower"}}, r"'acuracy'.*has accuracy\. Did you mean 'accuracy'"),
+        ({"demo_pp": {"accuracy": "lower"}}, r"not among the suites: demo_ppl\. Did you mean"),
+    ],
+)
+def test_a_way_told_of_what_is_not_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, better: dict[str, Any], why: str
+) -> None:
+    told = {"questions": questions(1), "datasets": [ppl("demo", 0, 1)]}
+    with pytest.raises(SuiteError, match=why):
+        opened(monkeypatch, told, tmp_path, opencompass=OpenCompassConfig(better=better))
+
+
 def test_data_sets_without_a_common_metric_are_suites_of_their_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -281,3 +319,17 @@ def test_mistakes_in_a_yaml_are_told(tmp_path: Path, text: str, why: str) -> Non
     )
     with pytest.raises(ConfigError, match=why):
         load_arms([yaml], [])
+
+
+def test_a_way_told_of_a_suite_that_the_command_line_leaves_out_is_left_out_too(
+    tmp_path: Path,
+) -> None:
+    yaml = tmp_path / "base.yaml"
+    yaml.write_text(
+        "name: base\nmodel: {kind: hf, path: m}\nsuites: ['opencompass:one', 'opencompass:two']\n"
+        "opencompass: {better: {one: {seconds: lower}, two: {seconds: lower}}}\n"
+    )
+    (both,) = load_configs([yaml], Questions())
+    (only,) = load_configs([yaml], Questions(suites="opencompass:one"))
+    assert list(both.opencompass.better) == ["one", "two"]
+    assert only.opencompass.better == {"one": {"seconds": "lower"}}

@@ -36,15 +36,16 @@ class Measured:
         """Whether both are one metric."""
         return (self.name, self.share) == (other.name, other.share)
 
-    def metric(self, *, evenly: bool) -> Metric:
+    def metric(self, *, evenly: bool, better: str | None = None) -> Metric:
         """The metric of a suite; that of data sets of unequal size is the mean of their means.
 
-        OpenCompass summarises by such a mean (`naive_average`).
+        OpenCompass summarises by such a mean (`naive_average`). `better` ("higher", "lower") is
+        what the user says of it; by its name where nothing is said.
         """
         lower = any(word in self.name.lower() for word in _LOWER)
         return Metric(
             name=self.name,
-            higher_is_better=not lower,
+            higher_is_better=better == "higher" if better else not lower,
             kind="ratio" if not evenly else "binary" if self.share else "continuous",
             unit=_POINTS if self.points else "",
         )

@@ -20,6 +20,7 @@ from evalkit.harnesses.opencompass.environment import required
 from evalkit.harnesses.opencompass.names import PREFIX, find
 from evalkit.harnesses.opencompass.scoring import Scoring
 from evalkit.harnesses.opencompass.worker import DATA_VARIABLE, Worker, environment
+from evalkit.harnesses.rows import near
 from evalkit.records import Message, Prompt, Sample, SuiteInfo
 
 _TASKS: Mapping[str, Task] = {
@@ -89,6 +90,7 @@ class _Opening:
 
     def suites(self, datasets: Sequence[Dataset]) -> list[Suite]:
         """One suite; or one for each data set, where no metric is common to all."""
+        self._check_better(datasets)
         common = _common(datasets)
         if common:
             return [self.suite(self.name, datasets, common)]
@@ -106,7 +108,8 @@ class _Opening:
                 samples.append(sample)
                 asks[sample.id] = self._asks(row)
         evenly = len({len(one.rows) for one in datasets}) == 1
-        measured = [one.metric(evenly=evenly) for one in metrics]
+        said = self.config.opencompass.better.get(self.name, {})
+        measured = [one.metric(evenly=evenly, better=said.get(one.name)) for one in metrics]
         task = _TASKS[datasets[0].inferencer]
         scoring = Scoring(
             suite=PREFIX + name,
@@ -142,6 +145,23 @@ class _Opening:
             asks=asks,
             remarks=scoring.take_notes,
         )
+
+    def _check_better(self, datasets: Sequence[Dataset]) -> None:
+        """SuiteError where the run says which way is better of what is not there."""
+        suites = [one.removeprefix(PREFIX) for one in self.config.suites if one.startswith(PREFIX)]
+        for suite in self.config.opencompass.better:
+            if suite not in suites:
+                raise SuiteError(
+                    f"opencompass.better names {suite!r}, which is not among the suites: "
+                    f"{', '.join(suites)}.{near(suite, suites)}"
+                )
+        names = list(dict.fromkeys(metric.name for one in datasets for metric in one.metrics))
+        for metric in self.config.opencompass.better.get(self.name, {}):
+            if metric not in names:
+                raise SuiteError(
+                    f"opencompass.better.{self.name} names {metric!r}, which is no metric of it: "
+                    f"it has {', '.join(names) or 'none'}.{near(metric, names)}"
+                )
 
     def _asks(self, row: Row) -> tuple[Asked, ...]:
         numbers = (number for run in row.asks for number in run)

@@ -57,10 +57,10 @@ class Answering:
             [scoring.text_of(one, self.max_length, shared) for one in row] for row in batch.rows
         ]
         whole = texts[0][0].item.request.kind == "whole"
-        waiting = list(scoring.laid(texts, shared, packs=network.packs))
+        waiting = list(scoring.laid(texts, shared, network))
         answers = scoring.Answers(texts)
         while waiting:
-            part = next(scoring.parts(waiting, self._tokens(network)))
+            part = scoring.first_part(waiting, self._tokens(network), chained=network.chains)
             try:
                 scored = self._scored(loaded, arm, part, shared, whole=whole)
             except (RuntimeError, MemoryError) as error:
@@ -70,7 +70,7 @@ class Answering:
                     raise ModelError(_too_long(part[0])) from error
                 scored = None
             if scored is None:  # outside the handler, whose traceback holds the batch's tensors
-                self._halve(max(map(len, part)) * len(part))
+                self._halve(scoring.amount(part, chained=network.chains))
                 if len(part) == 1:
                     waiting[:1] = scoring.apart(part[0], shared)
                 continue

@@ -1,29 +1,40 @@
-"""Attention of many rows to the start they share: read once for all of them, not copied for each.
+"""Attention of texts that stand one behind the other in one row, on a start they share.
 
-The softmax over a start and a row's own keys is a mean of the softmax over either, weighted by the
-sums of their exponentials (as FlashAttention joins its blocks, Dao et al. 2022; for shared starts
-Juravsky et al. 2024, "Hydragen"). All rows' queries meet the start in one product without a mask.
+Every text looks back on its own part of the row, so nothing is padded; all of them meet the start
+in one product without a mask, so nothing is copied. The softmax over a start and a text's own keys
+is a mean of the softmax over either, weighted by the sums of their exponentials (as FlashAttention
+joins its blocks, Dao et al. 2022; for shared starts Juravsky et al. 2024, "Hydragen").
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from evalkit.models.hf.masks import Layers
 
-NAME = "evalkit_split"
+NAME = "evalkit_chain"
 
+
+class Piece(NamedTuple):
+    """One text's part of a row, and what is added to the scores [L, L] of its tokens among
+    themselves; None: each sees those before it."""
+
+    part: slice
+    added: Tensor | None
+
+
+_PIECES: ContextVar[Sequence[Piece]] = ContextVar("pieces", default=())
 _START: ContextVar[tuple[Tensor, Tensor] | None] = ContextVar("start", default=None)
 
 
-def may_split(device: torch.device, layers: Layers) -> bool:
+def may_chain(device: torch.device, layers: Layers) -> bool:
     """Whether there is a product that gives its sums back, and nothing but the mask hides keys."""
     return device.type == "cpu" and layers.unwindowed
 
@@ -35,16 +46,19 @@ def lend(keys: Tensor, values: Tensor) -> None:
 
 
 @contextmanager
-def split(model: Any) -> Iterator[None]:
-    """Within, the layers of `model` (whose attention is SDPA) take what is lent to them."""
+def chained(model: Any, pieces: Sequence[Piece]) -> Iterator[None]:
+    """Within, the layers of `model` (whose attention is SDPA) take their one row as these pieces,
+    each going on from what is lent to the layer."""
     _register()
     config = model.config.get_text_config(decoder=True)
     before = config._attn_implementation
     config._attn_implementation = NAME
+    _PIECES.set(pieces)
     try:
         yield
     finally:
         config._attn_implementation = before
+        _PIECES.set(())
         _START.set(None)
 
 
@@ -58,68 +72,72 @@ def _register() -> None:
 
 
 def _attention(
-    module: Any,
+    _module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    _mask: Tensor | None,
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """An attention function of transformers: queries [B, H, L, width] to output [B, L, H, width].
+    """An attention function of transformers: queries [1, H, N, width] to output [1, N, H, width].
 
-    `attention_mask` [B, 1, L, n + L] speaks of the start too, though all of it is seen.
+    The pieces say what a mask would.
     """
     start = _START.get()
-    if start is None:
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-        result: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **kwargs
-        )
-        return result
     _START.set(None)
-    assert attention_mask is not None
     if any(kwargs.get(name) is not None for name in ("softcap", "position_bias", "s_aux")):
-        raise ValueError("nothing but a mask may change what a row sees of its start")
-    mine, weight = _own(query, key, value, attention_mask, scaling)
-    theirs, start_weight = _of_start(query, *start, scaling)
-    share = torch.sigmoid(start_weight - weight)[..., None].to(mine.dtype)
-    return torch.lerp(mine, theirs, share).transpose(1, 2).contiguous(), None
+        raise ValueError("nothing but a mask may change what a token sees")
+    found, weight = _own(query, key, value, scaling)
+    if start is not None:
+        theirs, start_weight = _of_start(query, *start, scaling)
+        share = torch.sigmoid(start_weight - weight)[..., None].to(found.dtype)
+        found.lerp_(theirs, share)
+    return found.transpose(1, 2), None
 
 
-def _own(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None
-) -> tuple[Tensor, Tensor]:
-    """Each row's attention to its own keys, and the logarithm of the sum of its exponentials."""
-    groups = query.shape[1] // key.shape[1]
+def _own(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> tuple[Tensor, Tensor]:
+    """Each text's attention to its own keys, and the logarithm of the sum of its exponentials."""
+    _, heads, tokens, _ = query.shape
+    groups = heads // key.shape[1]
     keys, values = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    seen = mask[..., -key.shape[2] :]
-    added = torch.zeros(seen.shape, dtype=query.dtype).masked_fill_(~seen, -torch.inf)
-    return _flash(query, keys, values, added, scaling)
+    # As the output is wanted, so that it need not be copied into that order.
+    found = value.new_empty(1, tokens, heads, value.shape[-1]).transpose(1, 2)
+    weight = query.new_empty(1, heads, tokens, dtype=torch.float32)
+    for part, added in _PIECES.get():
+        found[:, :, part], weight[:, :, part] = _flash(
+            query[:, :, part],
+            keys[:, :, part],
+            values[:, :, part],
+            added,
+            scaling,
+            causal=added is None,
+        )
+    return found, weight
 
 
 def _of_start(
     query: Tensor, keys: Tensor, values: Tensor, scaling: float | None
 ) -> tuple[Tensor, Tensor]:
-    """All rows' attention to the start: heads that share its keys stand below each other too."""
-    rows, heads, long, width = query.shape
+    """All tokens' attention to the start: heads that share its keys stand below each other too."""
+    _, heads, tokens, width = query.shape
     shared = keys.shape[1]
-    groups = heads // shared
-    stacked = query.view(rows, shared, groups, long, width).transpose(0, 1)
-    found, weight = _flash(
-        stacked.reshape(1, shared, rows * groups * long, width), keys, values, None, scaling
-    )
-    found = found.view(shared, rows, groups, long, -1).transpose(0, 1)
-    weight = weight.view(shared, rows, groups, long).transpose(0, 1)
-    return found.reshape(rows, heads, long, -1), weight.reshape(rows, heads, long)
+    stacked = query.reshape(1, shared, heads // shared * tokens, width)
+    found, weight = _flash(stacked, keys, values, None, scaling)
+    return found.reshape(1, heads, tokens, -1), weight.reshape(1, heads, tokens)
 
 
 def _flash(
-    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float | None
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    added: Tensor | None,
+    scaling: float | None,
+    *,
+    causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The operator behind `scaled_dot_product_attention` on a CPU, for the sums it keeps back."""
     found, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, keys, values, 0.0, False, attn_mask=mask, scale=scaling
+        query, keys, values, 0.0, causal, attn_mask=added, scale=scaling
     )
     return found, weight

@@ -19,6 +19,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 from evalkit.models.hf import attention
 
 Ids = tuple[int, ...]
+Where = tuple[int, slice]
+"""A row of a forward, and a text's part of it."""
 
 
 def empty() -> Any:
@@ -39,16 +41,16 @@ class Borrowed(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformer
 
     The rows' own keys [B, heads, L, width] stand behind it for this one forward. They are kept
     only if asked for: the start's copies for all rows and layers together would fill a memory.
-    With `split` there are no copies: the attention is lent the start by itself.
+    With `lends` there are no copies: the attention is lent the start by itself.
     """
 
     is_sliding = False
 
-    def __init__(self, start: Any = None, *, keep: bool = True, split: bool = False) -> None:
+    def __init__(self, start: Any = None, *, keep: bool = True, lends: bool = False) -> None:
         super().__init__()
         self.is_initialized = True
         self.keep = keep
-        self.split = split
+        self.lends = lends
         if start is not None:
             self.keys, self.values = start.keys, start.values
         self.fresh: tuple[Tensor, Tensor] | None = None
@@ -62,7 +64,7 @@ class Borrowed(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformer
             self.fresh = key_states, value_states
         if self.keys is None:
             return key_states, value_states
-        if self.split:
+        if self.lends:
             attention.lend(self.keys, self.values)
             return key_states, value_states
         rows = key_states.shape[0]
@@ -83,11 +85,11 @@ class Borrowed(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformer
         return -1
 
 
-def lent(start: Any, *, keep: bool, split: bool = False) -> Any:
+def lent(start: Any, *, keep: bool, lends: bool = False) -> Any:
     """A cache whose rows all go on from `start`; from nothing where it is empty."""
     if not len(start):
         return Cache(layer_class_to_replicate=Borrowed)
-    return Cache(layers=[Borrowed(layer, keep=keep, split=split) for layer in start.layers])
+    return Cache(layers=[Borrowed(layer, keep=keep, lends=lends) for layer in start.layers])
 
 
 def own(out: Any) -> dict[str, Any]:
@@ -206,15 +208,18 @@ class Desk:
         self._layers = [Places(rows, tokens) for _ in range(layers)]
         self.cache: Any = Cache(layers=list(self._layers))
 
-    def put(self, first: int, source: Any, texts: Sequence[int]) -> None:
-        """Seat texts that were read in a lent cache, by their rows there, from row `first` on."""
+    def put(self, first: int, source: Any, texts: Sequence[Where]) -> None:
+        """Seat texts that were read in a lent cache, by where they stand there, from row `first`
+        on."""
         rows = slice(first, first + len(texts))
         for place, layer in zip(self._layers, source.layers, strict=True):
             start = layer.get_seq_length()
+            keys, values = layer.fresh
             if start:
                 place.put(rows, layer.keys, layer.values, 0)
-            keys, values = layer.fresh
-            place.put(rows, keys[list(texts)], values[list(texts)], start)
+            for seat, (row, part) in enumerate(texts, first):
+                text = (slice(row, row + 1), slice(None), part)
+                place.put(slice(seat, seat + 1), keys[text], values[text], start)
 
     def move(self, source: int, target: int, tokens: int) -> None:
         """Let one row take another's place."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from evalkit.errors import ModelError
 from evalkit.models.hf import caches, memory
 from evalkit.models.hf.generation import Row, Rules, choose
-from evalkit.models.hf.lanes import Span, lay, pack
+from evalkit.models.hf.lanes import Span, lay
 from evalkit.models.hf.network import Network, next_logits, read_trunk
 from evalkit.models.hf.plan import Size
 
@@ -150,21 +150,22 @@ class Decoder:
         whose = [texts[row.read] for row in rows]
         with torch.inference_mode():
             read = read_trunk(network, arm.trunks, start, self.read_tokens) if start else 0
-            packed = pack(lanes, shared, network.layers, network.device)
+            packed = network.pack(lanes, shared)
             places = torch.arange(len(lanes), device=network.device)
             ends = torch.tensor([len(lane) - 1 for lane in lanes], device=network.device)
             cache = network.lent(arm.trunks.nearest(start)[1], keep=True)
             logits = torch.cat(list(network.packed_logits(packed, places, ends, cache)))[whose]
-            self._seat(rows, whose, cache)  # last: who sits must not be waiting any more
+            where = [packed.part(text, len(lanes[text])) for text in whose]
+            self._seat(rows, where, cache)  # last: who sits must not be waiting any more
         self.spent.read.add_text(shared - read, shared, 0)
         for lane in lanes:
             self.spent.read.add_text(shared, shared + len(lane), 1)
         return logits
 
-    def _seat(self, rows: Sequence[Row], whose: Sequence[int], cache: Any) -> None:
+    def _seat(self, rows: Sequence[Row], where: Sequence[caches.Where], cache: Any) -> None:
         if self._desk is None:
             self._desk = caches.Desk(len(cache.layers), self.places, self.tokens)
-        self._desk.put(len(self._active), cache, whose)
+        self._desk.put(len(self._active), cache, where)
         self._active += rows
         self._lengths += [len(row.read) for row in rows]
 

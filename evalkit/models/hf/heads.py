@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from evalkit.models.hf.caches import Trunks
-from evalkit.models.hf.lanes import Ids, Lane, pack
+from evalkit.models.hf.lanes import Ids, Lane
 from evalkit.models.hf.network import Network
 from evalkit.models.hf.scoring import Reads, Scored, pick
 
@@ -53,7 +53,7 @@ class Heads:
 def _grown(network: Network, start: Ids, before: int, base: Head | None, cache: object) -> Head:
     """The head of a start, of which the first `before` tokens are read and have their own."""
     lane = Lane(start[before:], range(before, len(start)), None, (), ())
-    packed = pack([lane], before, network.layers, network.device)
+    packed = network.pack([lane], before)
     columns = torch.arange(len(lane), device=network.device)
     borrowed = network.lent(cache, keep=False) if cache is not None else None
     chunks = network.packed_logits(packed, torch.zeros_like(columns), columns, borrowed)

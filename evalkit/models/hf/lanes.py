@@ -6,8 +6,9 @@ same start; each token sees that start, the tokens before it in its own text, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from evalkit.models.hf.attention import Piece
 from evalkit.models.hf.masks import Layers, seen_mask
 from evalkit.models.hf.prefixes import shared_start
 
@@ -73,6 +75,33 @@ def lay(spans: Sequence[Span], shared: int) -> Lane:
     return Lane(ids, places, _seen(paths, len(ids)), columns, tuple(spans))
 
 
+PAIRS = 1_000
+"""Pairs of tokens that do not see each other and are computed all the same, for which one token
+may be read once more; measured with SmolLM2 in float32."""
+
+
+def parted(spans: Sequence[Span], shared: int) -> Iterator[list[Span]]:
+    """The spans of a row, in their order, in the parts that are worth a lane of their own.
+
+    Where lanes need no padding, texts that have little in common beyond the start share no lane:
+    each would compute its attention to the other for nothing.
+    """
+    part: list[Span] = []
+    size = 0
+    last: Ids = ()
+    for span in spans:
+        text = (span.prompt + span.continuation[:-1])[shared:]
+        agreed = shared_start(last, text)
+        if part and agreed < size * (len(text) - agreed) // PAIRS:
+            yield part
+            part, size, agreed = [], 0, 0
+        part.append(span)
+        size += len(text) - agreed
+        last = text
+    if part:
+        yield part
+
+
 def _one_text(span: Span, shared: int) -> Lane:
     text = (span.prompt + span.continuation[:-1])[shared:]
     places = range(shared, shared + len(text))
@@ -99,11 +128,27 @@ def _seen(paths: Sequence[list[int]], size: int) -> NDArray[np.bool_] | None:
 
 
 class Packed(NamedTuple):
-    """Lanes as the inputs of one forward: ids and places [B, L], the mask (None: causal)."""
+    """Lanes as the inputs of one forward: ids and places [B, L], the mask (None: causal).
+
+    `starts` [lanes, 2] are row and column of each lane's first token. `pieces`: all stand in one
+    row, and see what these say.
+    """
 
     ids: Tensor
     places: Tensor | None
     mask: Tensor | dict[str, Tensor] | None
+    starts: Tensor
+    pieces: tuple[Piece, ...] = ()
+
+    def where(self, lanes: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows and columns of tokens [N] that are given by their lane and their place in it."""
+        rows, firsts = self.starts[lanes].T
+        return rows, firsts + columns
+
+    def part(self, lane: int, tokens: int) -> tuple[int, slice]:
+        """The row in which a lane of `tokens` tokens stands, and its part of it."""
+        row, first = self.starts[lane].tolist()
+        return row, slice(first, first + tokens)
 
 
 def pack(lanes: Sequence[Lane], shared: int, layers: Layers, device: torch.device) -> Packed:
@@ -116,8 +161,9 @@ def pack(lanes: Sequence[Lane], shared: int, layers: Layers, device: torch.devic
     ids = torch.zeros((len(lanes), wide), dtype=torch.long)
     for row, lane in enumerate(lanes):
         ids[row, : len(lane)] = torch.tensor(lane.ids)
+    starts = torch.tensor([(row, 0) for row in range(len(lanes))], device=device)
     if not shared and all(lane.seen is None for lane in lanes):
-        return Packed(ids.to(device), None, None)
+        return Packed(ids.to(device), None, None, starts)
     places = torch.zeros_like(ids)
     seen = np.zeros((len(lanes), wide, shared + wide), dtype=np.bool_)
     # A padding token must see something, or its softmax is undefined; nobody sees it.
@@ -131,4 +177,31 @@ def pack(lanes: Sequence[Lane], shared: int, layers: Layers, device: torch.devic
     start = torch.arange(shared).expand(len(lanes), shared)
     keys = torch.cat([start, places], dim=1)
     mask = seen_mask(torch.from_numpy(seen).to(device), places.to(device), keys.to(device), layers)
-    return Packed(ids.to(device), places.to(device), mask)
+    return Packed(ids.to(device), places.to(device), mask, starts)
+
+
+def chain(lanes: Sequence[Lane], layers: Layers, device: torch.device) -> Packed:
+    """Stand lanes one behind the other in one row, where each lane's attention is computed for
+    itself: no token is padding."""
+    ends = list(accumulate(map(len, lanes)))
+    pieces = tuple(
+        Piece(slice(end - len(lane), end), _added(lane, layers.dtype, device))
+        for lane, end in zip(lanes, ends, strict=True)
+    )
+    # Layers that are given no mask would make one of the whole row; this one is never looked at.
+    some = torch.zeros((1, 1), dtype=torch.long, device=device)
+    mask = seen_mask(torch.ones((1, 1, 1), dtype=torch.bool, device=device), some, some, layers)
+    return Packed(
+        torch.tensor([[one for lane in lanes for one in lane.ids]], device=device),
+        torch.tensor([[one for lane in lanes for one in lane.places]], device=device),
+        mask,
+        torch.tensor([(0, piece.part.start) for piece in pieces], device=device),
+        pieces,
+    )
+
+
+def _added(lane: Lane, dtype: torch.dtype, device: torch.device) -> Tensor | None:
+    if lane.seen is None:
+        return None
+    seen = torch.from_numpy(lane.seen).to(device)
+    return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, -torch.inf)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from evalkit.models.hf import attention, caches
-from evalkit.models.hf.lanes import Lane, Packed, pack
+from evalkit.models.hf.lanes import Lane, Packed, chain, pack
 from evalkit.models.hf.masks import Layers, seen_mask
+from evalkit.models.hf.trimming import only_at
 
 HEAD_CHUNK = 512
 HEAD_NUMBERS = 2**25
@@ -50,10 +51,11 @@ class Network:
     `logits_from`: "head", hidden states are gathered and the output head called on chunks;
     "tail", gathered, but the model does something after its head (soft caps), so that it must
     finish itself; "full", all logits are computed and picked from. `packs`: texts lie side by side
-    in one row under a tree mask, on a shared start's keys. `splits`: all rows see that start in one
-    product, without copies of it. `singly`: what a text computes depends
-    on how long its neighbours are, so that it has none. `desks`: many texts are decoded at
-    once, in places of their own. `steps`: a text goes on from the model's own cache, one alone.
+    in one row under a tree mask, on a shared start's keys. `chains`: all rows stand in one, without
+    padding, and see that start in one product, without copies of it. `singly`: what a text
+    computes depends on how long its neighbours are, so that it has none. `desks`: many texts are
+    decoded at once, in places of their own. `steps`: a text goes on from the model's own cache,
+    one alone. `trimmed`: the part of the last layer that is computed only where logits are read.
     """
 
     model: Any
@@ -64,9 +66,10 @@ class Network:
     finish: Finish = Finish()
     singly: bool = False
     packs: bool = False
-    splits: bool = False
+    chains: bool = False
     desks: bool = False
     steps: bool = False
+    trimmed: Any = None
     names: tuple[str, ...] = ()
     """PEFT's names of the adapters of the rows, where rows of several arms stand together."""
 
@@ -100,9 +103,12 @@ class Network:
                 return (hidden[:, None],)
             return ((hidden if self.logits_from == "tail" else hidden[:1])[None],)
 
+        # Where nearly all is read, as in decoding, there is nothing to trim; and PEFT counts rows.
+        trims = self.trimmed and not self.names and 2 * len(rows) < input_ids.numel()
         hook = self.head.register_forward_pre_hook(gather)
         try:
-            out = self._forward(input_ids, inputs)
+            with only_at(self.trimmed, rows, columns) if trims else nullcontext():
+                out = self._forward(input_ids, inputs)
         finally:
             hook.remove()
         if self.names:
@@ -122,19 +128,26 @@ class Network:
 
     def lent(self, start: Any, *, keep: bool) -> Any:
         """A cache of `start` for the rows of one packed forward, as this network takes it."""
-        return caches.lent(start, keep=keep, split=self.splits)
+        return caches.lent(start, keep=keep, lends=self.chains)
+
+    def pack(self, lanes: Sequence[Lane], shared: int) -> Packed:
+        """One forward of lanes that go on from `shared` tokens; without padding if that works."""
+        if self.chains:
+            return chain(lanes, self.layers, self.device)
+        return pack(lanes, shared, self.layers, self.device)
 
     def packed_logits(
-        self, packed: Packed, rows: Tensor, columns: Tensor, cache: Any = None
+        self, packed: Packed, lanes: Tensor, columns: Tensor, cache: Any = None
     ) -> Iterator[Tensor]:
-        """Logits at N positions of packed rows that go on from `cache`."""
+        """Logits at N positions, given by lane and place in it, of what goes on from `cache`."""
+        rows, columns = packed.where(lanes, columns)
         inputs: dict[str, Any] = {"use_cache": cache is not None}
         if packed.mask is not None:
             inputs["attention_mask"] = packed.mask
             inputs["position_ids"] = packed.places
         if cache is not None:
             inputs["past_key_values"] = cache
-        with attention.split(self.model) if self.splits else nullcontext():
+        with attention.chained(self.model, packed.pieces) if packed.pieces else nullcontext():
             return self.logits_at(packed.ids, rows, columns, **inputs)[0]
 
 

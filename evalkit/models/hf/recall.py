@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from evalkit.home import home
 from evalkit.models.hf.network import Finish, Network, finish_of
+from evalkit.models.hf.trimming import last_feed_forward
 
 
 def trial_key(identity: Mapping[str, str], device_name: str) -> str:
@@ -28,13 +29,20 @@ def recall(plain: Network, key: str) -> Network | None:
     try:
         kept = json.loads((home() / "trials" / key).read_text(encoding="ascii"))
         finish = finish_of(plain.model) if kept["finish"] else Finish()
-        logits_from, splits = kept["logits_from"], bool(kept["splits"])
+        logits_from, chains = kept["logits_from"], bool(kept["chains"])
+        trimmed = last_feed_forward(plain.model) if kept["trims"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if logits_from not in ("head", "tail"):
         return None
     return replace(
-        plain, logits_from=logits_from, finish=finish, packs=True, splits=splits, desks=True
+        plain,
+        logits_from=logits_from,
+        finish=finish,
+        packs=True,
+        chains=chains,
+        desks=True,
+        trimmed=trimmed,
     )
 
 
@@ -45,7 +53,8 @@ def keep(fast: Network, key: str) -> None:
     row = {
         "logits_from": fast.logits_from,
         "finish": fast.finish != Finish(),
-        "splits": fast.splits,
+        "chains": fast.chains,
+        "trims": fast.trimmed is not None,
     }
     note = home() / "trials" / key
     with suppress(OSError):  # a cache that cannot be written costs time, nothing else

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
-from evalkit.models.hf.lanes import Lane, Span, lay, pack
+from evalkit.models.hf.lanes import Lane, Span, lay, parted
 from evalkit.models.hf.network import Network, not_finite
 from evalkit.models.hf.plan import windows
 
@@ -57,14 +57,16 @@ def text_of(item: Prepared, max_length: int, shared: int) -> Text:
     return Text(item, (Span(item.prompt_ids, item.continuation_ids),))
 
 
-def laid(rows: Sequence[Sequence[Text]], shared: int, *, packs: bool) -> Iterator[Lane]:
+def laid(rows: Sequence[Sequence[Text]], shared: int, network: Network) -> Iterator[Lane]:
     """The lanes of planned rows; each span in one of its own where nothing may lie side by side."""
     for row in rows:
         spans = [span for text in row for span in text.spans]
-        if packs and all(len(text.spans) == 1 for text in row):
-            yield lay(spans, shared)
-        else:
+        if not network.packs or any(len(text.spans) > 1 for text in row):
             yield from (lay([span], shared) for span in spans)
+        elif network.chains:
+            yield from (lay(part, shared) for part in parted(spans, shared))
+        else:
+            yield lay(spans, shared)
 
 
 def apart(lane: Lane, shared: int) -> list[Lane]:
@@ -99,7 +101,7 @@ class Answers:
 
 def score_lanes(network: Network, lanes: Sequence[Lane], shared: int, cache: Any) -> list[Scored]:
     """Score the spans of the lanes, in their order, in one forward on the cache of their trunk."""
-    packed = pack(lanes, shared, network.layers, network.device)
+    packed = network.pack(lanes, shared)
     reads = _reads(lanes, network.device)
     borrowed = network.lent(cache, keep=False) if cache is not None else None
     chunks = network.packed_logits(packed, reads.rows, reads.columns, borrowed)
@@ -108,18 +110,22 @@ def score_lanes(network: Network, lanes: Sequence[Lane], shared: int, cache: Any
     return _split(values, hits, lengths)
 
 
-def parts(lanes: Sequence[Lane], tokens: int) -> Iterator[list[Lane]]:
-    """The lanes, in their order, in parts of at most `tokens` with the padding counted."""
-    part: list[Lane] = []
-    widest = 0
+def amount(lanes: Sequence[Lane], *, chained: bool) -> int:
+    """Tokens of one forward of the lanes: in one row, or side by side with their padding."""
+    sizes = [len(lane) for lane in lanes]
+    return sum(sizes) if chained else max(sizes, default=0) * len(sizes)
+
+
+def first_part(lanes: Sequence[Lane], tokens: int, *, chained: bool) -> list[Lane]:
+    """As many of the lanes, in their order, as `tokens` hold in one forward; one at least."""
+    count, total, widest = 0, 0, 0
     for lane in lanes:
+        total += len(lane)
         widest = max(widest, len(lane))
-        if part and widest * (len(part) + 1) > tokens:
-            yield part
-            part, widest = [], len(lane)
-        part.append(lane)
-    if part:
-        yield part
+        if count and (total if chained else widest * (count + 1)) > tokens:
+            break
+        count += 1
+    return list(lanes[:count])
 
 
 def _reads(lanes: Sequence[Lane], device: torch.device) -> Reads:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from evalkit.errors import ModelError
 from evalkit.models.hf import caches
-from evalkit.models.hf.attention import may_split
-from evalkit.models.hf.lanes import Span, lay, pack
+from evalkit.models.hf.attention import may_chain
+from evalkit.models.hf.lanes import Span, lay
 from evalkit.models.hf.network import Network, finish_of, next_logits, not_finite, read_trunk
+from evalkit.models.hf.trimming import last_feed_forward
 
 TOKENS = 40
 """Length of a trial."""
@@ -80,6 +81,9 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
             break
     else:
         notes.append("computes all logits: the output head cannot be called on its own")
+    last = last_feed_forward(network.model) if network.logits_from != "full" else None
+    if last is not None and works(_gathered, trial := replace(network, trimmed=last)):
+        network = trial
     if not soft and network.layers.masked and not network.singly:
         network = _packing(network, works)
     if not network.desks and works(_stepwise, network):
@@ -91,10 +95,10 @@ def _packing(network: Network, works: Callable[[Way, Network], bool]) -> Network
     """The network with those shortcuts that lay texts side by side."""
     if not works(_packed, packs := replace(network, packs=True)):
         return network
-    if may_split(packs.device, packs.layers) and works(
-        _packed, splits := replace(packs, splits=True)
+    if may_chain(packs.device, packs.layers) and works(
+        _packed, chains := replace(packs, chains=True)
     ):
-        packs = splits
+        packs = chains
     return replace(packs, desks=works(_at_a_desk, packs))
 
 
@@ -192,7 +196,7 @@ def _packed(network: Network, known: Known) -> tuple[Tensor, Tensor]:
         lay([Span(text[:20], text[20:]) for text in texts], len(start)),
         lay([Span(known.short[:-2], known.short[-2:])], len(start)),
     ]
-    packed = pack(lanes, len(start), network.layers, network.device)
+    packed = network.pack(lanes, len(start))
     where = [(row, column) for row, lane in enumerate(lanes) for c in lane.columns for column in c]
     rows, columns = torch.tensor(where, device=network.device).T
     _, trunk = trunks.nearest(start)
@@ -208,11 +212,11 @@ def _at_a_desk(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     cache = network.lent(caches.empty(), keep=True)
     rows = torch.arange(2, device=network.device)
     ends = torch.tensor([29, 19], device=network.device)
-    packed = pack(lanes, 0, network.layers, network.device)
+    packed = network.pack(lanes, 0)
     chunks = network.packed_logits(packed, rows, ends, cache)
     got = [torch.cat(list(chunks))]
     desk = caches.Desk(len(cache.layers), 2, TOKENS)
-    desk.put(0, cache, [0, 1])
+    desk.put(0, cache, [packed.part(i, len(lane)) for i, lane in enumerate(lanes)])
     for step in range(2):
         lengths = [30 + step, 20 + step]
         got.append(

@@ -1,8 +1,9 @@
-"""Attention to a shared start, taken apart and joined again, is plain attention."""
+"""Attention of texts in one row to themselves and to a shared start is plain attention."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -32,48 +33,68 @@ def plain(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor, scale: floa
 
 @settings(max_examples=25, deadline=None)
 @given(
-    rows=st.integers(1, 4),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     groups=st.integers(1, 3),
-    own=st.integers(1, 9),
-    start=st.integers(1, 70),
+    start=st.integers(0, 70),
+    trees=st.lists(st.booleans(), min_size=4, max_size=4),
     scale=st.floats(0.05, 2.0),
 )
 def test_the_parts_joined_are_the_whole(
-    rows: int, groups: int, own: int, start: int, scale: float
+    sizes: list[int], groups: int, start: int, trees: list[bool], scale: float
 ) -> None:
-    query, keys = heads(rows, 2 * groups, own, 8), heads(rows, 2, own, 8)
-    values = heads(rows, 2, own, 8) * 2
+    ends = list(accumulate(sizes))
+    parts = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    total = ends[-1]
+    query, keys = heads(1, 2 * groups, total, 8), heads(1, 2, total, 8)
+    values = heads(1, 2, total, 8) * 2
     first_keys, first_values = heads(1, 2, start, 8), heads(1, 2, start, 8) - 1
-    inside = torch.tril(torch.ones(own, own, dtype=torch.bool)).expand(rows, 1, own, own)
-    seen = torch.cat([torch.ones(rows, 1, own, start, dtype=torch.bool), inside], 3)
-    attention.lend(first_keys, first_values)
-    got, _ = attention._attention(None, query, keys, values, seen, scaling=scale)
-    all_keys = torch.cat([first_keys.expand(rows, -1, -1, -1), keys], 2)
-    all_values = torch.cat([first_values.expand(rows, -1, -1, -1), values], 2)
-    wanted = plain(query, all_keys, all_values, seen, scale)
-    assert got.shape == (rows, own, 2 * groups, 8)
+    seen = torch.zeros(total, start + total, dtype=torch.bool)
+    seen[:, :start] = True
+    pieces = []
+    for part, tree in zip(parts, trees, strict=False):
+        inside = torch.tril(torch.ones(part.stop - part.start, part.stop - part.start)).bool()
+        if tree:  # tokens that are not on one path: each sees the first and itself
+            inside = torch.eye(len(inside)).bool()
+            inside[:, 0] = True
+        seen[part, start + part.start : start + part.stop] = inside
+        added = torch.zeros(inside.shape).masked_fill(~inside, -torch.inf)
+        pieces.append(attention.Piece(part, added if tree else None))
+    if start:
+        attention.lend(first_keys, first_values)
+    got = attend(query, keys, values, pieces, scaling=scale)
+    wanted = plain(
+        query, torch.cat([first_keys, keys], 2), torch.cat([first_values, values], 2), seen, scale
+    )
+    assert got.shape == (1, total, 2 * groups, 8)
     torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+def attend(
+    query: Tensor, keys: Tensor, values: Tensor, pieces: Sequence[attention.Piece], **kwargs: Any
+) -> Tensor:
+    attention._PIECES.set(pieces)
+    try:
+        return attention._attention(None, query, keys, values, None, **kwargs)[0]
+    finally:
+        attention._PIECES.set(())
 
 
 def test_a_start_is_lent_for_one_layer_only() -> None:
     query, keys, values = heads(1, 2, 3, 8), heads(1, 2, 3, 8), heads(1, 2, 3, 8)
-    seen = torch.tril(torch.ones(3, 3, dtype=torch.bool))[None, None]
-    alone, _ = attention._attention(torch.nn.Module(), query, keys, values, seen)
+    one = [attention.Piece(slice(0, 3), None)]
+    alone = attend(query, keys, values, one)
     attention.lend(heads(1, 2, 5, 8), heads(1, 2, 5, 8))
-    wide = torch.cat([torch.ones(1, 1, 3, 5, dtype=torch.bool), seen], 3)
-    with_start, _ = attention._attention(torch.nn.Module(), query, keys, values, wide)
-    after, _ = attention._attention(torch.nn.Module(), query, keys, values, seen)
+    with_start = attend(query, keys, values, one)
+    after = attend(query, keys, values, one)
     assert not torch.allclose(alone, with_start)
     assert torch.equal(alone, after)
 
 
 @pytest.mark.parametrize("name", ["softcap", "position_bias", "s_aux"])
 def test_what_it_does_not_know_is_refused(name: str) -> None:
-    attention.lend(heads(1, 1, 2, 8), heads(1, 1, 2, 8))
     one = heads(1, 1, 1, 8)
-    seen = torch.ones(1, 1, 1, 3, dtype=torch.bool)
     with pytest.raises(ValueError, match="nothing but a mask"):
-        attention._attention(None, one, one, one, seen, **{name: 30.0})
+        attend(one, one, one, [attention.Piece(slice(0, 1), None)], **{name: 30.0})
 
 
 def surveyed(tiny: Callable[..., Tiny], architecture: str) -> Network:
@@ -85,13 +106,13 @@ def surveyed(tiny: Callable[..., Tiny], architecture: str) -> Network:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "splits"),
+    ("architecture", "chains"),
     [("llama", True), ("qwen3", True), ("opt", True), ("mistral", False), ("gemma2", False)],
 )
 def test_windows_and_caps_keep_their_own_attention(
-    tiny: Callable[..., Tiny], architecture: str, splits: bool
+    tiny: Callable[..., Tiny], architecture: str, chains: bool
 ) -> None:
-    assert surveyed(tiny, architecture).splits is splits
+    assert surveyed(tiny, architecture).chains is chains
 
 
 def test_the_model_has_its_own_attention_back_after_an_error(tiny: Callable[..., Tiny]) -> None:
@@ -100,10 +121,11 @@ def test_the_model_has_its_own_attention_back_after_an_error(tiny: Callable[...,
         break_off_within(model)
     assert model.config._attn_implementation == "sdpa"
     assert attention._START.get() is None
+    assert attention._PIECES.get() == ()
 
 
 def break_off_within(model: Any) -> None:
-    with attention.split(model):
+    with attention.chained(model, [attention.Piece(slice(0, 1), None)]):
         assert model.config._attn_implementation == attention.NAME
         attention.lend(heads(1, 2, 5, 8), heads(1, 2, 5, 8))
         raise RuntimeError("broken")

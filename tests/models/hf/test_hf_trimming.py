@@ -1,0 +1,70 @@
+"""The last layer's feed-forward network sees only what is read, and the logits are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from evalkit.models.hf import trials
+from evalkit.models.hf.masks import layers_of
+from evalkit.models.hf.network import Network
+from evalkit.models.hf.trimming import last_feed_forward, only_at
+from tests.models.hf.tiny_models import LENGTH, Tiny
+
+
+def surveyed(tiny: Callable[..., Tiny], architecture: str) -> Network:
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny(architecture).model).eval()
+    head = model.get_output_embeddings()
+    plain = Network(model=model, head=head, device=torch.device("cpu"), layers=layers_of(model))
+    with torch.inference_mode():
+        return trials.survey(plain, LENGTH)[0]
+
+
+def logits(network: Network, ids: Tensor, columns: list[int]) -> tuple[Tensor, int]:
+    """Logits at some columns of the only row, and for how many tokens the last network gave."""
+    met: list[int] = []
+    hook = last_feed_forward(network.model).register_forward_hook(
+        lambda _, __, out: met.append(out.flatten(0, -2).shape[0])
+    )
+    at = torch.tensor(columns)
+    with torch.inference_mode():
+        chunks, _ = network.logits_at(ids, torch.zeros_like(at), at, use_cache=False)
+        got = torch.cat(list(chunks))
+    hook.remove()
+    return got, met[0]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox"])
+def test_only_what_is_read_is_computed(tiny: Callable[..., Tiny], architecture: str) -> None:
+    network = surveyed(tiny, architecture)
+    assert network.trimmed is not None
+    ids = torch.arange(5, 35)[None]
+    trimmed, few = logits(network, ids, [3, 29])
+    plain, all_of_them = logits(replace(network, trimmed=None), ids, [3, 29])
+    assert (few, all_of_them) == (2, 30)
+    torch.testing.assert_close(trimmed, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_where_nearly_all_is_read_nothing_is_trimmed(tiny: Callable[..., Tiny]) -> None:
+    network = surveyed(tiny, "llama")
+    _, met = logits(network, torch.arange(5, 15)[None], list(range(5)))
+    assert met == 10
+
+
+def test_a_model_without_such_a_network_is_computed_whole() -> None:
+    assert last_feed_forward(torch.nn.Linear(2, 2)) is None
+    layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+    assert last_feed_forward(torch.nn.ModuleDict({"layers": layers})) is None
+
+
+def test_the_hooks_are_taken_away_after_an_error() -> None:
+    network, zero = torch.nn.Linear(2, 2), torch.zeros(1, dtype=torch.long)
+    with pytest.raises(RuntimeError, match="broken"), only_at(network, zero, zero):
+        raise RuntimeError("broken")
+    assert network(torch.ones(1, 3, 2)).shape == (1, 3, 2)
