@@ -44,6 +44,7 @@ base and on a LoRA adapter of it, in float32, at batch size 1. Numbers are as lm
 *Nats* is the largest difference between the two log-likelihoods of any request of the task,
 *texts* how many generated texts are equal. A number that differs stands beside what lm-eval says
 itself at batch size {batch}: *rounding* where its own two numbers differ too.
+[opencompass.md](opencompass.md) says the same of OpenCompass.
 """
 
 CONTROL_BATCH = 4
