@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from evalkit.harnesses.lm_eval.adding import added
 from evalkit.harnesses.lm_eval.metrics import Key, Reading
 from evalkit.harnesses.lm_eval.quiet import quietly, seeded
 from evalkit.records import Completion, Metric, Sample, Score
@@ -118,8 +119,8 @@ def _filled(instances: Sequence[Any], completions: Sequence[Completion]) -> list
 
 
 _RESPONSE: Mapping[str, Callable[[Completion], Any]] = {
-    "loglikelihood": lambda one: (one.loglikelihood, bool(one.is_greedy)),
-    "loglikelihood_rolling": lambda one: one.loglikelihood,
+    "loglikelihood": lambda one: (added(one.logprobs), bool(one.is_greedy)),
+    "loglikelihood_rolling": lambda one: added(one.logprobs),
     "generate_until": lambda one: one.text,
 }
 

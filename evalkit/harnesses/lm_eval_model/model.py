@@ -16,6 +16,7 @@ from lm_eval.utils import simple_parse_args_string
 
 from evalkit import __version__
 from evalkit.errors import UsageError
+from evalkit.harnesses.lm_eval.adding import added
 from evalkit.harnesses.lm_eval_model.answering import answer
 from evalkit.harnesses.lm_eval_model.arguments import read_arm
 from evalkit.harnesses.lm_eval_model.texts import MAX_NEW_TOKENS, Manner, cut_text, read_manner
@@ -214,7 +215,7 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval ships no types
             title="Running loglikelihood requests",
             quiet=disable_tqdm,
         )
-        answers = [(one.loglikelihood, bool(one.is_greedy)) for one in found]
+        answers = [(added(one.logprobs), bool(one.is_greedy)) for one in found]
         for one, said in zip(requests, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", one.args, said)
         return answers
@@ -241,7 +242,7 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval ships no types
                 quiet=disable_tqdm,
             )
         )
-        answers = [next(found).loglikelihood if text else 0.0 for text in ids]
+        answers = [added(next(found).logprobs) if text else 0.0 for text in ids]
         for one, said in zip(requests, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", one.args, said)
         return answers
