@@ -6,7 +6,7 @@ Three data sets over the files in DATA (cmmlu, agieval, gsm8k), for the base and
 it, in float32: once by OpenCompass's own command with its own Hugging Face model class, once by
 `evalkit compare`. OpenCompass lives in the environment that `evalkit harness install opencompass`
 makes. Nothing of DATA is copied but the rows that are asked, into --work. Ends with 1 where a
-number differs.
+number differs. What OpenCompass finished is kept in --work, for it takes the longest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from benchmarks import machine
-from benchmarks.opencompass_oracle import Theirs, older, opencompass, write_jsonl
+from benchmarks.opencompass_oracle import Theirs, older, opencompass, write_jsonl, written
 
 ARMS = ("base", "tuned")
 SUBJECTS = ("agronomy", "arts")
@@ -42,9 +42,8 @@ TEXT = """\
 
 Written by `python -m benchmarks.opencompass`, which also writes `opencompass.json`.
 OpenCompass's own command with its `HuggingFaceBaseModel` (of the adapter: of the base with the
-adapter taken into its
-weights), and `evalkit compare` on the same data, in float32. *Answers* counts the samples for which
-both chose, or wrote, the same.
+adapter taken into its weights), and `evalkit compare` on the same data, in float32. *Answers*
+counts the samples for which both chose, or wrote, the same.
 """
 
 CMMLU = """
@@ -120,10 +119,16 @@ def theirs(
         }
         told = Path(sets["cmmlu"]["path"]).read_text(encoding="utf-8")
         config = asked.work / f"{arm}.py"
-        config.write_text(f"{told}datasets += {own!r}\nmodels = [{model!r}]\n", encoding="utf-8")
+        wanted = f"{told}datasets += {own!r}\nmodels = [{model!r}]\n"
+        done = asked.work / f"{arm}.done"  # what a killed run finished is not run again
+        if done.is_file() and done.read_text(encoding="utf-8") == wanted:
+            found[arm] = written(asked.work / arm)
+            continue
+        config.write_text(wanted, encoding="utf-8")
         shutil.rmtree(asked.work / arm, ignore_errors=True)
         print(f"OpenCompass, {arm}", flush=True)
         found[arm] = opencompass(required(), config, asked.work / arm, asked.data.resolve())
+        done.write_text(wanted, encoding="utf-8")
     return found
 
 
@@ -250,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     asked = parsed(arguments)
     asked.work.mkdir(parents=True, exist_ok=True)
+    asked.output.parent.mkdir(parents=True, exist_ok=True)
     sets = write_sets(asked.work, asked.data, asked.limit)
     runs = ours(asked, sets)
     their = theirs(asked, sets, _models(asked))

@@ -63,13 +63,21 @@ def opencompass(installed: Installed, config: Path, folder: Path, data: Path) ->
         env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "",
              "COMPASS_DATA_CACHE": str(data)},
     )  # fmt: skip
+    try:
+        return written(folder)
+    except FileNotFoundError as error:
+        raise AssertionError(done.stdout[-3000:] + done.stderr[-3000:]) from error
+
+
+def written(folder: Path) -> dict[str, Theirs]:
+    """What a run of OpenCompass's command wrote in its folder; FileNotFoundError."""
     found = sorted((folder / "out").glob("*/predictions/*/*.json"))
-    assert found, done.stdout[-3000:] + done.stderr[-3000:]
+    if not found:
+        raise FileNotFoundError(folder / "out")
     theirs = {}
     for file in found:
         rows = json.loads(file.read_text())
         result = file.parents[2] / "results" / file.parent.name / file.name
-        assert result.is_file(), done.stdout[-3000:] + done.stderr[-3000:]
         ordered = [rows[str(place)] for place in range(len(rows))]
         theirs[file.stem] = Theirs(ordered, json.loads(result.read_text()))
     return theirs
