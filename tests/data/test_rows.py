@@ -17,7 +17,7 @@ ROWS = [{"q": "谁？", "a": "我\n你"}, {"q": 'a "b", c', "a": "\u2028"}]
 
 def spoiled(text: bytes) -> bytes:
     """Compressed, with some bytes in the middle changed on the way."""
-    whole = gzip.compress(text)
+    whole = gzip.compress(text, mtime=0)
     middle = len(whole) // 2
     return (
         whole[:middle]
@@ -76,7 +76,11 @@ def test_json_may_be_lines_too(tmp_path: Path) -> None:
         ("a.csv", "q\n问\n".encode("gb18030"), r"a\.csv: not UTF-8"),
         ("a.parquet", b"PAR1", r"a\.parquet: not a readable Parquet file"),
         ("a.jsonl.gz", b"nothing", r"a\.jsonl\.gz: cannot be read"),
-        ("a.jsonl.gz", gzip.compress(b'{"q": 1}\n' * 99)[:-9], r"a\.jsonl\.gz: ends too early"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"q": 1}\n' * 99, mtime=0)[:-9],
+            r"a\.jsonl\.gz: ends too early",
+        ),
         ("a.bin", b"", r"a\.bin: no data file"),
         ("a.csv", b'q,a\nx,"1\ny,2\nz,3\n', r"a\.csv:2: not valid CSV"),
         ("a.jsonl.gz", spoiled(b'{"q": "abcdefgh"}\n' * 99), r"a\.jsonl\.gz: is damaged"),
