@@ -171,9 +171,13 @@ def ask_control(rows: Sequence[dict[str, Any]], asked: argparse.Namespace) -> No
 
 
 def _is_rounding(said: Mapping[str, str], arm: str) -> bool:
-    """Whether evalkit's number of an arm is lm-eval's, or lm-eval's own two differ as well."""
-    theirs = said[f"hf-{arm}"]
-    return theirs == said[f"evalkit-{arm}"] or theirs != said[f"control-{arm}"]
+    """Whether evalkit's number of an arm is lm-eval's, or no further off than twice what lies
+    between lm-eval's own two."""
+    theirs, ours = said[f"hf-{arm}"], said[f"evalkit-{arm}"]
+    if theirs == ours:
+        return True
+    apart = [abs(float(one) - float(theirs)) for one in (ours, said[f"control-{arm}"])]
+    return apart[0] <= 2 * apart[1]
 
 
 def answer_rows(jobs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ SETS = {
     "sat": "SAT (AGIEval) as custom multiple choice, by perplexity",
     "gsm8k": "GSM8K as custom questions, written answers",
 }
+NAMES = (*(f"cmmlu-{one}" for one in SUBJECTS), "sat", "gsm8k")
 NEW_TOKENS = 64
 PACKAGES = ("torch", "transformers", "peft")
 RESULT = Path("docs/results/opencompass.json")
@@ -121,15 +122,27 @@ def theirs(
         config = asked.work / f"{arm}.py"
         wanted = f"{told}datasets += {own!r}\nmodels = [{model!r}]\n"
         done = asked.work / f"{arm}.done"  # what a killed run finished is not run again
-        if done.is_file() and done.read_text(encoding="utf-8") == wanted:
+        what = _what(asked, wanted)
+        if done.is_file() and done.read_text(encoding="utf-8") == what:
             found[arm] = written(asked.work / arm)
             continue
+        done.unlink(missing_ok=True)
         config.write_text(wanted, encoding="utf-8")
         shutil.rmtree(asked.work / arm, ignore_errors=True)
         print(f"OpenCompass, {arm}", flush=True)
         found[arm] = opencompass(required(), config, asked.work / arm, asked.data.resolve())
-        done.write_text(wanted, encoding="utf-8")
+        if set(NAMES) <= set(found[arm]):
+            done.write_text(what, encoding="utf-8")
     return found
+
+
+def _what(asked: argparse.Namespace, config: str) -> str:
+    """All that decides what OpenCompass says: its version, its configuration, models and data."""
+    from evalkit.harnesses.opencompass.environment import required
+
+    folders = (asked.model.resolve(), asked.adapter.resolve(), asked.data.resolve())
+    rows = [(asked.work / f"{name}.jsonl").read_text(encoding="utf-8") for name in ("sat", "gsm8k")]
+    return "\n".join([required().version, *map(str, folders), config, *rows])
 
 
 def ours(asked: argparse.Namespace, sets: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -165,8 +178,7 @@ def ours(asked: argparse.Namespace, sets: Mapping[str, Mapping[str, str]]) -> di
 
 def rows_of(their: Mapping[str, Theirs], run: Any) -> list[dict[str, Any]]:
     """One row for each data set of an arm: both numbers, and how many answers are the same."""
-    names = [*(f"cmmlu-{one}" for one in SUBJECTS), "sat", "gsm8k"]
-    return [_row(name, their[name], _results(run, name)) for name in names]
+    return [_row(name, their[name], _results(run, name)) for name in NAMES]
 
 
 def _results(run: Any, name: str) -> list[Any]:

@@ -25,7 +25,14 @@ def test_nothing_adds_up_to_zero() -> None:
     assert added(()) == 0.0
 
 
+def test_windows_are_added_up_by_themselves() -> None:
+    values = [-0.1 * number for number in range(1, 70)]
+    parts = [torch.tensor(values[:50]).sum(), torch.tensor(values[50:]).sum()]
+    assert added(values, 50) == float(parts[0]) + float(parts[1])
+    assert added(values, 69) == added(values) == float(torch.tensor(values).sum())
+
+
 def test_without_torch_the_sum_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "torch")
     values = [-0.1] * 10
     assert added(values) == fsum(values)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from math import fsum
 
 
-def added(logprobs: Sequence[float]) -> float:
-    """The sum of token log-probabilities (nats), in float32 as lm-eval's HFLM takes it.
+def added(logprobs: Sequence[float], window: int | None = None) -> float:
+    """The sum of token log-probabilities (nats), in float32 as HFLM takes it of a float32 model.
 
     The last bit of such a sum over a text of 500 nats is 3e-5, enough to turn a printed digit of a
-    perplexity; an exact sum is the better one, but not lm-eval's. It is taken where torch is not
-    installed, so that no local model can have answered.
+    perplexity; an exact sum is the better one, but not lm-eval's. Of a text longer than the
+    model's `window` HFLM adds up each window's tokens by themselves. Without torch in this process
+    no local model has answered, so that there is no HFLM to agree with, and the sum is exact.
     """
-    try:
-        import torch
-    except ImportError:
+    torch = sys.modules.get("torch")
+    if torch is None:
         return fsum(logprobs)
-    return float(torch.tensor(logprobs, dtype=torch.float32).sum())
+    size = window or len(logprobs) or 1
+    parts = (logprobs[start : start + size] for start in range(0, len(logprobs), size))
+    return sum((float(torch.tensor(part, dtype=torch.float32).sum()) for part in parts), 0.0)

@@ -242,7 +242,7 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval ships no types
                 quiet=disable_tqdm,
             )
         )
-        answers = [added(next(found).logprobs) if text else 0.0 for text in ids]
+        answers = [added(next(found).logprobs, self.max_length) if text else 0.0 for text in ids]
         for one, said in zip(requests, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", one.args, said)
         return answers

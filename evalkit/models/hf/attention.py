@@ -76,16 +76,19 @@ def _attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    _mask: Tensor | None,
+    attention_mask: Tensor | None,
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """An attention function of transformers: queries [1, H, N, width] to output [1, N, H, width].
 
-    The pieces say what a mask would.
+    The pieces say what a mask would. ValueError where the model has made more of the mask than it
+    was given (`lanes.chain`: one number), or wants more than a mask.
     """
     start = _START.get()
     _START.set(None)
+    if attention_mask is not None and attention_mask.shape[-2:] != (1, 1):
+        raise ValueError("this attention narrows its mask by itself")
     if any(kwargs.get(name) is not None for name in ("softcap", "position_bias", "s_aux")):
         raise ValueError("nothing but a mask may change what a token sees")
     found, weight = _own(query, key, value, scaling)

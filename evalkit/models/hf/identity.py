@@ -23,7 +23,7 @@ from evalkit.records import Request
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
-ENGINE_VERSION = "hf-2"
+ENGINE_VERSION = "hf-3"
 """Part of every key: raise it when a change of this package may change a number."""
 
 

@@ -39,7 +39,7 @@ batch does not fill."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How much one forward may hold, in tokens with the padding counted."""
+    """How much one forward may hold, in tokens; with the padding, where rows stand side by side."""
 
     score_tokens: int
     decode_tokens: int

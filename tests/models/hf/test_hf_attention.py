@@ -97,6 +97,15 @@ def test_what_it_does_not_know_is_refused(name: str) -> None:
         attend(one, one, one, [attention.Piece(slice(0, 1), None)], **{name: 30.0})
 
 
+def test_a_mask_that_the_model_has_changed_is_refused() -> None:
+    one = heads(1, 1, 2, 8)
+    attention._PIECES.set([attention.Piece(slice(0, 2), None)])
+    narrowed = torch.ones(1, 1, 2, 2, dtype=torch.bool)
+    with pytest.raises(ValueError, match="narrows its mask"):
+        attention._attention(None, one, one, one, narrowed)
+    attention._PIECES.set(())
+
+
 def surveyed(tiny: Callable[..., Tiny], architecture: str) -> Network:
     model: Any = AutoModelForCausalLM.from_pretrained(tiny(architecture).model).eval()
     head = model.get_output_embeddings()

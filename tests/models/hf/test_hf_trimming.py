@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from evalkit.models.hf import trials
+from evalkit.models.hf import caches, trials
+from evalkit.models.hf.lanes import Span, lay
 from evalkit.models.hf.masks import layers_of
-from evalkit.models.hf.network import Network
+from evalkit.models.hf.network import Network, read_trunk
+from evalkit.models.hf.scoring import score_lanes
 from evalkit.models.hf.trimming import last_feed_forward, only_at
 from tests.models.hf.tiny_models import LENGTH, Tiny
 
@@ -68,3 +70,27 @@ def test_the_hooks_are_taken_away_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="broken"), only_at(network, zero, zero):
         raise RuntimeError("broken")
     assert network(torch.ones(1, 3, 2)).shape == (1, 3, 2)
+
+
+def test_it_is_trimmed_behind_a_start_and_with_other_texts_in_the_row(
+    tiny: Callable[..., Tiny],
+) -> None:
+    network = surveyed(tiny, "llama")
+    assert network.chains
+    start = tuple(range(5, 17))
+    texts = [tuple(range(20, 40)), tuple(range(30, 43)), tuple(range(41, 60))]
+    spans = [Span(start + text, (7,)) for text in texts]
+    lanes = [lay([span], len(start)) for span in spans]
+    met: list[int] = []
+    hook = network.trimmed.register_forward_hook(
+        lambda _, __, out: met.append(out.flatten(0, -2).shape[0])
+    )
+    with torch.inference_mode():
+        trunks = caches.Trunks()
+        read_trunk(network, trunks, start, 64)
+        scored = score_lanes(network, lanes, len(start), trunks.nearest(start)[1])
+        hook.remove()
+        for span, one in zip(spans, scored, strict=True):
+            plain = trials.plain_logits(replace(network, trimmed=None), span.prompt)[-1]
+            assert one.logprobs[0] == pytest.approx(float(plain.log_softmax(0)[7]), abs=1e-5)
+    assert met == [1, len(texts)]
