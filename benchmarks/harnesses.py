@@ -176,7 +176,10 @@ def _is_rounding(said: Mapping[str, str], arm: str) -> bool:
     theirs, ours = said[f"hf-{arm}"], said[f"evalkit-{arm}"]
     if theirs == ours:
         return True
-    apart = [abs(float(one) - float(theirs)) for one in (ours, said[f"control-{arm}"])]
+    try:
+        apart = [abs(float(one) - float(theirs)) for one in (ours, said[f"control-{arm}"])]
+    except ValueError:  # one of them is N/A
+        return False
     return apart[0] <= 2 * apart[1]
 
 
@@ -244,9 +247,9 @@ def page(result: Mapping[str, Any]) -> str:
 def _mark(row: Mapping[str, Any]) -> str:
     if row["equal"]:
         return "equal"
-    control = [row["said"].get(f"control-{arm}", "not asked") for arm in ARMS]
     kind = "rounding" if row["rounding"] else "**differs**"
-    return f"{kind} (lm-eval again: {', '.join(control)})"
+    control = [row["said"][key] for arm in ARMS if (key := f"control-{arm}") in row["said"]]
+    return f"{kind} (lm-eval again: {', '.join(control)})" if control else kind
 
 
 def measured(jobs: Mapping[str, Mapping[str, Any]], asked: argparse.Namespace) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import harnesses
 from benchmarks.harnesses import (
     ARMS,
     CHAT,
@@ -65,6 +66,40 @@ def test_the_page_tells_what_differs() -> None:
     assert "up to 7 rows" in told
     assert "| `t` | tuned | 1 | 0.0e+00 |  |" in told
     assert "| `w` | tuned | 1 | 0.0e+00 | 1 of 1 |" in told
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "control", "rounding"),
+    [
+        (5.0921, 5.0920, 5.0920, True),
+        (5.0921, 5.0920, 5.0921, False),
+        (5.0921, 6.0, 5.0920, False),
+        ("N/A", 5.0920, 5.0920, False),
+    ],
+)
+def test_what_lm_eval_says_otherwise_itself_is_rounding(
+    monkeypatch: pytest.MonkeyPatch, theirs: Any, ours: float, control: float, rounding: bool
+) -> None:
+    asked_of: list[str] = []
+
+    def run(one: Job, _asked: Any) -> Path:
+        asked_of.append(one.name)
+        assert one.some == ("bench_gsm8k_text",)
+        assert "bench_gsm8k_text" in one.command(asked)
+        return Path(one.name)
+
+    def told(value: Any) -> dict[str, Any]:
+        return {"metrics": {"bench_gsm8k_text": {"word_perplexity,none": value}}, "answers": {}}
+
+    monkeypatch.setattr(harnesses, "run", run)
+    monkeypatch.setattr(harnesses, "read", lambda _: told(control))
+    asked = parsed(["m", "a", "d"])
+    found = {f"{way}-base-plain": told(theirs if way == "hf" else ours) for way in WAYS}
+    found |= {f"{way}-tuned-plain": told(7.0) for way in WAYS}
+    rows = metric_rows(found)
+    harnesses.ask_control(rows, asked)
+    assert asked_of == ["hf-4-base-plain", "hf-4-tuned-plain"]
+    assert (rows[0]["equal"], rows[0]["rounding"]) == (False, rounding)
 
 
 def test_both_ways_get_one_command_line(tmp_path: Path) -> None:
