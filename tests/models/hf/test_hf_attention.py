@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from evalkit.models.hf import attention, trials
-from evalkit.models.hf.masks import layers_of
-from evalkit.models.hf.network import Network
-from tests.models.hf.tiny_models import LENGTH, Tiny
+from evalkit.models.hf import attention
+from tests.models.hf.surveys import surveyed
+from tests.models.hf.tiny_models import Tiny
 
 
 def heads(*shape: int) -> Tensor:
@@ -70,11 +69,16 @@ def test_the_parts_joined_are_the_whole(
 
 
 def attend(
-    query: Tensor, keys: Tensor, values: Tensor, pieces: Sequence[attention.Piece], **kwargs: Any
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    pieces: Sequence[attention.Piece],
+    **kwargs: Any,
 ) -> Tensor:
     attention._PIECES.set(pieces)
     try:
-        return attention._attention(None, query, keys, values, None, **kwargs)[0]
+        mask = kwargs.pop("attention_mask", None)
+        return attention._attention(None, query, keys, values, mask, **kwargs)[0]
     finally:
         attention._PIECES.set(())
 
@@ -99,19 +103,9 @@ def test_what_it_does_not_know_is_refused(name: str) -> None:
 
 def test_a_mask_that_the_model_has_changed_is_refused() -> None:
     one = heads(1, 1, 2, 8)
-    attention._PIECES.set([attention.Piece(slice(0, 2), None)])
     narrowed = torch.ones(1, 1, 2, 2, dtype=torch.bool)
     with pytest.raises(ValueError, match="narrows its mask"):
-        attention._attention(None, one, one, one, narrowed)
-    attention._PIECES.set(())
-
-
-def surveyed(tiny: Callable[..., Tiny], architecture: str) -> Network:
-    model: Any = AutoModelForCausalLM.from_pretrained(tiny(architecture).model).eval()
-    head = model.get_output_embeddings()
-    plain = Network(model=model, head=head, device=torch.device("cpu"), layers=layers_of(model))
-    with torch.inference_mode():
-        return trials.survey(plain, LENGTH)[0]
+        attend(one, one, one, [attention.Piece(slice(0, 2), None)], attention_mask=narrowed)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +115,7 @@ def surveyed(tiny: Callable[..., Tiny], architecture: str) -> Network:
 def test_windows_and_caps_keep_their_own_attention(
     tiny: Callable[..., Tiny], architecture: str, chains: bool
 ) -> None:
-    assert surveyed(tiny, architecture).chains is chains
+    assert surveyed(tiny(architecture).model).chains is chains
 
 
 def test_the_model_has_its_own_attention_back_after_an_error(tiny: Callable[..., Tiny]) -> None:

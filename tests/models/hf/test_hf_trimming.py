@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from evalkit.models.hf import caches, trials
 from evalkit.models.hf.lanes import Span, lay
-from evalkit.models.hf.masks import layers_of
 from evalkit.models.hf.network import Network, read_trunk
 from evalkit.models.hf.scoring import score_lanes
 from evalkit.models.hf.trimming import last_feed_forward, only_at
-from tests.models.hf.tiny_models import LENGTH, Tiny
-
-
-def surveyed(tiny: Callable[..., Tiny], architecture: str) -> Network:
-    model: Any = AutoModelForCausalLM.from_pretrained(tiny(architecture).model).eval()
-    head = model.get_output_embeddings()
-    plain = Network(model=model, head=head, device=torch.device("cpu"), layers=layers_of(model))
-    with torch.inference_mode():
-        return trials.survey(plain, LENGTH)[0]
+from tests.models.hf.surveys import surveyed
+from tests.models.hf.tiny_models import Tiny
 
 
 def logits(network: Network, ids: Tensor, columns: list[int]) -> tuple[Tensor, int]:
@@ -44,7 +34,7 @@ def logits(network: Network, ids: Tensor, columns: list[int]) -> tuple[Tensor, i
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox"])
 def test_only_what_is_read_is_computed(tiny: Callable[..., Tiny], architecture: str) -> None:
-    network = surveyed(tiny, architecture)
+    network = surveyed(tiny(architecture).model)
     assert network.trimmed is not None
     ids = torch.arange(5, 35)[None]
     trimmed, few = logits(network, ids, [3, 29])
@@ -54,7 +44,7 @@ def test_only_what_is_read_is_computed(tiny: Callable[..., Tiny], architecture: 
 
 
 def test_where_nearly_all_is_read_nothing_is_trimmed(tiny: Callable[..., Tiny]) -> None:
-    network = surveyed(tiny, "llama")
+    network = surveyed(tiny("llama").model)
     _, met = logits(network, torch.arange(5, 15)[None], list(range(5)))
     assert met == 10
 
@@ -75,7 +65,7 @@ def test_the_hooks_are_taken_away_after_an_error() -> None:
 def test_it_is_trimmed_behind_a_start_and_with_other_texts_in_the_row(
     tiny: Callable[..., Tiny],
 ) -> None:
-    network = surveyed(tiny, "llama")
+    network = surveyed(tiny("llama").model)
     assert network.chains
     start = tuple(range(5, 17))
     texts = [tuple(range(20, 40)), tuple(range(30, 43)), tuple(range(41, 60))]
