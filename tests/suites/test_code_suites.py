@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,7 @@ def test_each_function_passes_as_it_was_meant_and_fails_where_nothing_was_writte
 
 
 # One process runs all of them, without any sandbox: changed solutions of our own, nobody else's.
+# Its sets have the order that they have in the sandbox: one of the changed solutions shows it.
 _PLAINLY = """
 import json, signal, sys
 for source in json.load(sys.stdin):
@@ -98,7 +100,10 @@ def test_changed_solutions_pass_where_they_pass_when_they_are_plainly_executed()
         for row, solution in zip((one.fields for one in suite.samples), changed, strict=True)
     ]
     done = subprocess.run(
-        [sys.executable, "-c", _PLAINLY], input=json.dumps(plain).encode(), capture_output=True
+        [sys.executable, "-c", _PLAINLY],
+        input=json.dumps(plain).encode(),
+        capture_output=True,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
     )
     wanted = [float(line) for line in done.stdout.split()]
     assert len(wanted) == len(suite.samples), done.stderr
