@@ -206,6 +206,8 @@ class HFEngine:
         """The weights and adapters, brought in when they are first needed."""
         if self._loaded is None:
             started = time.perf_counter()
+            if self._placement.device.type == "cpu":
+                memory.keep_freed()
             self._loaded = self._loader.load()
             self._load_seconds += time.perf_counter() - started
             self._changes = self._loaded.changes

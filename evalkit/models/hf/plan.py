@@ -13,7 +13,7 @@ a batch's shape does to the numbers cancels in the difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -39,11 +39,16 @@ batch does not fill."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How much one forward may hold, in tokens; with the padding, where rows stand side by side."""
+    """How much one forward may hold, in tokens.
+
+    `padded`: rows are expected to stand side by side, so that their padding counts; else one behind
+    the other (a network that pads all the same takes its batches in parts).
+    """
 
     score_tokens: int
     decode_tokens: int
     decode_rows: int
+    padded: bool = True
 
 
 def cut(
@@ -114,7 +119,7 @@ def _scored(items: Sequence[Prepared], budget: Budget) -> Iterator[Batch]:
     for trunk in trunks(prefixes, row):
         rows = list(_rows(prefixes, trunk, row))
         rows.sort(key=attrgetter("tokens"), reverse=True)
-        for part in _fill(rows, budget.score_tokens):
+        for part in _fill(rows, budget):
             yield Batch(rows=tuple(tuple(row.items) for row in part), shared=trunk.shared)
 
 
@@ -207,14 +212,32 @@ def _rows(tree: Prefixes, trunk: Trunk, most: int) -> Iterator[_Row]:
         yield row
 
 
-def _fill(rows: Iterable[_Row], tokens: int) -> Iterator[list[_Row]]:
-    """Rows, the longest first, into batches of at most `tokens` with padding; one row at least."""
+def _fill(rows: Sequence[_Row], budget: Budget) -> list[list[_Row]]:
+    """Rows, the longest first, into batches within the budget; one row at least.
+
+    Without padding as few as that takes are of about one size: a small last one would read all
+    the weights for a few tokens.
+    """
+    parts = list(_greedy(rows, budget.score_tokens, padded=budget.padded))
+    if budget.padded or len(parts) < 2:
+        return parts
+    widest = rows[0].tokens
+    even = sum(row.tokens for row in rows) // len(parts)
+    fills = (even + widest // 2, even + widest)  # the latter leaves no row over
+    tries = (list(_greedy(rows, min(fill, budget.score_tokens), padded=False)) for fill in fills)
+    return next((found for found in tries if len(found) <= len(parts)), parts)
+
+
+def _greedy(rows: Sequence[_Row], most: int, *, padded: bool) -> Iterator[list[_Row]]:
     part: list[_Row] = []
+    held = 0
     for row in rows:
-        if part and part[0].tokens * (len(part) + 1) > tokens:
+        after = part[0].tokens * (len(part) + 1) if part and padded else held + row.tokens
+        if part and after > most:
             yield part
-            part = []
+            part, held = [], 0
         part.append(row)
+        held += row.tokens
     if part:
         yield part
 
@@ -222,8 +245,7 @@ def _fill(rows: Iterable[_Row], tokens: int) -> Iterator[list[_Row]]:
 def _alone(items: Sequence[Prepared], budget: Budget) -> Iterator[Batch]:
     """Whole texts, the longest first, each in a row of its own."""
     ordered = sorted(items, key=lambda one: (-width(one), one.continuation_ids, one.key))
-    rows = (_Row([one], width(one)) for one in ordered)
-    for part in _fill(rows, budget.score_tokens):
+    for part in _fill([_Row([one], width(one)) for one in ordered], budget):
         yield Batch(rows=tuple(tuple(row.items) for row in part))
 
 

@@ -93,12 +93,12 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
 
 def _packing(network: Network, works: Callable[[Way, Network], bool]) -> Network:
     """The network with those shortcuts that lay texts side by side."""
-    if not works(_packed, packs := replace(network, packs=True)):
-        return network
-    if may_chain(packs.device, packs.layers) and works(
-        _packed, chains := replace(packs, chains=True)
-    ):
+    packs = replace(network, packs=True)
+    chains = replace(packs, chains=True)
+    if may_chain(network.device, network.layers) and works(_packed, chains):
         packs = chains
+    elif not works(_packed, packs):
+        return network
     return replace(packs, desks=works(_at_a_desk, packs))
 
 

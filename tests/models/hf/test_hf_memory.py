@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +15,12 @@ from evalkit.errors import ModelError
 from evalkit.models.hf import caches, decoding, scoring
 from evalkit.models.hf.estimate import Shape, weights_bytes
 from evalkit.models.hf.loading import Placement
-from evalkit.models.hf.memory import default_budget, free_bytes
+from evalkit.models.hf.memory import (
+    _MALLOC_VARIABLES,
+    _of_glibc,
+    default_budget,
+    free_bytes,
+)
 from evalkit.models.hf.network import next_logits
 from evalkit.records import Decoding
 from tests.models.hf.tiny_models import Tiny, answers, likelihood, open_arms, writing
@@ -33,6 +41,51 @@ def test_what_fits_decides_where_it_is_less_than_what_is_fast(
     tight = default_budget(cpu, None, 524_288, 4 * 2**30 - 2**29)
     assert tight.score_tokens == tight.decode_tokens == 256
     assert default_budget(cpu, 300, 46_080, 0).score_tokens == 300
+
+
+_FAULTS = """
+import ctypes, resource, torch
+from evalkit.models.hf.memory import keep_freed
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        some = [torch.ones(2_000_000) for _ in range(4)]
+        del some
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+for threshold in (-1, -3):  # glibc's first ones; it raises them as it sees larger blocks
+    ctypes.CDLL(None).mallopt(threshold, 128 * 1024)
+{then}
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "users", "kept"),
+    [
+        ("", {}, False),
+        ("keep_freed()", {}, True),
+        ("keep_freed()", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
+    ],
+)
+def test_memory_that_tensors_give_back_is_used_again_unless_the_user_has_set_that(
+    then: str, users: dict[str, str], kept: bool
+) -> None:
+    if _of_glibc("mallopt") is None:
+        pytest.skip("not glibc")
+    given = {name: value for name, value in os.environ.items() if name not in _MALLOC_VARIABLES}
+    found = subprocess.run(
+        [sys.executable, "-c", _FAULTS.replace("{then}", then)],
+        env=given | users,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pages = 5 * 4 * 2_000_000 * 4 // 4096
+    assert (int(found.stdout) < pages // 10) == kept
+    assert kept or int(found.stdout) > pages // 2
 
 
 def test_a_containers_limit_counts_where_it_is_less_than_the_machines(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evalkit.models.base import Batch, Prepared
 from evalkit.models.hf.lanes import Span, lay
@@ -124,6 +125,24 @@ def test_a_batch_holds_no_more_than_the_budget_with_its_padding() -> None:
             for row in batch.rows
         ]
         assert max(map(len, lanes)) * len(lanes) <= BUDGET.score_tokens
+
+
+def test_without_padding_a_batch_is_as_full_as_its_tokens_and_none_is_small() -> None:
+    budget = replace(BUDGET, padded=False)
+    rng = random.Random(3)
+    block = [rng.randrange(1, 50_000) for _ in range(300)]
+    for questions in (9, 17, 40, 90):
+        items = [
+            asked([*block, *(rng.randrange(1, 50_000) for _ in range(rng.randrange(20, 120)))], [7])
+            for _ in range(questions)
+        ]
+        tokens = [
+            sum(len(one.prompt_ids) - 300 for row in batch.rows for one in row)
+            for batch in cut(items, [["base"]], budget)
+        ]
+        assert max(tokens) <= budget.score_tokens
+        assert min(tokens) > 0.6 * max(tokens)
+        assert len(tokens) <= len(cut(items, [["base"]], BUDGET))
 
 
 def test_many_choices_of_one_prompt_are_cut_into_rows_on_it() -> None:
