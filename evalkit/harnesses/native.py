@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evalkit.config import RunConfig
+from evalkit.drawing import place
 from evalkit.errors import SuiteError
 from evalkit.harnesses.base import Suite, Task
 from evalkit.harnesses.material import Material, read_folder
@@ -375,8 +376,6 @@ def subset(samples: Sequence[Sample], limit: int, seed: int) -> tuple[Sample, ..
     Each sample draws a number from its id and the seed, and the lowest stay: 20 are among 50.
     """
 
-    def drawn(sample: Sample) -> bytes:
-        return hashlib.sha256(f"{seed}\0{sample.id}".encode()).digest()
-
-    kept = {sample.id for sample in sorted(samples, key=drawn)[:limit]}
+    drawn = sorted(samples, key=lambda one: place(one.id, seed))
+    kept = {sample.id for sample in drawn[:limit]}
     return tuple(sample for sample in samples if sample.id in kept)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from evalkit.drawing import place
 from evalkit.records import Manifest, Side
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def drawn(jobs: Iterable[Job], n: int | None, seed: int) -> tuple[Asked, ...]:
     """
     found: list[Asked] = []
     for job in jobs:
-        ranked = sorted(job.matters, key=lambda one: _place(one.sample_id, seed))
+        ranked = sorted(job.matters, key=lambda one: place(one.sample_id, seed))
         found += [Asked(job.rubric, matter) for matter in ranked[:n]]
     return tuple(found)
 
@@ -124,11 +125,6 @@ def places(jobs: Iterable[Job]) -> Mapping[str, Place]:
                     asked, "" if asked.same else left
                 )
     return found
-
-
-def _place(sample_id: str, seed: int) -> bytes:
-    """As `harnesses.native.subset` has it, which this module is not above."""
-    return hashlib.sha256(f"{seed}\0{sample_id}".encode()).digest()
 
 
 def _digest(*parts: object) -> bytes:

@@ -11,7 +11,6 @@ for the whole of it. The bounds depend on the order, so `blocks` fixes it by the
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
+from evalkit.drawing import place
 from evalkit.stats.base import Interval, Reals
 
 Settled = Literal["pass", "fail", "undecided"]
@@ -206,7 +206,7 @@ def blocks(
     counts = Counter(groups)
     keys = [
         # Of a sample alone in its cluster the second place is never asked for.
-        (_digest(seed, group), _digest(seed, one) if counts[group] > 1 else b"")
+        (place(group, seed), place(one, seed) if counts[group] > 1 else b"")
         for group, one in zip(groups, ids, strict=True)
     ]
     cut: list[list[int]] = []
@@ -235,10 +235,6 @@ def by_cluster(differences: Reals, clusters: Sequence[str], largest: int) -> tup
     if len(sizes) and sizes.max() > largest:
         raise ValueError(f"A cluster has {int(sizes.max())} samples, more than {largest}.")
     return np.bincount(labels, weights=differences) / sizes, sizes / largest
-
-
-def _digest(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()
 
 
 def _scaled(values: Reals, low: float, high: float) -> Reals:
