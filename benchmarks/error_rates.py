@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import machine
+from evalkit.gate.rule import gate_rule
 from evalkit.records import Metric
-from evalkit.rule import gate_rule
 from evalkit.stats import simulate
 from evalkit.stats.base import Reals
 from evalkit.stats.binary import tango_interval

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from evalkit.asked import Asked, asked_of
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import UsageError
 from evalkit.estimates import ALPHAS, grouped
-from evalkit.gate import why_whole
+from evalkit.gate.asked import Asked, asked_of
+from evalkit.gate.decide import why_whole
 from evalkit.harnesses.base import Suite
 from evalkit.noise import (
     UNKNOWN,

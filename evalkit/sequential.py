@@ -12,7 +12,7 @@ from evalkit.compare import scored_pairs
 from evalkit.config import GateConfig, HFModel
 from evalkit.errors import UsageError
 from evalkit.evaluate import Evaluation
-from evalkit.gate import UNJUDGED, alone_among, claims, policy_of, settles, why_whole
+from evalkit.gate.decide import UNJUDGED, alone_among, claims, policy_of, settles, why_whole
 from evalkit.harnesses.base import Suite
 from evalkit.models.base import Outline
 from evalkit.planning import Plan

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evalkit.calibration import Calibration, Pool, Row
+from evalkit.gate.calibration import Calibration, Pool, Row
 from evalkit.stats.calibrate import Rate
 from reports.console import item, open_console
 from reports.wording import one_line

@@ -17,7 +17,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import evalkit
-from evalkit.gate import meaning
+from evalkit.gate.decide import meaning
 from evalkit.records import (
     Check,
     CheckStatus,

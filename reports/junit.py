@@ -14,8 +14,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+from evalkit.gate.trust import NAME as TRUST
 from evalkit.records import Check, Comparison, SuiteVerdict, Verdict
-from evalkit.trust import NAME as TRUST
 from reports.formats import remarks
 from reports.judging.junit import add_judgings, fails
 from reports.steps import speaking

@@ -17,7 +17,7 @@ from reports.wording import UNKNOWN, number, one_line, percent
 
 if TYPE_CHECKING:
     from evalkit.judges.export import Picked
-    from evalkit.labelling import Agreed, Counted, Labelled
+    from evalkit.judging.labelling import Agreed, Counted, Labelled
 
 _FEW = 20  # labelled samples below which a share says little
 

@@ -79,7 +79,7 @@ from reports.wording import fixed_n_hidden, saved
 if TYPE_CHECKING:
     from evalkit.config import GateConfig
     from evalkit.evaluate import SuitePlan
-    from evalkit.foreseen import Foreseen
+    from evalkit.judging.foreseen import Foreseen
     from evalkit.models.base import Outline
     from evalkit.power import SuitePower
     from evalkit.sequential import Schedule

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from evalkit.gate import meaning
+from evalkit.gate.decide import meaning
+from evalkit.gate.trust import NAME as TRUST
 from evalkit.records import Comparison, Flip, Outcome, SuiteVerdict, Verdict
-from evalkit.trust import NAME as TRUST
 from reports.anchors import sample_anchor
 from reports.formats import remarks
 from reports.judging.markdown import judge_lines

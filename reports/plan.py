@@ -17,7 +17,7 @@ from reports.wording import duration, one_line
 
 if TYPE_CHECKING:
     from evalkit.evaluate import SuitePlan
-    from evalkit.foreseen import Foreseen
+    from evalkit.judging.foreseen import Foreseen
     from evalkit.models.base import Outline
     from evalkit.sequential import Schedule
 

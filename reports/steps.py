@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import NamedTuple
 
-from evalkit.gate import worst
+from evalkit.gate.decide import worst
 from evalkit.records import Comparison, Manifest, Outcome, SuiteVerdict, Verdict
 from reports.wording import benefit, one_line
 

@@ -13,9 +13,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from evalkit.gate import meaning
+from evalkit.gate.decide import meaning
+from evalkit.gate.trust import NAME as TRUST
 from evalkit.records import Comparison, Outcome, Run, SuiteVerdict, Verdict
-from evalkit.trust import NAME as TRUST
 from reports.console import item, labelled
 from reports.console import open_console as open_console
 from reports.formats import remarks

@@ -17,9 +17,9 @@ from reports.console import item, labelled, open_console
 from reports.wording import UNKNOWN, clean, number, one_line
 
 if TYPE_CHECKING:
-    from evalkit.checking import Checked
     from evalkit.judges.jobs import Spent
-    from evalkit.trying import Answer, Told, Trial
+    from evalkit.judging.checking import Checked
+    from evalkit.judging.trying import Answer, Told, Trial
 
 _SHOWN = {"base_first": "Base first", "tuned_first": "Tuned first"}
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from evalkit.bounds import tuned_bounds
+from evalkit.gate.bounds import tuned_bounds
+from evalkit.gate.settling import available
 from evalkit.records import Comparison, Delta, Metric, Outcome, SuiteInfo, SuiteVerdict, Verdict
 from evalkit.records import metric_name as judged_name
-from evalkit.settling import available
 
 SYMBOL: dict[Outcome, str] = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 HEADLINE: dict[Outcome, str] = {

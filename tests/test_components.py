@@ -11,7 +11,7 @@ from scipy import stats
 from evalkit.compare import compare
 from evalkit.config import GateConfig
 from evalkit.estimates import LEVEL, alone
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Delta, Run
 from evalkit.stats.base import Reals
 from evalkit.stats.means import mean_difference

@@ -15,7 +15,7 @@ from sacrebleu.significance import PairedTest
 from evalkit.compare import compare
 from evalkit.config import GateConfig
 from evalkit.estimates import ALPHAS, LEVEL, SMALL_ALPHAS
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Completion, Delta, Result, Run
 from evalkit.scorers.repeats import score_each
 from reports.summary import summarise

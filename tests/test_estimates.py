@@ -13,7 +13,7 @@ from scipy import stats
 
 from evalkit.compare import compare
 from evalkit.config import GateConfig
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Delta, MetricKind
 from tests.builders import make_info, make_run
 

@@ -13,7 +13,7 @@ from evalkit.compare import compare
 from evalkit.config import GateConfig, RecordedModel, RunConfig, SuiteGate
 from evalkit.errors import ModelError, SuiteError, UsageError
 from evalkit.evaluate import evaluate, make_plan, open_plan, open_suites
-from evalkit.gate import check_gate, decide
+from evalkit.gate.decide import check_gate, decide
 from evalkit.harnesses.native import open_suite
 from evalkit.models.base import Batch, Engine, Outline, Prepared
 from evalkit.records import Check, Completion, Request

@@ -14,7 +14,7 @@ from statsmodels.stats.power import TTestPower
 from evalkit.compare import compare
 from evalkit.config import Expected, GateConfig, SuiteGate
 from evalkit.errors import UsageError
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.harnesses.base import Suite, Task
 from evalkit.noise import Pilot
 from evalkit.power import SuitePower, power_of

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.bounds import p_not_below
 from evalkit.compare import compare, suite_deltas
 from evalkit.config import GateConfig, RecordedModel, RunConfig, SuiteGate
 from evalkit.estimates import ALPHAS
 from evalkit.evaluate import evaluate
-from evalkit.gate import alone_among, claims, decide
+from evalkit.gate.bounds import p_not_below
+from evalkit.gate.decide import alone_among, claims, decide
 from evalkit.harnesses.base import Suite
 from evalkit.models.recorded import RecordedEngine, Recording, Row
 from evalkit.planning import Plan, make_plan

@@ -57,7 +57,7 @@ def calibrate(
     The gate decides on made-up comparisons whose truth is known: no difference, or one as large as
     the margin. It ends with 1 if it errs more often than alpha by more than chance explains.
     """
-    from evalkit.calibration import calibrate_made_up, calibrate_run
+    from evalkit.gate.calibration import calibrate_made_up, calibrate_run
     from evalkit.store.runs import read_run
     from reports.calibration import calibration_json, print_calibration
 

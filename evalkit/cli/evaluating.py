@@ -251,7 +251,7 @@ def _gate(comparison: Comparison, file: Path | None, sets: Sequence[str] | None)
     """The gate of a file, instead of the one declared with the base; --set changes either."""
     from evalkit.config import GateConfig
     from evalkit.configfile import apply_overrides, load_config
-    from evalkit.declared import check_effect, declared_gate, gate_override
+    from evalkit.gate.declared import check_effect, declared_gate, gate_override
 
     overrides = [gate_override(text) for text in sets or ()]
     if file is not None:
@@ -273,7 +273,7 @@ def _comparisons(paths: Sequence[Path]) -> tuple[Comparison, ...]:
 
 
 def _decide(comparisons: Sequence[Comparison], gate: GateConfig) -> list[Verdict]:
-    from evalkit.gate import decide
+    from evalkit.gate.decide import decide
 
     return [decide(one, gate) for one in comparisons]
 

@@ -154,7 +154,7 @@ def alpaca_eval(
 ) -> None:
     """Judgements that AlpacaEval recorded; a comparison of each model with the baseline."""
     from evalkit.imports.alpaca_eval import read_alpaca_eval
-    from evalkit.judged_logs import keep_log
+    from evalkit.judging.logs import keep_log
     from reports.leaderboard import leaderboard_json, print_leaderboard
 
     with working(Manner(quiet=quiet)) as progress:

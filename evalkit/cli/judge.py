@@ -12,9 +12,9 @@ from evalkit.cli.options import Manner, Sets, examples, program, spread, working
 from evalkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from evalkit.compared import Compared
     from evalkit.config import JudgeConfig
     from evalkit.judges.export import Material, Source
+    from evalkit.judging.compared import Compared
 
 app = typer.Typer(no_args_is_help=True, help="Try and check judges, and work with their words.")
 labels = typer.Typer(no_args_is_help=True, help="People's blind labels, as CSV files.")
@@ -68,8 +68,8 @@ def try_judge(
 
     The answers are stored, as those of a comparison are: neither is paid for twice.
     """
-    from evalkit.compared import open_compared
-    from evalkit.trying import make_trial, tried
+    from evalkit.judging.compared import open_compared
+    from evalkit.judging.trying import make_trial, tried
     from reports.trying import print_trial
 
     config = _judge_config(file, sets)
@@ -99,7 +99,7 @@ def check(
 
     It fails (1) where a judge fails the known-answer probes or an attack turns its verdict.
     """
-    from evalkit.checking import check_judges
+    from evalkit.judging.checking import check_judges
     from reports.trying import checked_json, print_checked
 
     config = _judge_config(file, sets)
@@ -136,9 +136,9 @@ def export_labels(
 
     Everybody who gets a sheet of the same --seed labels the same samples.
     """
-    from evalkit.compared import open_compared, people_jobs
     from evalkit.judges.blinding import blinded, blinding_key, drawn
     from evalkit.judges.labels import write_labels
+    from evalkit.judging.compared import open_compared, people_jobs
 
     if output.exists():
         raise UsageError(
@@ -186,8 +186,8 @@ def import_labels(
 
     Says at once how far people and judges agree.
     """
-    from evalkit.compared import open_compared
-    from evalkit.labelling import keep_labels
+    from evalkit.judging.compared import open_compared
+    from evalkit.judging.labelling import keep_labels
     from reports.labelling import print_labelled
 
     if len(paths) < 2:
@@ -260,7 +260,7 @@ def export(
 
 def _materials(path: Path, arm: str) -> list[Material]:
     """What is known of a comparison: of every tuned arm, unless one is named."""
-    from evalkit.compared import open_compared
+    from evalkit.judging.compared import open_compared
     from evalkit.store.runs import read_comparisons
 
     names = [arm] if arm else [one.tuned.name for one in read_comparisons(path)]
@@ -268,8 +268,8 @@ def _materials(path: Path, arm: str) -> list[Material]:
 
 
 def _material(opened: Compared) -> Material:
-    from evalkit.compared import people_among, valid_votes
     from evalkit.judges.export import Material
+    from evalkit.judging.compared import people_among, valid_votes
 
     return Material(
         comparison=opened.comparison,
@@ -285,7 +285,7 @@ def _judge_config(file: Path, sets: list[str] | None) -> JudgeConfig:
     from evalkit.config import JudgeConfig
     from evalkit.configfile import load_arms, load_config
     from evalkit.configfile.tree import Unreadable, read_tree
-    from evalkit.declared import run_override
+    from evalkit.gate.declared import run_override
 
     try:
         alone = read_tree(file)[0].child("judges") is not None

@@ -273,7 +273,7 @@ def hush_libraries() -> None:
 def load_configs(files: Sequence[Path], asked: Questions) -> list[RunConfig]:
     """The arms of a command, base first, with the command line's own wishes applied."""
     from evalkit.configfile import apply_overrides, load_arms
-    from evalkit.declared import check_effect, run_override
+    from evalkit.gate.declared import check_effect, run_override
     from evalkit.harnesses.native import suite_folders
     from evalkit.harnesses.sets import expanded
 

@@ -41,7 +41,7 @@ def power(
     reach: Reach,
 ) -> None:
     """Say which margins the suites can decide; no model is loaded."""
-    from evalkit.gate import check_gate
+    from evalkit.gate.decide import check_gate
     from evalkit.planning import open_suites
     from evalkit.power import power_of
     from reports.machine import power_json

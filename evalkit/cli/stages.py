@@ -14,8 +14,8 @@ from evalkit.cli.options import Manner, Results, working
 if TYPE_CHECKING:
     from evalkit.config import RunConfig
     from evalkit.evaluate import Plan
-    from evalkit.judged import Compared
-    from evalkit.judging import Docket
+    from evalkit.judging.arms import Compared
+    from evalkit.judging.docket import Docket
     from evalkit.models.base import Outline
     from evalkit.noise import Pilot
     from evalkit.progress import Progress
@@ -48,14 +48,14 @@ def evaluate_arms(
 
     Nothing comes back from a dry run, which only shows the plan.
     """
-    from evalkit.asked import check_slices
     from evalkit.cli.power import read_pilot
     from evalkit.evaluate import open_plan, open_suites
-    from evalkit.foreseen import check_judges
-    from evalkit.gate import check_gate
+    from evalkit.gate.asked import check_slices
+    from evalkit.gate.decide import check_gate
     from evalkit.home import home
-    from evalkit.judged import compare_arms
-    from evalkit.judging import make_docket
+    from evalkit.judging.arms import compare_arms
+    from evalkit.judging.docket import make_docket
+    from evalkit.judging.foreseen import check_judges
     from evalkit.needs import naming_what_is_missing
     from evalkit.store.completions import CompletionStore
     from evalkit.store.runs import check_writable
@@ -156,7 +156,7 @@ def _show_plan(
 ) -> None:
     """What would be asked and, of a comparison, what its judges would be and what its gate could
     decide by it."""
-    from evalkit.foreseen import foresee
+    from evalkit.judging.foreseen import foresee
     from evalkit.power import power_of
     from reports.machine import plan_json
     from reports.terminal import print_plan, print_power

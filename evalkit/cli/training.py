@@ -90,7 +90,7 @@ def demo(
     It succeeds whatever the verdict is.
     """
     from evalkit.cli.evaluating import compare_arms
-    from evalkit.gate import MEANING
+    from evalkit.gate.decide import MEANING
 
     if not (folder / "base.yaml").is_file():
         raise UsageError(

@@ -12,7 +12,7 @@ import streamlit as st
 
 from evalkit.config import GateConfig
 from evalkit.errors import EvalkitError, StoreError
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Comparison, Manifest, SuiteInfo, Verdict, metric_name
 from evalkit.store.judged import JudgedSamples
 from evalkit.store.query import PairedRuns

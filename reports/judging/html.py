@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evalkit.gate.trust import reasons
 from evalkit.records import Comparison, Judging
-from evalkit.trust import reasons
 from reports.judging.figures import Figure, figures
 from reports.judging.words import (
     alarm,

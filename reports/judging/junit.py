@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
+from evalkit.gate.trust import decides
 from evalkit.records import Comparison, Judging, Verdict
-from evalkit.trust import decides
 from reports.judging.figures import figures
 from reports.judging.words import alarm, headline, jury_sentence, qualifications, title, warnings
 from reports.wording import clean, one_line

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from evalkit.gate.trust import reasons
 from evalkit.records import Comparison, Judging
-from evalkit.trust import reasons
 from reports.judging.words import win_rate
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from evalkit.gate.trust import reasons
 from evalkit.records import Comparison, Corrected, Delta, Judging, Rate
-from evalkit.trust import reasons
 from reports.wording import (
     UNKNOWN,
     interval,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from evalkit import calibration
+from evalkit.gate import calibration
 from evalkit.stats.calibrate import TRUTHS, Case, Kind
 from evalkit.store.runs import read_run
 from tests.cli.conftest import Bench

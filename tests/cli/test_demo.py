@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("trl")
 from evalkit.errors import ExitCode
-from evalkit.gate import MEANING
+from evalkit.gate.decide import MEANING
 from tests.cli.conftest import SUITE, Bench, Said
 
 _ENDING = re.compile(r"`evalkit compare` would end with exit code (\d+) \((.*)\)\.")

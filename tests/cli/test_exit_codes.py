@@ -27,7 +27,7 @@ def test_a_crash_of_ours_is_no_verdict(
     def crash(*_: object) -> None:
         raise kind("nobody thought of this")
 
-    monkeypatch.setattr("evalkit.judged.compare", crash)
+    monkeypatch.setattr("evalkit.judging.arms.compare", crash)
     said = recorded.run("compare", "base.yaml", "tuned.yaml", "-q")
     assert said.code == 4
     assert "Traceback" in said.err

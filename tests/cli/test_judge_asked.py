@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from evalkit.checking import make_attacks
 from evalkit.judges.attacks import injections
 from evalkit.judges.probes import known
+from evalkit.judging.checking import make_attacks
 from tests.cli.conftest import Bench
 from tests.judges.examples import SUITE, make_arms, write_judged
 from tests.judges.serving import JudgeServer, serving

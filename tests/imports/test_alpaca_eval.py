@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from evalkit.cli import app
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.imports.alpaca_eval import Log, read_alpaca_eval
-from evalkit.judged_logs import keep_log
+from evalkit.judging.logs import keep_log
 from evalkit.progress import Silent
 from evalkit.records import Comparison
 from evalkit.store.judgements import read_judgements

@@ -9,7 +9,7 @@ import pytest
 from evalkit.compare import compare
 from evalkit.config import GateConfig
 from evalkit.errors import UsageError
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.imports.base import Imported, keep
 from evalkit.imports.directions import directed
 from evalkit.imports.opencompass import read_opencompass

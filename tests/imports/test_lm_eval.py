@@ -13,7 +13,7 @@ import pytest
 from evalkit.compare import compare
 from evalkit.config import GateConfig
 from evalkit.errors import UsageError
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.imports.aggregates import read_column
 from evalkit.imports.base import keep
 from evalkit.imports.lm_eval import read_lm_eval

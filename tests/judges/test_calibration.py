@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from evalkit.bounds import benefit_bounds, p_not_above, tuned_bounds
 from evalkit.estimates import ALPHAS, SMALL_ALPHAS
+from evalkit.gate.bounds import benefit_bounds, p_not_above, tuned_bounds
 from evalkit.judges.calibration import Label, corrected, corrected_delta
 from evalkit.judges.preferences import preferences, ratings
 from evalkit.records import Judgement, Preference, Rate

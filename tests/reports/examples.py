@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from evalkit.compare import compare
 from evalkit.config import GateConfig
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import (
     Comparison,
     Completion,

@@ -9,7 +9,7 @@ from math import tanh
 
 from evalkit.compare import compare
 from evalkit.config import GateConfig
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.judges.calibration import Label, corrected
 from evalkit.judges.health import Known, health_of, jury_health
 from evalkit.judges.preferences import preferences, ratings, utilities

@@ -16,7 +16,7 @@ from scipy import stats
 from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.estimates import Scored, estimated
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Comparison, Delta, Metric, Score, Verdict
 from reports.html import report_html
 from reports.junit import junit_xml

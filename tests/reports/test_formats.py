@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evalkit.compare import compare
 from evalkit.config import GateConfig
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Comparison, Extraction, Metric, Run, Truncation, Verdict
 from reports.formats import remarks
 from reports.html import report_html

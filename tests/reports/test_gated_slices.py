@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from evalkit.config import GateConfig
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Comparison, SuiteVerdict, Verdict
 from reports.charts import forest
 from reports.html import report_html

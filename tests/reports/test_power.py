@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from evalkit.asked import Asked
 from evalkit.config import GateConfig
+from evalkit.gate.asked import Asked
 from evalkit.noise import Noise
 from evalkit.power import SuitePower
 from reports.machine import plan_json, power_json

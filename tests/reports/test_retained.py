@@ -11,7 +11,7 @@ from rich.console import Console
 
 from evalkit.compare import compare
 from evalkit.config import GateConfig
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Comparison, SuiteInfo
 from reports.html import report_html
 from reports.retained import cells, retained, rows

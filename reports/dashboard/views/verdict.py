@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import streamlit as st
 
-from evalkit.gate import meaning
+from evalkit.gate.decide import meaning
 from evalkit.records import Comparison, Delta, Judging, SuiteVerdict, Verdict
 from reports import charts
 from reports.dashboard import markup, sources

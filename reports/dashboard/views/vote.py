@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from evalkit.compared import Compared, open_compared, people_jobs
 from evalkit.errors import EvalkitError
 from evalkit.judges.blinding import Blind, blinded, blinding_key, drawn, opened_id
 from evalkit.judges.labels import Choice, answer_of, preferred, question_of
 from evalkit.judges.rubrics import shipped
 from evalkit.judges.votes import Key, Vote, add_votes, person_name, read_votes
-from evalkit.labelling import counted
+from evalkit.judging.compared import Compared, open_compared, people_jobs
+from evalkit.judging.labelling import counted
 from evalkit.records import Comparison
 from reports.dashboard import markup, sources
 from reports.dashboard.markup import Markup, tag

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 import reports.dashboard
 from evalkit.imports.alpaca_eval import read_alpaca_eval
-from evalkit.judged_logs import keep_log
+from evalkit.judging.logs import keep_log
 from evalkit.progress import Silent
 from tests.imports.test_alpaca_eval import rows, write
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from evalkit.compared import Compared, open_compared, people_jobs
 from evalkit.config import JudgeConfig, ModelJudge, OpenAIModel
 from evalkit.errors import UsageError
 from evalkit.judges.rubrics import open_rubric
+from evalkit.judging.compared import Compared, open_compared, people_jobs
+from evalkit.judging.trying import make_trial
 from evalkit.records import Manifest
-from evalkit.trying import make_trial
 from tests.judges.examples import SUITE, make_arms, make_judging, write_judged
 
 OWN = "Does the answer sound like a pirate?"

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from evalkit.asked import nearest
 from evalkit.config import GateConfig, JudgeConfig, JudgedSuite, RunConfig, SuiteJudging
 from evalkit.errors import UsageError
+from evalkit.gate.asked import nearest
+from evalkit.gate.trust import NO_SLICES
 from evalkit.harnesses.base import Suite
 from evalkit.harnesses.native import subset
 from evalkit.planning import Plan, gated
@@ -21,7 +22,6 @@ from evalkit.records import (
     is_judged,
     metric_name,
 )
-from evalkit.trust import NO_SLICES
 
 if TYPE_CHECKING:
     from evalkit.judges.jobs import Job

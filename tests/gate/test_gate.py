@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.asked import asked_of
-from evalkit.bounds import benefit_bounds, p_not_above, p_not_below, tuned_bounds
 from evalkit.compare import compare
 from evalkit.config import Expected, GateConfig, SuiteGate
 from evalkit.errors import ExitCode, UsageError
-from evalkit.gate import check_gate, decide, meaning, worst
+from evalkit.gate.asked import asked_of
+from evalkit.gate.bounds import benefit_bounds, p_not_above, p_not_below, tuned_bounds
+from evalkit.gate.decide import check_gate, decide, meaning, worst
 from evalkit.records import Comparison, MetricKind, Outcome, Policy
 from evalkit.stats.base import Reals
 from tests.builders import make_info, make_run

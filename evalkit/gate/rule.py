@@ -9,7 +9,7 @@ import numpy as np
 
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.estimates import Scored, estimated
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Comparison, Delta, Manifest, Metric, Outcome, Policy, Score, SuiteInfo
 from evalkit.stats.base import Reals
 from evalkit.stats.calibrate import SUITES, Ask, Rule

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
-from evalkit.asked import Asked, asked_of
 from evalkit.config import GateConfig, JudgeConfig, RunConfig
 from evalkit.errors import UsageError
+from evalkit.gate.asked import Asked, asked_of
 from evalkit.records import Comparison, Manifest
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evalkit.bounds import benefit_bounds, tuned_bounds
 from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import UsageError
-from evalkit.gate import check_gate, decide
+from evalkit.gate.bounds import benefit_bounds, tuned_bounds
+from evalkit.gate.decide import check_gate, decide
 from evalkit.records import Comparison, Metric, Run, SuiteVerdict
 from tests.builders import make_info, make_run
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from evalkit.config import HFModel, JudgeConfig, JudgeMember, ModelJudge, OpenAIModel
 from evalkit.errors import UsageError
-from evalkit.judging import Assignment, Docket, Submitted
+from evalkit.judging.docket import Assignment, Docket, Submitted
 from evalkit.records import (
     Delta,
     JudgeHealth,

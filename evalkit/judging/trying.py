@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from evalkit.compared import Compared, Declared, declared, only_pair, rubric_of
 from evalkit.config import HFModel, JudgeConfig, JudgedSuite, ModelJudge
 from evalkit.configfile.tree import near
 from evalkit.errors import UsageError
@@ -14,6 +13,7 @@ from evalkit.judges.asking import judge as ask_judges
 from evalkit.judges.jobs import Job, Spent
 from evalkit.judges.matters import matter_of
 from evalkit.judges.rendering import pairwise, pairwise_options, pointwise, pointwise_options
+from evalkit.judging.compared import Compared, Declared, declared, only_pair, rubric_of
 from evalkit.progress import Progress
 from evalkit.records import Judgement, Message, Protocol, SuiteInfo
 from evalkit.store.completions import CompletionStore

@@ -11,11 +11,11 @@ import pytest
 from evalkit.config import RunConfig
 from evalkit.configfile import load_arms
 from evalkit.errors import ConfigError, SuiteError, UsageError
-from evalkit.gate import check_gate
+from evalkit.gate.decide import check_gate
 from evalkit.harnesses.base import Suite
 from evalkit.harnesses.native import open_suite
 from evalkit.harnesses.suitefile import without_judging
-from evalkit.judging import Docket, jobs_of, make_docket
+from evalkit.judging.docket import Docket, jobs_of, make_docket
 from evalkit.planning import open_suites
 from evalkit.records import Completion, Pair, Result
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from evalkit.advice import advice_on
-from evalkit.asked import Asked, asked_of, nearest
-from evalkit.asked import check_gate as check_gate
-from evalkit.bounds import (
+from evalkit.config import GateConfig
+from evalkit.errors import ExitCode
+from evalkit.gate.advice import advice_on
+from evalkit.gate.asked import Asked, asked_of, nearest
+from evalkit.gate.asked import check_gate as check_gate
+from evalkit.gate.bounds import (
     p_not_above,
     p_not_below,
     p_tuned_not_above,
     p_tuned_not_below,
 )
-from evalkit.config import GateConfig
-from evalkit.declared import departures
-from evalkit.errors import ExitCode
-from evalkit.gaps import too_much_missing
-from evalkit.placing import placed
+from evalkit.gate.declared import departures
+from evalkit.gate.gaps import too_much_missing
+from evalkit.gate.placing import placed
+from evalkit.gate.settling import available, prospect
+from evalkit.gate.trust import check_demand, demands_correction, trust_checks
 from evalkit.records import (
     Comparison,
     Delta,
@@ -33,10 +35,8 @@ from evalkit.records import (
     metric_name,
 )
 from evalkit.sequences import obstacle
-from evalkit.settling import available, prospect
 from evalkit.stats.base import Interval
 from evalkit.stats.multiple import holm
-from evalkit.trust import check_demand, demands_correction, trust_checks
 
 _EXIT: dict[Outcome, ExitCode] = {
     "pass": ExitCode.PASS,

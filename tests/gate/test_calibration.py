@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit import calibration
-from evalkit.calibration import Calibration, Row, calibrate_made_up, calibrate_run, gate_rule
 from evalkit.errors import UsageError
+from evalkit.gate import calibration
+from evalkit.gate.calibration import Calibration, Row, calibrate_made_up, calibrate_run, gate_rule
 from evalkit.records import Metric, MetricKind, Result, Run
 from evalkit.stats.base import Reals
 from evalkit.stats.calibrate import (

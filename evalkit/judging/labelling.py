@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalkit.compared import Compared, people_among, people_jobs
 from evalkit.errors import UsageError
 from evalkit.judges.calibration import Agreement, agreement
 from evalkit.judges.jobs import Job
@@ -14,6 +13,7 @@ from evalkit.judges.labels import Read, labels_of, named, of_another, read_words
 from evalkit.judges.preferences import preferences, ratings
 from evalkit.judges.rubrics import open_rubric
 from evalkit.judges.votes import Added, Key, Vote, add_votes
+from evalkit.judging.compared import Compared, people_among, people_jobs
 from evalkit.records import Preference
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import UsageError
-from evalkit.gate import check_gate, decide
+from evalkit.gate.decide import check_gate, decide
 from evalkit.records import (
     Comparison,
     Delta,

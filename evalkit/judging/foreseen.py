@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from evalkit.config import HumanJudge
 from evalkit.errors import UsageError
-from evalkit.judging import Docket, jobs_of
+from evalkit.judging.docket import Docket, jobs_of
 from evalkit.planning import ArmPlan, Plan, by_suite
 from evalkit.progress import Progress
 from evalkit.records import Completion, Pair, Result, Sample

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from evalkit.bounds import p_not_below
 from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
 from evalkit.errors import ExitCode, UsageError
-from evalkit.gate import check_gate, decide
+from evalkit.gate.bounds import p_not_below
+from evalkit.gate.decide import check_gate, decide
 from evalkit.records import Comparison
 from evalkit.store.runs import read_comparisons, write_comparisons
 from tests.builders import make_info, make_run

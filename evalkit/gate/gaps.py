@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evalkit.config import GateConfig, JudgeConfig
-from evalkit.declared import declared_judge
+from evalkit.gate.declared import declared_judge
 from evalkit.records import Comparison, Delta, corrected_name
 
 MAX_MISSING: float = JudgeConfig.model_fields["max_missing"].default

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from evalkit.asked import Asked
-from evalkit.bounds import benefit_bounds, benefit_of, tuned_bounds
+from evalkit.gate.asked import Asked
+from evalkit.gate.bounds import benefit_bounds, benefit_of, tuned_bounds
 from evalkit.records import Delta, Ground, Outcome
 from evalkit.stats.base import Interval
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.asked import asked_of
-from evalkit.declared import declared_gate
 from evalkit.errors import UsageError
 from evalkit.estimates import grouped
+from evalkit.gate.asked import asked_of
+from evalkit.gate.declared import declared_gate
+from evalkit.gate.rule import gate_rule as gate_rule
 from evalkit.progress import Progress, Silent
 from evalkit.records import (
     Metric,
@@ -25,7 +26,6 @@ from evalkit.records import (
     Run,
     SuiteInfo,
 )
-from evalkit.rule import gate_rule as gate_rule
 from evalkit.stats.base import Reals
 from evalkit.stats.calibrate import (
     CHEAP,

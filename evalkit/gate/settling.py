@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from scipy.stats import norm
 
-from evalkit.asked import Asked
-from evalkit.bounds import benefit_bounds, benefit_of, tuned_bounds
+from evalkit.gate.asked import Asked
+from evalkit.gate.bounds import benefit_bounds, benefit_of, tuned_bounds
 from evalkit.records import Delta, Manifest
 from evalkit.stats.base import Interval
 from evalkit.stats.power import samples_needed, samples_without_flip

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from evalkit.asked import Asked
-from evalkit.declared import declared_judge
 from evalkit.errors import UsageError
+from evalkit.gate.asked import Asked
+from evalkit.gate.declared import declared_judge
 from evalkit.records import Check, Comparison, Judging, corrected_name
 
 NAME = "judge results"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from evalkit.compare import compare, join
 from evalkit.config import Budget, JudgeConfig
-from evalkit.findings import findings_of
-from evalkit.judging import Assignment, Docket, Submitted, jobs_of
+from evalkit.judging.docket import Assignment, Docket, Submitted, jobs_of
+from evalkit.judging.findings import findings_of
 from evalkit.progress import Progress, Silent
 from evalkit.records import (
     Comparison,

@@ -12,7 +12,7 @@ from statsmodels.stats.power import normal_sample_size_one_tail
 
 from evalkit.compare import compare
 from evalkit.config import GateConfig, SuiteGate
-from evalkit.gate import decide
+from evalkit.gate.decide import decide
 from evalkit.records import Comparison, MetricKind, SuiteVerdict
 from evalkit.stats.base import Interval
 from evalkit.stats.binary import rate_bounds, tango_bounds

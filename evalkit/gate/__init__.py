@@ -1,0 +1,1 @@
+"""The gate: what was asked of a comparison before the run, and what comes of it."""

@@ -1,0 +1,1 @@
+"""Comparisons with judges: what is judged, what that takes, and what comes of it."""
