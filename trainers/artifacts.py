@@ -15,7 +15,7 @@ import yaml
 
 from evalkit import __version__
 from evalkit.errors import TrainingError
-from evalkit.models.hf.tokens import template_hash, tokenizer_hash
+from evalkit.models.hf.tokenizers import template_hash, tokenizer_hash
 from evalkit.models.weights import AdapterRecord, adapter_hash, write_adapter_record
 from evalkit.store.runs import write_text
 from trainers.config import TrainConfig

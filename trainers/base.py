@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import MissingExtraError, ModelError, TrainingError
-from evalkit.models.hf.tokens import (
+from evalkit.models.hf.tokenizers import (
     chat_template_of,
     generation_defaults,
     load_tokenizer,

@@ -14,13 +14,13 @@ from evalkit.config import HFModel
 from evalkit.errors import AdapterError, ModelError
 from evalkit.models.hf.loading import quiet
 from evalkit.models.hf.products import add_in_place
-from evalkit.models.hf.tokens import (
-    Tokens,
+from evalkit.models.hf.tokenizers import (
     chat_template_of,
     load_tokenizer,
     template_hash,
     tokenizer_hash,
 )
+from evalkit.models.hf.tokens import Tokens
 from evalkit.records import Check
 
 WEIGHTS = "adapter_model.safetensors"

@@ -16,7 +16,8 @@ from evalkit.models.hf.loaded import Loaded, Loader
 from evalkit.models.hf.loading import device_name, open_config, place, quiet
 from evalkit.models.hf.recall import trial_key
 from evalkit.models.hf.texts import Encoded
-from evalkit.models.hf.tokens import Tokens, open_tokens
+from evalkit.models.hf.tokenizers import open_tokens
+from evalkit.models.hf.tokens import Tokens
 from evalkit.progress import Progress
 from evalkit.records import Check, Completion, Request
 

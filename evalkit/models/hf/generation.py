@@ -15,7 +15,8 @@ from torch import Tensor
 from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
 from evalkit.models.hf.network import not_finite
-from evalkit.models.hf.tokens import Tokens, generation_defaults
+from evalkit.models.hf.tokenizers import generation_defaults
+from evalkit.models.hf.tokens import Tokens
 from evalkit.records import Decoding, StopReason
 from evalkit.thinking import cut_at
 

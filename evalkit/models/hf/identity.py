@@ -17,7 +17,8 @@ from evalkit.models.hf.adapters import Adapter
 from evalkit.models.hf.generation import Rules
 from evalkit.models.hf.loading import Placement
 from evalkit.models.hf.texts import Encoded
-from evalkit.models.hf.tokens import Tokens, read_template
+from evalkit.models.hf.tokenizers import read_template
+from evalkit.models.hf.tokens import Tokens
 from evalkit.records import Request
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from evalkit.errors import ModelError, UsageError
 from evalkit.models.hf import open_hf
-from evalkit.models.hf.tokens import tokenizer_hash
+from evalkit.models.hf.tokenizers import tokenizer_hash
 from evalkit.records import Decoding, Message
 from tests.models.hf.tiny_models import (
     Heard,
