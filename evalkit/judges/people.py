@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Protocol as TypingProtocol
 
 from evalkit.errors import UsageError
 from evalkit.judges.labels import read_words
 from evalkit.judges.votes import Vote, Word
-from evalkit.records import Judgement
+from evalkit.records import Judgement, Protocol
 
 if TYPE_CHECKING:
     from evalkit.judges.jobs import Job
+    from evalkit.judges.rubrics import Rubric
 
 _UTILITY: Mapping[Word, float] = {"base": 0.0, "tie": 0.5, "tuned": 1.0}
+
+
+class Asked(TypingProtocol):
+    """One suite that is to be judged by one rubric."""
+
+    @property
+    def suite(self) -> str: ...
+    @property
+    def rubric(self) -> Rubric: ...
+    @property
+    def protocol(self) -> Protocol: ...
+
+
+def refuse_ratings(name: str, asked: Iterable[Asked]) -> None:
+    """UsageError where people, who compare answers, are to rate them."""
+    rated = next((one for one in asked if one.protocol == "pointwise"), None)
+    if rated is not None:
+        raise UsageError(
+            f"The judge {name!r} is people who compare answers, and {rated.suite} asks for "
+            f"ratings (protocol: pointwise) by {rated.rubric.name}. Judge it pairwise, or leave "
+            "the judge out."
+        )
 
 
 def human_judgements(
@@ -30,13 +54,7 @@ def human_judgements(
     tuned arm), one that everybody skipped `refused`. UsageError where the file cannot be read, or a
     job asks for ratings, which people have not given.
     """
-    rated = next((job for job in jobs if job.protocol == "pointwise"), None)
-    if rated is not None:
-        raise UsageError(
-            f"The judge {name!r} is people who compared answers, and {rated.suite} asks for "
-            f"ratings (protocol: pointwise) by {rated.rubric.name}. Judge it pairwise, or leave "
-            "the judge out."
-        )
+    refuse_ratings(name, jobs)
     said: dict[tuple[str, str, str], list[Vote]] = defaultdict(list)
     for vote in read_words(file, jobs, may_lack=True).votes:
         said[vote.suite, vote.rubric, vote.sample_id].append(vote)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from evalkit.config import HumanJudge
-from evalkit.errors import UsageError
 from evalkit.judging.docket import Docket, jobs_of
 from evalkit.planning import ArmPlan, Plan, by_suite
 from evalkit.progress import Progress
@@ -43,25 +42,15 @@ def check_judges(
     if docket.config is None or not docket.assignments:
         return
     from evalkit.judges.asking import judge
+    from evalkit.judges.people import refuse_ratings
 
-    _check_people(docket)
+    for one in docket.config.judges:
+        if isinstance(one, HumanJudge):
+            refuse_ratings(one.name, docket.assignments)
     # People's words can be read beside the answers alone that they are about.
     found = tuple(one for one in docket.config.judges if not isinstance(one, HumanJudge))
     config = docket.config.model_copy(update={"judges": found})
     judge((), config, store, offline=offline, several=several, progress=progress)
-
-
-def _check_people(docket: Docket) -> None:
-    """UsageError where people, who compare answers, are to rate them."""
-    assert docket.config is not None
-    people = [one.name for one in docket.config.judges if isinstance(one, HumanJudge)]
-    rated = [one for one in docket.assignments if one.protocol == "pointwise"]
-    if people and rated:
-        raise UsageError(
-            f"The judge {people[0]!r} is people who compare answers, and {rated[0].suite} asks for "
-            f"ratings (protocol: pointwise) by {rated[0].rubric.name}. Judge it pairwise, or leave "
-            "the judge out."
-        )
 
 
 def foresee(
