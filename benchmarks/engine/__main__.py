@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=2, help="threads of each process")
     add("--questions", type=int, default=200, help="of fewshot and of the rows that use its work")
     add("--letters", type=int, default=200, help="questions of letters")
-    add("--second", type=int, default=400, help="questions of second, which are those of letters")
+    add("--second", type=int, default=600, help="questions of second, which are those of letters")
     add("--zeroshot", type=int, default=200, help="questions of zeroshot")
     add("--prompts", type=int, default=100, help="texts of generation")
     add("--new-tokens", type=int, default=128, help="at most, of each text")
