@@ -29,15 +29,15 @@ def default_budget(
 
     `cache_bytes` is what one token's keys and values occupy in all layers (0: unknown). A CPU
     computes a thousand tokens as fast as any number; a product with few rows is bound by reading
-    the weights, so that decoding gains up to a hundred rows.
+    the weights, so that a text's token takes a sixth less with 256 rows than with 128.
     """
     free = max(0, free_bytes(device) - weight_bytes)
     fitting = int(CACHE_SHARE * free) // cache_bytes if cache_bytes else 1 << 20
-    scoring, rows = (1536, 128) if device.type == "cpu" else (16_384, 256)
+    scoring = 1536 if device.type == "cpu" else 16_384
     return Budget(
         score_tokens=batch_tokens or max(64, min(scoring, fitting)),
         decode_tokens=batch_tokens or max(64, fitting),
-        decode_rows=rows,
+        decode_rows=256,
         padded=device.type != "cpu",
     )
 
