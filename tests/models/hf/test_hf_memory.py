@@ -54,6 +54,7 @@ def faults():
         del some
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages, of which a few would do for all
 for threshold in (-1, -3):  # glibc's first ones; it raises them as it sees larger blocks
     ctypes.CDLL(None).mallopt(threshold, 128 * 1024)
 {then}
