@@ -1,4 +1,5 @@
-"""Attention of texts that stand one behind the other in one row, on a start they share.
+"""Attention of our own: of texts that stand one behind the other in one row, on a start they share,
+and of single tokens in 16 bits.
 
 Every text looks back on its own part of the row, so nothing is padded; all of them meet the start
 in one product without a mask, so nothing is copied. The softmax over a start and a text's own keys
@@ -9,7 +10,7 @@ joins its blocks, Dao et al. 2022; for shared starts Juravsky et al. 2024, "Hydr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from evalkit.models.hf.masks import Layers
 
-NAME = "evalkit_chain"
+CHAIN, WIDE = "evalkit_chain", "evalkit_wide"
 
 
 class Piece(NamedTuple):
@@ -49,17 +50,40 @@ def lend(keys: Tensor, values: Tensor) -> None:
 def chained(model: Any, pieces: Sequence[Piece]) -> Iterator[None]:
     """Within, the layers of `model` (whose attention is SDPA) take their one row as these pieces,
     each going on from what is lent to the layer."""
+    _PIECES.set(pieces)
+    try:
+        with _computed_by(model, CHAIN):
+            yield
+    finally:
+        _PIECES.set(())
+        _START.set(None)
+
+
+def may_widen(device: torch.device, layers: Layers) -> bool:
+    """Whether single tokens had better look back in float32 on keys that are kept in it.
+
+    A CPU's 16-bit operator takes three times as long for them (256 rows on 70 keys), and more the
+    more keys there are.
+    """
+    return device.type == "cpu" and not layers.additive and layers.dtype.itemsize == 2
+
+
+def widened(model: Any) -> AbstractContextManager[None]:
+    """Within, the layers of a 16-bit `model` (whose attention is SDPA) attend in float32 to a cache
+    that is float32."""
+    return _computed_by(model, WIDE)
+
+
+@contextmanager
+def _computed_by(model: Any, name: str) -> Iterator[None]:
     _register()
     config = model.config.get_text_config(decoder=True)
     before = config._attn_implementation
-    config._attn_implementation = NAME
-    _PIECES.set(pieces)
+    config._attn_implementation = name
     try:
         yield
     finally:
         config._attn_implementation = before
-        _PIECES.set(())
-        _START.set(None)
 
 
 @cache
@@ -67,8 +91,9 @@ def _register() -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    AttentionInterface.register(NAME, _attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    for name, function in ((CHAIN, _attention), (WIDE, _wide_attention)):
+        AttentionInterface.register(name, function)
+        AttentionMaskInterface.register(name, sdpa_mask)
 
 
 def _attention(
@@ -97,6 +122,25 @@ def _attention(
         share = torch.sigmoid(start_weight - weight)[..., None].to(found.dtype)
         found.lerp_(theirs, share)
     return found.transpose(1, 2), None
+
+
+def _wide_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """transformers' SDPA for queries of 16 bits and float32 keys; its output has 16 again."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if attention_mask is not None and attention_mask.is_floating_point():
+        attention_mask = attention_mask.float()
+    found, _ = sdpa_attention_forward(
+        module, query.float(), key.float(), value.float(), attention_mask, **kwargs
+    )
+    return found.to(query.dtype), None
 
 
 def _own(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> tuple[Tensor, Tensor]:

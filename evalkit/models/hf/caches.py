@@ -135,22 +135,23 @@ class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
     """One layer's keys and values of texts in the making: [rows, heads, tokens, width], made once.
 
     `write_at` says at which token of each row the next key belongs. What lies beyond a row's end is
-    garbage that the mask hides.
+    garbage that the mask hides. `wide`: they are kept in float32, whatever the model computes in.
     """
 
     is_sliding = False
 
-    def __init__(self, rows: int, tokens: int) -> None:
+    def __init__(self, rows: int, tokens: int, *, wide: bool = False) -> None:
         super().__init__()
         self.is_initialized = True
-        self.rows, self.tokens = rows, tokens
+        self.rows, self.tokens, self.wide = rows, tokens, wide
         self.write_at: tuple[Tensor, Tensor, int] | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Make room in the shape of the first keys and values; untouched room costs nothing."""
         for name, states in (("keys", key_states), ("values", value_states)):
             shape = (self.rows, states.shape[1], self.tokens, states.shape[3])
-            setattr(self, name, _room(shape, states))
+            dtype = torch.float32 if self.wide else states.dtype
+            setattr(self, name, _room(shape, dtype, states.device))
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
         """Write one token of each active row in place; gives all that the mask may show."""
@@ -158,8 +159,10 @@ class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
         rows, at, seen = self.write_at
         rows, at = rows.to(key_states.device), at.to(key_states.device)
         active = key_states.shape[0]
-        self.keys[rows, :, at] = key_states[:, :, 0]
-        self.values[rows, :, at] = value_states[:, :, 0]
+        if self.keys is None:
+            self.lazy_initialization(key_states, value_states)
+        self.keys[rows, :, at] = key_states[:, :, 0].to(self.keys.dtype)
+        self.values[rows, :, at] = value_states[:, :, 0].to(self.values.dtype)
         return self.keys[:active, :, :seen], self.values[:active, :, :seen]
 
     def put(self, rows: slice, keys: Tensor, values: Tensor, start: int) -> None:
@@ -187,15 +190,15 @@ class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
         return self.tokens
 
 
-def _room(shape: tuple[int, ...], like: Tensor) -> Tensor:
+def _room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros: what is masked counts nothing, but nothing times NaN is NaN.
 
     On a CPU as pages that the system hands out, zeroed, when they are first written to.
     """
-    if like.device.type != "cpu":
-        return torch.zeros(shape, dtype=like.dtype, device=like.device)
-    blank = np.zeros(math.prod(shape) * like.element_size(), dtype=np.uint8)
-    return torch.from_numpy(blank).view(like.dtype).reshape(shape)
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    blank = np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)
+    return torch.from_numpy(blank).view(dtype).reshape(shape)
 
 
 class Desk:
@@ -204,8 +207,9 @@ class Desk:
     Active rows are the first ones: whoever takes a row out moves the last into its place.
     """
 
-    def __init__(self, layers: int, rows: int, tokens: int) -> None:
-        self._layers = [Places(rows, tokens) for _ in range(layers)]
+    def __init__(self, layers: int, rows: int, tokens: int, *, wide: bool = False) -> None:
+        self.wide = wide
+        self._layers = [Places(rows, tokens, wide=wide) for _ in range(layers)]
         self.cache: Any = Cache(layers=list(self._layers))
 
     def put(self, first: int, source: Any, texts: Sequence[Where]) -> None:

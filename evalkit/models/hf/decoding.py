@@ -156,15 +156,17 @@ class Decoder:
             cache = network.lent(arm.trunks.nearest(start)[1], keep=True)
             logits = torch.cat(list(network.packed_logits(packed, places, ends, cache)))[whose]
             where = [packed.part(text, len(lanes[text])) for text in whose]
-            self._seat(rows, where, cache)  # last: who sits must not be waiting any more
+            self._seat(network, rows, where, cache)  # last: who sits must not be waiting any more
         self.spent.read.add_text(shared - read, shared, 0)
         for lane in lanes:
             self.spent.read.add_text(shared, shared + len(lane), 1)
         return logits
 
-    def _seat(self, rows: Sequence[Row], where: Sequence[caches.Where], cache: Any) -> None:
+    def _seat(
+        self, network: Network, rows: Sequence[Row], where: Sequence[caches.Where], cache: Any
+    ) -> None:
         if self._desk is None:
-            self._desk = caches.Desk(len(cache.layers), self.places, self.tokens)
+            self._desk = network.desk(len(cache.layers), self.places, self.tokens)
         self._desk.put(len(self._active), cache, where)
         self._active += rows
         self._lengths += [len(row.read) for row in rows]

@@ -48,7 +48,7 @@ class HFEngine:
         self._budget = memory.default_budget(
             self._placement.device,
             min(given, default=None),
-            memory.cache_bytes(loader.config, self._placement.dtype),
+            memory.cache_bytes(loader.config, self._placement.kept_in),
             estimate.weights_bytes(self._shape, self._placement),
         )
         self._rules = generation.rules_of(loader.folder, loader.tokens)

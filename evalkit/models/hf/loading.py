@@ -39,6 +39,12 @@ class Placement:
         """float32, bfloat16 or float16."""
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def kept_in(self) -> torch.dtype:
+        """What keys and values of texts in the making are reckoned with: on a CPU float32, in which
+        texts of 16 bits look back there (`attention.may_widen`)."""
+        return torch.float32 if self.device.type == "cpu" else self.dtype
+
 
 def open_config(folder: Path, *, trust_remote_code: bool) -> Any:
     """The transformers configuration of a model folder."""

@@ -126,6 +126,11 @@ class Network:
                 _forget_names(self.model)
             raise
 
+    def desk(self, layers: int, rows: int, tokens: int) -> caches.Desk:
+        """Room for texts in the making, as this network looks back on it."""
+        wide = attention.may_widen(self.device, self.layers)
+        return caches.Desk(layers, rows, tokens, wide=wide)
+
     def lent(self, start: Any, *, keep: bool) -> Any:
         """A cache of `start` for the rows of one packed forward, as this network takes it."""
         return caches.lent(start, keep=keep, lends=self.chains)
@@ -185,15 +190,17 @@ def next_logits(
     at = torch.tensor(lengths, device=network.device)
     keys = torch.arange(max(lengths) + 1, device=network.device).expand(len(lengths), -1)
     everyone = torch.arange(len(lengths), device=network.device)
-    chunks, _ = network.logits_at(
-        torch.tensor(ids, device=network.device)[:, None],
-        everyone,
-        torch.zeros_like(everyone),
-        attention_mask=seen_mask((keys <= at[:, None])[:, None], at[:, None], keys, network.layers),
-        position_ids=at[:, None],
-        past_key_values=desk.cache,
-        use_cache=True,
-    )
+    mask = seen_mask((keys <= at[:, None])[:, None], at[:, None], keys, network.layers)
+    with attention.widened(network.model) if desk.wide else nullcontext():
+        chunks, _ = network.logits_at(
+            torch.tensor(ids, device=network.device)[:, None],
+            everyone,
+            torch.zeros_like(everyone),
+            attention_mask=mask,
+            position_ids=at[:, None],
+            past_key_values=desk.cache,
+            use_cache=True,
+        )
     return torch.cat(list(chunks))
 
 

@@ -215,7 +215,7 @@ def _at_a_desk(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     packed = network.pack(lanes, 0)
     chunks = network.packed_logits(packed, rows, ends, cache)
     got = [torch.cat(list(chunks))]
-    desk = caches.Desk(len(cache.layers), 2, TOKENS)
+    desk = network.desk(len(cache.layers), 2, TOKENS)
     desk.put(0, cache, [packed.part(i, len(lane)) for i, lane in enumerate(lanes)])
     for step in range(2):
         lengths = [30 + step, 20 + step]

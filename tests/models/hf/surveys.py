@@ -14,9 +14,9 @@ from evalkit.models.hf.network import Network
 from tests.models.hf.tiny_models import LENGTH
 
 
-def surveyed(folder: Path) -> Network:
+def surveyed(folder: Path, dtype: torch.dtype = torch.float32) -> Network:
     """The network of the model in a folder, with every shortcut that passes its trial."""
-    model: Any = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     head = model.get_output_embeddings()
     plain = Network(model=model, head=head, device=torch.device("cpu"), layers=layers_of(model))
     with torch.inference_mode():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from evalkit.models.hf import attention
+from evalkit.models.hf.network import next_logits
 from tests.models.hf.surveys import surveyed
 from tests.models.hf.tiny_models import Tiny
 
@@ -127,8 +129,38 @@ def test_the_model_has_its_own_attention_back_after_an_error(tiny: Callable[...,
     assert attention._PIECES.get() == ()
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_wide_attention_loses_nothing_but_the_rounding_of_its_output(groups: int) -> None:
+    query = heads(4, 2 * groups, 1, 8).bfloat16()
+    keys, values = (heads(4, 2, n, 8)[:, :, :30].bfloat16() for n in (30, 31))
+    seen = torch.arange(30) < torch.tensor([[30], [7], [1], [19]])
+    module: Any = SimpleNamespace(num_key_value_groups=groups, is_causal=True)
+    found, _ = attention._wide_attention(
+        module, query, keys.float(), values.float(), seen[:, None, None], scaling=0.7
+    )
+    wanted = plain(query, keys, values, seen[:, None, None], 0.7)
+    assert found.dtype == torch.bfloat16
+    # As far as a number of 8 bits may be from what it stands for.
+    torch.testing.assert_close(found.double(), wanted, rtol=2**-8, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_texts_in_the_making_are_kept_in_float32_on_a_cpu(
+    tiny: Callable[..., Tiny], dtype: torch.dtype
+) -> None:
+    network = surveyed(tiny().model, dtype)
+    desk = network.desk(network.model.config.num_hidden_layers, rows=2, tokens=8)
+    with torch.inference_mode():
+        logits = next_logits(network, desk, [0, 0], [5, 9])
+        alone = network.model(torch.tensor([[5], [9]])).logits[:, 0]
+    assert desk.wide is (dtype == torch.bfloat16)
+    assert {layer.keys.dtype for layer in desk.cache.layers} == {torch.float32}
+    torch.testing.assert_close(logits.float(), alone.float(), rtol=0.02, atol=0.02)
+    assert network.model.config._attn_implementation == "sdpa"
+
+
 def break_off_within(model: Any) -> None:
     with attention.chained(model, [attention.Piece(slice(0, 1), None)]):
-        assert model.config._attn_implementation == attention.NAME
+        assert model.config._attn_implementation == attention.CHAIN
         attention.lend(heads(1, 2, 5, 8), heads(1, 2, 5, 8))
         raise RuntimeError("broken")
