@@ -180,7 +180,24 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
             "it from AutoModelForCausalLM."
         )
     piece_head(loaded)
+    _multiply_as_told(loaded, placement.dtype)
     return loaded.eval()
+
+
+def _multiply_as_told(model: Any, dtype: torch.dtype) -> None:
+    """Have layers of four bits multiply in `dtype` on every CPU.
+
+    Where a CPU has avx512_bf16, bitsandbytes rounds their inputs to bfloat16 whatever the dtype, so
+    that float32 would mean something else there; and it fails on rows of broken blocks.
+    """
+    for layer in model.modules():
+        if getattr(layer, "support_avx512bf16_for_cpu", False):
+            whole = layer.in_features % _NF4_BLOCK == 0
+            layer.support_avx512bf16_for_cpu = dtype == torch.bfloat16 and whole
+
+
+_NF4_BLOCK = 64
+"""Weights of a row that share one scale."""
 
 
 def _quantization(placement: Placement) -> Any:

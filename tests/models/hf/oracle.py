@@ -34,6 +34,10 @@ class Oracle:
             warnings.simplefilter("ignore")
             given = {"dtype": torch.float32, **options}
             self.model = AutoModelForCausalLM.from_pretrained(folder, **given).eval()
+            for layer in self.model.modules():
+                # Else bitsandbytes computes in bfloat16 on a CPU that can, whatever it is told.
+                if getattr(layer, "support_avx512bf16_for_cpu", False):
+                    layer.support_avx512bf16_for_cpu = False
             self.virtual = 0  # soft tokens, for which every arm's texts leave room
             if adapter is not None:
                 self.model = PeftModel.from_pretrained(self.model, str(adapter)).eval()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import AdapterError
-from evalkit.models.hf import open_hf
+from evalkit.models.hf import loading, open_hf
 from tests.models.hf.oracle import CLOSE, Oracle, check, scoring_requests, writing_requests
 from tests.models.hf.tiny_models import LENGTH, Heard, Tiny, config, make_adapter, make_tuned
 
@@ -179,3 +179,23 @@ def test_a_lora_on_a_base_in_nf4(tiny: Callable[..., Tiny], said: Heard) -> None
         near=1e-3,  # kernels for one row and for many round differently
         quantization="nf4",
     )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "width", "rounds"),
+    [("float32", 128, False), ("bfloat16", 128, True), ("bfloat16", 96, False)],
+)
+def test_four_bits_are_multiplied_in_bfloat16_only_where_told(
+    dtype: str, width: int, rounds: bool
+) -> None:
+    import torch
+
+    class Layer(torch.nn.Module):
+        """What bitsandbytes' layer tells of itself on a CPU with avx512_bf16."""
+
+        support_avx512bf16_for_cpu = True
+        in_features = width
+
+    model = torch.nn.Sequential(Layer(), torch.nn.Linear(2, 2))
+    loading._multiply_as_told(model, getattr(torch, dtype))
+    assert model[0].support_avx512bf16_for_cpu is rounds
