@@ -196,6 +196,7 @@ def test_four_bits_are_multiplied_in_bfloat16_only_where_told(
         support_avx512bf16_for_cpu = True
         in_features = width
 
-    model = torch.nn.Sequential(Layer(), torch.nn.Linear(2, 2))
+    layer: Any = Layer()
+    model = torch.nn.Sequential(layer, torch.nn.Linear(2, 2))
     loading._multiply_as_told(model, getattr(torch, dtype))
-    assert model[0].support_avx512bf16_for_cpu is rounds
+    assert layer.support_avx512bf16_for_cpu is rounds
