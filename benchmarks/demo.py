@@ -11,6 +11,7 @@ first in the store, as `make demo-fixed` after `make demo` does.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -107,7 +108,9 @@ def page(parts: list[Part]) -> str:
         "differently. Not timed: downloads, and converting the model once it has arrived.",
     ]
     for part in parts:
-        lines += ["", f"# {part.title}", "", part.verdict.strip(), "", *_costs(part.steps)]
+        # The report that its links lead to is not kept.
+        verdict = re.sub(r"\[([^]\n]+)\]\(<report\.html#[^>]*>\)", r"\1", part.verdict.strip())
+        lines += ["", f"# {part.title}", "", verdict, "", *_costs(part.steps)]
     return "\n".join([*lines, "", "# Where", "", *_machine(), ""])
 
 
