@@ -1,8 +1,9 @@
 """Matrix products arranged for the processor: the same numbers as the libraries', sooner.
 
 A LoRA layer of PEFT computes `x A B`, scales it and adds it to what the layer gives: three tensors
-of the layer's size that are written and read again. A product that adds to what is there does it in
-one. An output head is a product with so many columns that a CPU loses its caches on the way.
+of the layer's size that are written and read again, five where the layer is of 16 bits and the
+adapter of 32. A product that adds to what is there does it in one. An output head is a product with
+so many columns that a CPU loses its caches on the way.
 """
 
 from __future__ import annotations
@@ -44,37 +45,69 @@ def add_in_place(model: Any) -> None:
 
     for module in model.modules():
         if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
-            module.forward = partial(_forward, module)
+            module.forward = Adding(module)
 
 
-def _forward(layer: Any, x: Tensor, **kwargs: Any) -> Tensor:
-    """What `layer` gives for x [B, ..., in]; PEFT's own forward wherever anything is unusual."""
-    names: Sequence[str] | None = kwargs.get("adapter_names")
-    wanted = [] if layer.disable_adapters else sorted(set(names or layer.active_adapters))
-    adapters = [name for name in wanted if name in layer.lora_A]
-    if layer.merged or not all(_is_plain(layer, name, x) for name in adapters):
-        result: Tensor = type(layer).forward(layer, x, **kwargs)
+class Adding:
+    """The forward of one LoRA layer of PEFT."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self._halves: dict[str, Tensor] = {}
+
+    def __call__(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """What the layer gives for x [B, ..., in]; PEFT's own forward where anything is unusual."""
+        layer = self._layer
+        names: Sequence[str] | None = kwargs.get("adapter_names")
+        wanted = [] if layer.disable_adapters else sorted(set(names or layer.active_adapters))
+        adapters = [name for name in wanted if name in layer.lora_A]
+        if layer.merged or not all(_is_plain(layer, name, x) for name in adapters):
+            result: Tensor = type(layer).forward(layer, x, **kwargs)
+            return result
+        result = layer.base_layer(x)
+        for name in adapters:
+            down = layer.lora_A[name].weight
+            low = torch.nn.functional.linear(x.to(down.dtype), down)
+            if names is not None:
+                others = _rows_of_others(name, tuple(names), low.device)
+                low.masked_fill_(others.view(-1, *[1] * (low.dim() - 1)), 0.0)
+            self._add(result.view(-1, result.shape[-1]), low.flatten(0, -2), name)
         return result
-    result = layer.base_layer(x)
-    for name in adapters:
-        low = torch.nn.functional.linear(x, layer.lora_A[name].weight)
-        if names is not None:
-            others = _rows_of_others(name, tuple(names), low.device)
-            low.masked_fill_(others.view(-1, *[1] * (low.dim() - 1)), 0.0)
-        flat = result.view(-1, result.shape[-1])
-        up = layer.lora_B[name].weight.T
-        flat.addmm_(low.flatten(0, -2), up, alpha=layer.scaling[name])
-    return result
+
+    def _add(self, result: Tensor, low: Tensor, name: str) -> None:
+        """Add the adapter's part to result [N, out], from its inner numbers low [N, rank]."""
+        scale, up = self._layer.scaling[name], self._layer.lora_B[name].weight
+        if result.dtype == up.dtype:
+            result.addmm_(low, up.T, alpha=scale)
+            return
+        if name not in self._halves:
+            high, rest = in_halves(up.T)
+            self._halves[name] = torch.cat([high, high, rest])
+        high, rest = in_halves(low.mul_(scale))
+        result.addmm_(torch.cat([high, rest, high], dim=1), self._halves[name])
+
+
+def in_halves(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """float32 as the sum of two bfloat16, right to 2^-17 of each number.
+
+    A product of two float32 is three of such halves (the fourth is smaller than what is lost),
+    whose sums a processor that multiplies bfloat16 keeps in float32 by itself.
+    """
+    high = numbers.to(torch.bfloat16)
+    return high, (numbers - high).to(torch.bfloat16)
 
 
 def _is_plain(layer: Any, name: str, x: Tensor) -> bool:
-    """No variant (DoRA …), no bias, nothing dropped, and one dtype throughout: PEFT adds in the
-    adapter's, which may be finer than the layer's."""
+    """No variant (DoRA …), no bias, nothing dropped; and one dtype throughout, or an adapter in
+    float32 (as PEFT holds it) on a layer in bfloat16."""
+    base, own = layer.base_layer.weight.dtype, layer.lora_A[name].weight.dtype
+    finer = (own, base, x.device.type) == (torch.float32, torch.bfloat16, "cpu")
     return (
         name not in layer.lora_variant
         and layer.lora_B[name].bias is None
         and not layer.training
-        and layer.lora_A[name].weight.dtype == layer.base_layer.weight.dtype == x.dtype
+        and base == x.dtype
+        and (own == base or finer)
         and not torch.is_grad_enabled()
     )
 

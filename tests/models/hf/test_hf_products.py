@@ -1,0 +1,102 @@
+"""Products arranged for the processor, against float64 and against PEFT's own layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from evalkit.models.hf.products import Adding, add_in_place, in_halves
+
+WIDTH, OUT, RANK, ROWS = 96, 160, 4, 7
+
+
+def lora_layer(
+    base: torch.dtype, scales: Sequence[float] = (2.0,), adapter: torch.dtype = torch.float32
+) -> Any:
+    """A PEFT model of one linear layer, with adapters "a", "b" … of these scales."""
+    from peft import LoraConfig, LoraModel
+
+    torch.manual_seed(0)
+    model: Any = torch.nn.ModuleDict({"layer": torch.nn.Linear(WIDTH, OUT, bias=False)}).to(base)
+    configs = {
+        name: LoraConfig(r=RANK, lora_alpha=scale * RANK, target_modules=["layer"])
+        for name, scale in zip("ab", scales, strict=False)
+    }
+    names = list(configs)
+    tuner = LoraModel(model, configs, names[0])
+    for name in names[1:]:
+        tuner.inject_adapter(model, name)
+    layer = model["layer"]
+    for name in names:
+        torch.nn.init.normal_(layer.lora_B[name].weight, std=0.3)
+        layer.lora_A[name].to(adapter)
+        layer.lora_B[name].to(adapter)
+    layer.set_adapter(names[0])
+    return model.eval()
+
+
+def exact(layer: Any, x: Tensor, name: str) -> Tensor:
+    """What the layer means: the base's product as it rounds it, and the adapter's in float64."""
+    low = x.double() @ layer.lora_A[name].weight.double().T
+    added = low @ layer.lora_B[name].weight.double().T * layer.scaling[name]
+    whole: Tensor = layer.base_layer(x).double() + added
+    return whole
+
+
+@pytest.mark.parametrize("base", [torch.float32, torch.bfloat16])
+def test_a_lora_layer_adds_what_peft_adds(base: torch.dtype) -> None:
+    model = lora_layer(base)
+    layer = model["layer"]
+    x = torch.randn(2, ROWS, WIDTH).to(base)
+    with torch.inference_mode():
+        theirs = layer(x)
+        add_in_place(model)
+        assert isinstance(layer.forward, Adding)
+        ours = layer(x)
+        true = exact(layer, x, "a")
+    assert ours.dtype == theirs.dtype == base
+    # One rounding of the sum, as in PEFT, and no second one of the adapter's part.
+    spacing = torch.finfo(base).eps * true.abs().clamp(min=torch.finfo(base).tiny)
+    assert bool(((ours.double() - true).abs() <= 0.51 * spacing + 2e-5).all())
+    assert float((ours.double() - true).abs().mean()) <= 1.01 * float(
+        (theirs.double() - true).abs().mean() + 1e-7
+    )
+
+
+@pytest.mark.parametrize("base", [torch.float32, torch.bfloat16])
+def test_rows_of_several_adapters_each_get_their_own(base: torch.dtype) -> None:
+    model = lora_layer(base, scales=(2.0, -0.5))
+    layer = model["layer"]
+    x = torch.randn(3, 1, WIDTH).to(base)
+    add_in_place(model)
+    with torch.inference_mode():
+        mixed = layer(x, adapter_names=["b", "__base__", "a"])
+        alone = [exact(layer, x[:1], "b"), layer.base_layer(x)[1:2], exact(layer, x[2:], "a")]
+    for row, want in zip(mixed, alone, strict=True):
+        torch.testing.assert_close(row.double(), want[0].double(), rtol=1e-2, atol=1e-5)
+    assert torch.equal(mixed[1], alone[1][0])
+
+
+def test_what_is_unusual_is_left_to_peft() -> None:
+    """An adapter of 16 bits on a base of 32 is added in PEFT's own way, and none at all too."""
+    model = lora_layer(torch.float32, adapter=torch.bfloat16)
+    layer = model["layer"]
+    x = torch.randn(1, ROWS, WIDTH)
+    with torch.inference_mode():
+        theirs = layer(x)
+        add_in_place(model)
+        assert torch.equal(layer(x), theirs)
+        layer.enable_adapters(False)
+        assert torch.equal(layer(x), layer.base_layer(x))
+
+
+def test_two_halves_hold_a_number() -> None:
+    numbers = torch.randn(10_000) * torch.logspace(-20, 20, 10_000)
+    high, rest = in_halves(numbers)
+    assert high.dtype == rest.dtype == torch.bfloat16
+    error = (high.double() + rest.double() - numbers.double()).abs() / numbers.double().abs()
+    assert float(error.max()) <= 2.0**-17
