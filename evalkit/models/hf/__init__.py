@@ -40,12 +40,9 @@ def open_hf(
     )
     if any(find_spec(name) is None for name in ("torch", "transformers", "peft", "accelerate")):
         raise MissingExtraError("A local model (kind: hf)", "hf")
-    from evalkit.models.hf.imports import bring_in
+    from evalkit.models.hf.imports import uncompiled
 
-    bring_in(
-        adapters=any(config.adapter is not None for config in arms.values()),
-        quantized=next(iter(arms.values())).quantization != "none",
-    )
-    from evalkit.models.hf.engine import HFEngine
+    with uncompiled():  # a configuration brings in far more than it needs
+        from evalkit.models.hf.engine import HFEngine
 
-    return HFEngine.open(arms, offline=offline, progress=progress)
+        return HFEngine.open(arms, offline=offline, progress=progress)

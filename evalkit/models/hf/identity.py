@@ -52,6 +52,7 @@ def fingerprints(
 
     `weights` and `config` are the base folder's `weights_hash` and `config_hash`.
     """
+    # Which attention the layers get follows from these versions and the configuration.
     packages = ["torch", "transformers"]
     packages += ["peft"] if adapter else []
     packages += ["bitsandbytes"] if placement.quantization != "none" else []
@@ -64,7 +65,6 @@ def fingerprints(
         "template": tokens.template_hash,
         "dtype": placement.dtype_name,
         "quantization": placement.quantization,
-        "attention": placement.attention,
         "device": placement.device.type,
         "max_length": str(tokens.max_length),
         "packages": " ".join(f"{name}=={_version(name)}" for name in packages),

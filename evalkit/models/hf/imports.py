@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 
-def bring_in(*, adapters: bool, quantized: bool) -> None:
-    """Import transformers, and PEFT where adapters need it.
+def for_weights(*, adapters: bool, quantized: bool) -> None:
+    """Import what runs a model, and PEFT where adapters need it: nothing of it is needed to find
+    stored answers.
 
     PEFT brings bitsandbytes, which compiles functions that only a quantised model calls.
     """
-    with _uncompiled():
+    with uncompiled():
         import transformers.modeling_utils  # noqa: F401
 
         if adapters and not quantized:
@@ -22,7 +23,7 @@ def bring_in(*, adapters: bool, quantized: bool) -> None:
 
 
 @contextmanager
-def _uncompiled() -> Iterator[None]:
+def uncompiled() -> Iterator[None]:
     """Leave functions as they are that are decorated for, or against, PyTorch's compiler.
 
     Either decorator alone loads that compiler, for seconds, and nothing is compiled here.

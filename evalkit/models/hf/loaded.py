@@ -14,6 +14,7 @@ from evalkit.errors import EvalkitError, ModelError
 from evalkit.models.hf import trials
 from evalkit.models.hf.adapters import Adapter, Arms, check_changes
 from evalkit.models.hf.caches import Trunks
+from evalkit.models.hf.imports import for_weights
 from evalkit.models.hf.loading import Placement, load_base, quiet
 from evalkit.models.hf.masks import layers_of, switches_at
 from evalkit.models.hf.network import Network
@@ -72,6 +73,7 @@ class Loader:
 
     def load(self) -> Loaded:
         """Bring the weights in; try the shortcuts and every adapter."""
+        for_weights(adapters=bool(self.adapters), quantized=self.placement.quantization != "none")
         self.progress.say(
             f"Loading {self.name} ({self.placement.dtype_name}, quantization "
             f"{self.placement.quantization}, {self.placement.device})"

@@ -30,7 +30,6 @@ class Placement:
     device: torch.device
     dtype: torch.dtype
     quantization: str
-    attention: str
     spread: bool
     """Over several GPUs, as accelerate sees fit."""
 
@@ -77,7 +76,6 @@ def place(model: HFModel, config: Any) -> Placement:
         device=device,
         dtype=_dtype(model.dtype, config, device),
         quantization=model.quantization,
-        attention=_attention(config),
         spread=model.device == "auto" and device.type == "cuda" and torch.cuda.device_count() > 1,
     )
 
@@ -131,13 +129,13 @@ def _dtype(wanted: str, config: Any, device: torch.device) -> torch.dtype:
 
 
 def _attention(config: Any) -> str:
-    """SDPA where the architecture has it; said outright, because it is part of the key."""
+    """SDPA where the architecture has it; keys know which, by configuration and version."""
     from transformers import AutoModelForCausalLM
 
     try:
         architecture = AutoModelForCausalLM._model_mapping[type(config)]
     except KeyError:
-        return "auto"
+        return ""
     return "sdpa" if getattr(architecture, "_supports_sdpa", False) else "eager"
 
 
@@ -152,8 +150,8 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
         # Grouped heads share their keys: transformers' own switch against copying them for each.
         os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
     options: dict[str, Any] = {"dtype": placement.dtype, "local_files_only": True}
-    if placement.attention != "auto":
-        options["attn_implementation"] = placement.attention
+    if attention := _attention(config):
+        options["attn_implementation"] = attention
     if placement.quantization != "none":
         options["quantization_config"] = _quantization(placement)
     options["device_map"] = "auto" if placement.spread else {"": placement.device}

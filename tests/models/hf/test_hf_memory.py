@@ -212,7 +212,7 @@ def test_quantised_weights_leave_the_room_they_save(monkeypatch: pytest.MonkeyPa
     places = {
         name: Placement(
             device=torch.device("cpu"), dtype=torch.bfloat16, quantization=name,
-            attention="sdpa", spread=False,
+            spread=False,
         )
         for name in ("none", "int8", "nf4")
     }  # fmt: skip
