@@ -16,7 +16,7 @@ from evalkit.models.hf import decoding, generation, memory, plan, scoring
 from evalkit.models.hf.caches import Trunks
 from evalkit.models.hf.generation import Row, Rules
 from evalkit.models.hf.heads import Heads
-from evalkit.models.hf.lanes import Lane
+from evalkit.models.hf.lanes import Lane, amount, first_part
 from evalkit.models.hf.loaded import Loaded
 from evalkit.models.hf.network import Network, read_trunk
 from evalkit.models.hf.plan import Budget
@@ -60,7 +60,7 @@ class Answering:
         waiting = list(scoring.laid(texts, shared, network))
         answers = scoring.Answers(texts)
         while waiting:
-            part = scoring.first_part(waiting, self._tokens(network), chained=network.chains)
+            part = first_part(waiting, self._tokens(network), chained=network.chains)
             try:
                 scored = self._scored(loaded, arm, part, shared, whole=whole)
             except (RuntimeError, MemoryError) as error:
@@ -70,7 +70,7 @@ class Answering:
                     raise ModelError(_too_long(part[0])) from error
                 scored = None
             if scored is None:  # outside the handler, whose traceback holds the batch's tensors
-                self._halve(scoring.amount(part, chained=network.chains))
+                self._halve(amount(part, chained=network.chains))
                 if len(part) == 1:
                     waiting[:1] = scoring.apart(part[0], shared)
                 continue

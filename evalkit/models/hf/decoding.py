@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from evalkit.errors import ModelError
 from evalkit.models.hf import caches, memory
 from evalkit.models.hf.generation import Row, Rules, choose
-from evalkit.models.hf.lanes import Span, lay
+from evalkit.models.hf.lanes import Lane, Span, first_part, lay
 from evalkit.models.hf.network import Network, next_logits, read_trunk
 from evalkit.models.hf.plan import Size
 
@@ -116,15 +116,14 @@ class Decoder:
         nearest = list(islice(waiting, free))
         arm, start = nearest[0].item.request.arm, self._start(nearest[0])
         alike = [r for r in nearest if r.item.request.arm == arm and self._start(r) == start]
-        most = max(1, self.read_tokens // max(len(row.read) - len(start) for row in alike))
-        newcomers: list[Row] = []
-        texts: dict[tuple[int, ...], int] = {}
-        for row in alike:
-            if row.read not in texts and len(texts) == most:
-                break
-            texts.setdefault(row.read, len(texts))
-            newcomers.append(row)
-        logits = self._read(self.arms[arm], start, newcomers, texts)
+        texts = [lay([Span(text, ())], len(start)) for text in dict.fromkeys(r.read for r in alike)]
+        chained = self.arms[arm].network.chains
+        lanes = {
+            lane.spans[0].prompt: lane
+            for lane in first_part(texts, self.read_tokens, chained=chained)
+        }
+        newcomers = list(takewhile(lambda row: row.read in lanes, alike))
+        logits = self._read(self.arms[arm], start, newcomers, lanes)
         for row in newcomers:
             waiting.remove(row)
         finished = self._chosen(newcomers, logits, started)
@@ -141,13 +140,14 @@ class Decoder:
         arm: Arm,
         start: tuple[int, ...],
         rows: Sequence[Row],
-        texts: Mapping[tuple[int, ...], int],
+        texts: Mapping[tuple[int, ...], Lane],
     ) -> Tensor:
         """Logits [B, V] after each row's text; the rows then sit at the desk."""
         arm.use()
         network, shared = arm.network, len(start)
-        lanes = [lay([Span(text, ())], shared) for text in texts]
-        whose = [texts[row.read] for row in rows]
+        lanes = list(texts.values())
+        numbers = {text: number for number, text in enumerate(texts)}
+        whose = [numbers[row.read] for row in rows]
         with torch.inference_mode():
             read = read_trunk(network, arm.trunks, start, self.read_tokens) if start else 0
             packed = network.pack(lanes, shared)

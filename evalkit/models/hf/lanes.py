@@ -127,6 +127,24 @@ def _seen(paths: Sequence[list[int]], size: int) -> NDArray[np.bool_] | None:
     return seen
 
 
+def amount(lanes: Sequence[Lane], *, chained: bool) -> int:
+    """Tokens of one forward of the lanes: in one row, or side by side with their padding."""
+    sizes = [len(lane) for lane in lanes]
+    return sum(sizes) if chained else max(sizes, default=0) * len(sizes)
+
+
+def first_part(lanes: Sequence[Lane], tokens: int, *, chained: bool) -> list[Lane]:
+    """As many of the lanes, in their order, as `tokens` hold in one forward; one at least."""
+    count, total, widest = 0, 0, 0
+    for lane in lanes:
+        total += len(lane)
+        widest = max(widest, len(lane))
+        if count and (total if chained else widest * (count + 1)) > tokens:
+            break
+        count += 1
+    return list(lanes[:count])
+
+
 class Packed(NamedTuple):
     """Lanes as the inputs of one forward: ids and places [B, L], the mask (None: causal).
 
