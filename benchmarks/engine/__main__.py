@@ -3,7 +3,7 @@
     python -m benchmarks.engine [--rows fewshot,letters] [--repeat 3] [--questions 40] …
 
 Rows: fewshot letters zeroshot generation rolling (against lm-eval), adapters second floor memory
-growth (evalkit alone); with --device cuda also those of large models, and the files are
+growth again (evalkit alone); with --device cuda also those of large models, and the files are
 engine-gpu.json and engine-gpu.md. A later run of some rows replaces only those. --page renders
 the page anew from the JSON and measures nothing.
 """
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add("--new-tokens", type=int, default=128, help="at most, of each text")
     add("--documents", type=int, default=50, help="of rolling")
     add("--growth", default="100,1000,4000,10000", help="how many requests; three or more")
+    add("--again", type=int, default=10_000, help="samples of again")
     add("--batch", default="search", help="lm-eval's batch size, instead of searching for it")
     add("--search", type=int, default=64, help="requests of each trial of that search")
     add("--data", type=Path, default=Path("../shared/data/cmmlu"), help="folder of CMMLU")
@@ -152,6 +153,7 @@ def _bench(options: argparse.Namespace, work: Path) -> Bench:
             new_tokens=options.new_tokens,
             documents=options.documents,
             search=options.search,
+            again=options.again,
             growth=tuple(int(each) for each in options.growth.split(",")),
         ),
         repeats=options.repeat,

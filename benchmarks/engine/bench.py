@@ -40,6 +40,7 @@ class Sizes:
     documents: int
     search: int
     growth: tuple[int, ...]
+    again: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Bench:
             "floor": self._floor,
             "memory": self._memory,
             "growth": self._growth,
+            "again": self._again,
         }
         return kinds[row.kind](row, dtype)
 
@@ -194,6 +196,25 @@ class Bench:
             "seconds": seconds,
             "peak_gb": {name: max(values) / 1e9 for name, values in peaks.items()},
             "seconds_per_further_request": more,
+        }
+
+    def _again(self, _row: Row, dtype: DType) -> Record:
+        """A comparison by a tiny model and its adapter, and then the same with what it stored."""
+        made = self._llama("tiny")
+        model = Model(folder=made / "model", dtype=dtype, device=self.device)
+        work = works.growth(works.CHOICES * self.sizes.again)
+        seconds: dict[str, list[float]] = {}
+        peaks: dict[str, list[float]] = {}
+        for _ in range(self.repeats):
+            first = self.tools.compare(model, work, [made / "adapter"])
+            again = self.tools.compare(model, work, [made / "adapter"], home=first.home)
+            _note("first", first.ended, seconds, peaks)
+            _note("again", again.ended, seconds, peaks)
+        return {
+            "value": middle(seconds["again"]),
+            "sizes": work.sizes(self._tokenizer()),
+            "seconds": seconds,
+            "peak_gb": {name: max(values) / 1e9 for name, values in peaks.items()},
         }
 
     def _first(self, row: Row, model: Model, work: Work, adapter: Path, repeat: int) -> Compared:

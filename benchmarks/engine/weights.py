@@ -39,7 +39,7 @@ def scaled(adapter: Path, factor: float, output: Path) -> None:
 def llama(size: str, tokenizer: Path, output: Path, device: str) -> None:
     """A Llama of random weights with SmolLM2's tokenizer: model, adapter and quantised copy.
 
-    They lie in `output`/model, /adapter and /nf4; the tiny one is a model alone.
+    They lie in `output`/model, /adapter and /nf4; the tiny one has no quantised copy.
     """
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
@@ -63,9 +63,9 @@ def llama(size: str, tokenizer: Path, output: Path, device: str) -> None:
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     _save(model, tokenizer, output / "model")
+    _random_adapter(model, output / "adapter")
+    del model
     if size != "tiny":
-        _random_adapter(model, output / "adapter")
-        del model
         _quantise(output / "model", tokenizer, output / "nf4", device)
 
 

@@ -17,6 +17,7 @@ SUBJECTS = (
     "agronomy", "computer_science", "food_science", "high_school_biology", "world_religions",
 )  # fmt: skip
 SHOTS = 5
+CHOICES = 4
 DOCUMENT_TOKENS = 1_500
 STOPS = ("\n\n",)
 
@@ -166,7 +167,7 @@ def growth(requests: int) -> Work:
             "choices": known[number % len(known)]["choices"],
             "answer": known[number % len(known)]["answer"],
         }
-        for number in range(requests // 4)
+        for number in range(requests // CHOICES)
     ]
     return Work(key=f"growth-{requests}", task="choice", language="en", rows=rows)
 
