@@ -103,9 +103,11 @@ class Answering:
         with torch.inference_mode():
             start = lanes[0].spans[0].prompt[:shared]
             heads = self.heads.setdefault(arm, Heads()) if whole and shared else None
-            head = heads.of(network, trunks, start) if heads is not None else None
-            most = max(LEAST, self.budget.score_tokens)
-            read = read_trunk(network, trunks, start, most) if shared else 0
+            most, read, head = max(LEAST, self._tokens(network)), 0, None
+            if heads is not None:
+                head, read = heads.of(network, trunks, start, most)
+            if shared:
+                read += read_trunk(network, trunks, start, most)
             trunk_seconds = time.perf_counter() - started if read else 0.0
             cache = trunks.nearest(start)[1] if shared else None
             scored = scoring.score_lanes(network, lanes, shared, cache)
@@ -161,7 +163,7 @@ class Answering:
             starts=starts,
             places=max(1, min(self.budget.decode_rows, self.budget.decode_tokens // tokens)),
             tokens=tokens,
-            read_tokens=max(LEAST, self.budget.score_tokens),
+            read_tokens=max(LEAST, self._tokens(loaded.networks[arms[0]])),
             spent=self.tally.spent,
         )
         planned = decoder.places
@@ -193,11 +195,16 @@ class Answering:
         network = loaded.networks[arm]
         spent, started = self.tally.spent, time.perf_counter()
         loaded.arms.use(arm)
-        with torch.inference_mode():
-            for logits in decoding.alone(network, row):
-                generation.choose(network.model, logits, [row], self.rules)
-                if row.stop_reason is not None:
-                    break
+        try:
+            with torch.inference_mode():
+                for logits in decoding.alone(network, row):
+                    generation.choose(network.model, logits, [row], self.rules)
+                    if row.stop_reason is not None:
+                        break
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            raise ModelError(decoding.NO_ROOM) from error
         row.seconds = time.perf_counter() - started
         spent.decode_seconds += row.seconds
         spent.decode_tokens += len(row.ids)

@@ -28,7 +28,7 @@ REFILL = 6
 """A sixth of the places is filled together: forwards for a few newcomers cost more than waiting."""
 
 
-_NO_ROOM = (
+NO_ROOM = (
     "Not even one text at a time fits in memory. Use a smaller max_length or max_new_tokens, a "
     "smaller dtype, or quantization."
 )
@@ -86,7 +86,7 @@ class Decoder:
                 if not memory.is_out_of_memory(error):
                     raise
                 if self.places == 1:
-                    raise ModelError(_NO_ROOM) from error
+                    raise ModelError(NO_ROOM) from error
                 finished = None
             if finished is None:
                 self._make_room(waiting)  # outside the handler, whose traceback holds tensors
@@ -140,13 +140,13 @@ class Decoder:
         arm: Arm,
         start: tuple[int, ...],
         rows: Sequence[Row],
-        texts: Mapping[tuple[int, ...], Lane],
+        by_text: Mapping[tuple[int, ...], Lane],
     ) -> Tensor:
         """Logits [B, V] after each row's text; the rows then sit at the desk."""
         arm.use()
         network, shared = arm.network, len(start)
-        lanes = list(texts.values())
-        numbers = {text: number for number, text in enumerate(texts)}
+        lanes = list(by_text.values())
+        numbers = {text: number for number, text in enumerate(by_text)}
         whose = [numbers[row.read] for row in rows]
         with torch.inference_mode():
             read = read_trunk(network, arm.trunks, start, self.read_tokens) if start else 0
@@ -155,7 +155,7 @@ class Decoder:
             ends = torch.tensor([len(lane) - 1 for lane in lanes], device=network.device)
             cache = network.lent(arm.trunks.nearest(start)[1], keep=True)
             logits = torch.cat(list(network.packed_logits(packed, places, ends, cache)))[whose]
-            where = [packed.part(text, len(lanes[text])) for text in whose]
+            where = [packed.part(number, len(lanes[number])) for number in whose]
             self._seat(network, rows, where, cache)  # last: who sits must not be waiting any more
         self.spent.read.add_text(shared - read, shared, 0)
         for lane in lanes:

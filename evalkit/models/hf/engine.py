@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from evalkit.models.base import Batch, Outline, Prepared
 from evalkit.models.hf import estimate, generation, identity, memory, plan
 from evalkit.models.hf.adapters import check_adapter, open_adapter
 from evalkit.models.hf.answering import Answering, completion
+from evalkit.models.hf.imports import uncompiled
 from evalkit.models.hf.loaded import Loaded, Loader
 from evalkit.models.hf.loading import device_name, open_config, place, quiet
 from evalkit.models.hf.recall import trial_key
@@ -62,13 +64,14 @@ class HFEngine:
         first = next(iter(configs.values()))
         identity.check_same_view(configs)
         folder = find_model(first.path, revision=first.revision, offline=offline, progress=progress)
-        config = open_config(folder, trust_remote_code=first.trust_remote_code)
+        with uncompiled():  # a configuration brings in far more than it needs
+            config = open_config(folder, trust_remote_code=first.trust_remote_code)
         adapters = {
             arm: open_adapter(arm, model)
             for arm, model in configs.items()
             if model.adapter is not None
         }
-        with quiet():
+        with uncompiled(), quiet():
             tokens = open_tokens(
                 folder,
                 config,
@@ -237,7 +240,9 @@ class HFEngine:
 
     def close(self) -> None:
         """Give the memory of the weights back."""
-        self._loaded = None
+        if self._loaded is not None:
+            self._loaded = None
+            gc.collect()  # layers and what was put in place of their forward hold each other
         memory.release()
 
 

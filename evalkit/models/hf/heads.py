@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from evalkit.models.hf import caches
 from evalkit.models.hf.caches import Trunks
-from evalkit.models.hf.lanes import Ids, Lane
-from evalkit.models.hf.network import Network
+from evalkit.models.hf.lanes import Ids
+from evalkit.models.hf.network import Network, read_on
 from evalkit.models.hf.scoring import Reads, Scored, pick
 
 
@@ -37,33 +38,38 @@ class Heads:
 
     _known: dict[Ids, Head] = field(default_factory=dict)
 
-    def of(self, network: Network, trunks: Trunks, start: Ids) -> Head:
-        """The head of a start, computed on the nearest start that is kept with its head."""
-        if start not in self._known:
-            for other in [one for one in self._known if start[: len(one)] != one]:
-                del self._known[other]
-            before, cache = trunks.nearest(start)
-            base = self._known.get(start[:before])
-            if base is None or before == len(start):
-                base, before, cache = None, 0, None
-            self._known[start] = _grown(network, start, before, base, cache)
-        return self._known[start]
+    def of(self, network: Network, trunks: Trunks, start: Ids, most: int) -> tuple[Head, int]:
+        """The head of a start, and how many tokens were read for it, at most `most` at a time.
+
+        It goes on from the nearest start that is kept with its head; its keys are kept, too.
+        """
+        if start in self._known:
+            return self._known[start], 0
+        for other in [one for one in self._known if start[: len(one)] != one]:
+            del self._known[other]
+        kept, cache = trunks.nearest(start)
+        before, base = kept, self._known.get(start[:kept])
+        if base is None:  # whoever read that start wanted none of its scores
+            before, cache = 0, caches.empty()
+        grown = caches.grown_from(cache)
+        self._known[start] = _grown(network, start, before, base, grown, most)
+        if kept < len(start):
+            trunks.keep(start, grown)
+        return self._known[start], len(start) - before
 
 
-def _grown(network: Network, start: Ids, before: int, base: Head | None, cache: object) -> Head:
-    """The head of a start, of which the first `before` tokens are read and have their own."""
-    lane = Lane(start[before:], range(before, len(start)), None, (), ())
-    packed = network.pack([lane], before)
-    columns = torch.arange(len(lane), device=network.device)
-    borrowed = network.lent(cache, keep=False) if cache is not None else None
-    chunks = network.packed_logits(packed, torch.zeros_like(columns), columns, borrowed)
-    targets = torch.tensor(start[before + 1 :], dtype=torch.long, device=network.device)
-    reads = Reads(columns, columns, columns[:-1], targets)
+def _grown(
+    network: Network, start: Ids, before: int, base: Head | None, cache: Any, most: int
+) -> Head:
+    """The head of a start, whose first `before` tokens are in the cache and have their own."""
     last: list[Tensor] = []
-    values, hits = pick(network, _noting_last(chunks, last), reads)
-    scored = Scored(tuple(values.tolist()), bool(hits.all()))
-    if base is not None:
-        scored = base.through(start[before]).followed_by(scored)
+    scored = base.through(start[before]) if base is not None else Scored((), True)
+    for part, chunks in read_on(network, cache, start, before, most, logits=True):
+        targets = torch.tensor(start[part.start + 1 : part.stop + 1], device=network.device)
+        columns = torch.arange(part.stop - part.start, device=network.device)
+        reads = Reads(columns, columns, columns[: len(targets)], targets.long())
+        values, hits = pick(network, _noting_last(chunks, last), reads)
+        scored = scored.followed_by(Scored(tuple(values.tolist()), bool(hits.all())))
     return Head(scored, last[0].float().log_softmax(0))
 
 

@@ -172,14 +172,26 @@ def read_trunk(network: Network, trunks: caches.Trunks, ids: Sequence[int], most
     if known == len(wanted):
         return 0
     grown = caches.grown_from(kept)
-    for start in range(known, len(wanted), most):
-        end = min(start + most, len(wanted))
-        lane = Lane(wanted[start:end], range(start, end), None, (), ())
-        packed = pack([lane], start, network.layers, network.device)
-        last = torch.zeros(1, dtype=torch.long, device=network.device)
-        network.packed_logits(packed, last, last, grown)
+    for _ in read_on(network, grown, wanted, known, most):
+        pass
     trunks.keep(wanted, grown)
     return len(wanted) - known
+
+
+def read_on(
+    network: Network, cache: Any, ids: caches.Ids, known: int, most: int, *, logits: bool = False
+) -> Iterator[tuple[slice, Iterator[Tensor]]]:
+    """Read a text on from its first `known` tokens into their cache, which grows, at most `most`
+    tokens at a time; each part, and its logits in chunks (of one token, unless all are wanted)."""
+    for start in range(known, len(ids), most):
+        end = min(start + most, len(ids))
+        lane = Lane(ids[start:end], range(start, end), None, (), ())
+        packed = pack([lane], start, network.layers, network.device)
+        columns = torch.arange(len(lane) if logits else 1, device=network.device)
+        yield (
+            slice(start, end),
+            network.packed_logits(packed, torch.zeros_like(columns), columns, cache),
+        )
 
 
 def next_logits(

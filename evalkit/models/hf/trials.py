@@ -18,6 +18,7 @@ from evalkit.errors import ModelError
 from evalkit.models.hf import caches
 from evalkit.models.hf.attention import may_chain
 from evalkit.models.hf.lanes import Span, lay
+from evalkit.models.hf.memory import is_out_of_memory
 from evalkit.models.hf.network import Network, finish_of, next_logits, not_finite, read_trunk
 from evalkit.models.hf.trimming import last_feed_forward
 
@@ -127,9 +128,9 @@ def mixes(network: Network, names: Sequence[str], logits: Sequence[Tensor], prob
         ends = torch.full_like(last, len(probe) - 1)
         chunks, _ = everyone.logits_at(rows, last, ends, use_cache=False)
         mixed = torch.cat(list(chunks)).float()
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # PEFT refuses mixed batches for many kinds of adapters
+    except Exception as error:  # PEFT refuses mixed batches for many kinds of adapters
+        if is_out_of_memory(error):  # which says nothing of the model
+            raise
         return False
     wanted = torch.stack([one[-1] for one in logits])
     return _near(mixed, wanted, _tolerance(network, wanted))
@@ -156,9 +157,9 @@ def _agrees(way: Way, network: Network, known: Known, tolerance: float) -> bool:
     """Whether a shortcut reproduces the plain logits; one that raises does not."""
     try:
         got, wanted = way(network, known)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # an architecture may refuse a shortcut in any way it likes
+    except Exception as error:  # an architecture may refuse a shortcut in any way it likes
+        if is_out_of_memory(error):  # which says nothing of the model
+            raise
         return False
     return got.shape == wanted.shape and _near(got, wanted, tolerance)
 

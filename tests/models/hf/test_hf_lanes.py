@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.models.hf.lanes import Span, chain, lay, parted
+from evalkit.models.hf.lanes import Span, amount, chain, first_part, lay, parted
 from evalkit.models.hf.masks import Layers
 
 LAYERS = Layers(windows={"": None}, additive=False, dtype=torch.float32)
@@ -34,6 +34,17 @@ def test_short_texts_with_as_many_in_common_do_not() -> None:
     start = [1, 2, 3, 4, 5, 6, 7, 8]
     spans = [span([*start, *range(20 * n, 20 * n + 15)]) for n in (2, 5, 8)]
     assert list(parted(spans, 0)) == [spans]
+
+
+def test_as_many_lanes_are_taken_as_fit_with_or_without_padding() -> None:
+    lanes = [lay([span(list(range(size)))], 0) for size in (60, 5, 5, 5, 60)]
+    assert len(first_part(lanes, 75, chained=True)) == 4
+    assert len(first_part(lanes, 74, chained=True)) == 3
+    assert len(first_part(lanes, 180, chained=False)) == 3
+    assert len(first_part(lanes, 179, chained=False)) == 2
+    assert len(first_part(lanes, 1, chained=True)) == 1, "what does not fit is tried alone"
+    assert amount(lanes[:4], chained=True) == 75
+    assert amount(lanes[:4], chained=False) == 240
 
 
 TEXTS = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=60), min_size=1, max_size=9)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ import torch
 
 from evalkit.errors import ModelError
 from evalkit.models.hf import caches, decoding, scoring
+from evalkit.models.hf.engine import HFEngine
 from evalkit.models.hf.estimate import Shape, weights_bytes
 from evalkit.models.hf.loading import Placement
 from evalkit.models.hf.memory import (
@@ -205,6 +209,51 @@ def test_memory_that_runs_out_while_rows_are_seated_decodes_no_text_twice(
     texts = {one.key: one.text for one in got}
     prepared = engine.prepare(requests)
     assert [texts[one.key] for one in prepared] == [one.text for one in expected]
+
+
+def test_a_text_that_is_written_alone_and_does_not_fit_is_an_error_that_says_what_to_do(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alone(*_: Any) -> Iterator[torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(decoding, "alone", alone)
+    with pytest.raises(ModelError, match="Not even one text at a time fits"):
+        answers(open_arms(tiny("bloom")), [writing("The")])
+
+
+def test_prompts_of_uneven_length_are_read_together(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one row without padding: the longest does not say how many fit."""
+    real, read = decoding.Decoder._read, []
+
+    def noted(decoder: Any, arm: Any, start: Any, rows: Any, by_text: Any) -> torch.Tensor:
+        read.append([len(lane) for lane in by_text.values()])
+        return real(decoder, arm, start, rows, by_text)
+
+    monkeypatch.setattr(decoding.Decoder, "_read", noted)
+    prompts = ["the lazy dog and the fox " * 2, "A fox is B", "The dog is A", "Six is B"]
+    engine = open_arms(tiny())
+    assert isinstance(engine, HFEngine)
+    engine._answering.budget = replace(engine._answering.budget, score_tokens=64)
+    answers(engine, [writing(text) for text in prompts])
+    assert [len(sizes) for sizes in read] == [len(prompts)]
+    assert max(read[0]) * len(prompts) > 64 >= sum(read[0])
+
+
+def test_closing_gives_the_weights_back(tiny: Callable[..., Tiny]) -> None:
+    engine = open_arms(tiny())
+    answers(engine, [likelihood("The", " A", arm) for arm in ARMS])
+    assert isinstance(engine, HFEngine)
+    assert engine._loaded is not None
+    layers = [weakref.ref(one) for one in engine._loaded.networks["tuned"].model.modules()]
+    gc.disable()  # it is not chance that collects them
+    try:
+        engine.close()
+        assert not [one for layer in layers if (one := layer()) is not None]
+    finally:
+        gc.enable()
 
 
 def test_quantised_weights_leave_the_room_they_save(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from evalkit.models.base import Engine
-from evalkit.models.hf import open_hf
+from evalkit.models.hf import answering, heads, network, open_hf
+from evalkit.models.hf.engine import HFEngine
+from evalkit.models.hf.network import read_on
 from evalkit.models.hf.plan import size
 from evalkit.records import Request
 from tests.models.hf.oracle import CLOSE, Oracle
@@ -84,6 +87,31 @@ def test_shared_starts_are_read_once_and_nested_ones_go_on_from_each_other(
     outline = engine.outline(batches)
     assert outline.unique_tokens < outline.tokens
     assert size(batches, 64).reads == outline.unique_tokens
+
+
+def test_a_shared_start_is_read_once_for_its_scores_and_its_keys_in_parts(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[tuple[int, tuple[int, ...]]] = []
+
+    def noted(network: Any, cache: Any, ids: Any, known: int, most: int, **how: Any) -> Any:
+        for part, chunks in read_on(network, cache, ids, known, most, **how):
+            parts.append((part.stop - part.start, ids[: part.stop]))
+            yield part, chunks
+
+    for module in (heads, network):
+        monkeypatch.setattr(module, "read_on", noted)
+    monkeypatch.setattr(answering, "LEAST", 16)
+    made, asked = tiny("llama"), texts()
+    engine = open_wide(made, batch_tokens=64)
+    assert isinstance(engine, HFEngine)
+    engine._answering.budget = replace(engine._answering.budget, score_tokens=16)
+    found = answers(engine, [whole(text) for text in asked])
+    assert max(size for size, _ in parts) == 16
+    assert len({start for _, start in parts}) == len(parts) > 2
+    oracle = Oracle(made.model, None)
+    for text, one in [*zip(asked, found, strict=True)][::9]:
+        assert one.logprobs == pytest.approx(expected(oracle, text, oracle.room)[0], abs=CLOSE)
 
 
 def test_a_text_of_one_token_has_nothing_to_score(tiny: Callable[..., Tiny]) -> None:
