@@ -42,7 +42,7 @@ def open_hf(
         raise MissingExtraError("A local model (kind: hf)", "hf")
     from evalkit.models.hf.imports import uncompiled
 
-    with uncompiled():  # a configuration brings in far more than it needs
+    with uncompiled():
         from evalkit.models.hf.engine import HFEngine
 
-        return HFEngine.open(arms, offline=offline, progress=progress)
+    return HFEngine.open(arms, offline=offline, progress=progress)

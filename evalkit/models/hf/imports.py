@@ -29,12 +29,14 @@ def uncompiled() -> Iterator[None]:
     Either decorator alone loads that compiler, for seconds, and nothing is compiled here.
     """
     compiled, exempt = torch.compile, torch.compiler.disable
-    torch.compile = torch.compiler.disable = _as_it_is  # type: ignore[assignment]
+    torch.compile = torch.compiler.disable = _as_it_is
     try:
         yield
     finally:
         torch.compile, torch.compiler.disable = compiled, exempt
 
 
-def _as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
-    return function if function is not None else _as_it_is
+def _as_it_is(*functions: Any, model: Any = None, fn: Any = None, **_: Any) -> Any:
+    """What was to be compiled (the first of these that is given), or else a decorator."""
+    given = (one for one in (*functions[:1], model, fn) if one is not None)
+    return next(given, _as_it_is)

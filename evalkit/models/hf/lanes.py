@@ -24,7 +24,7 @@ Ids = tuple[int, ...]
 
 
 class Span(NamedTuple):
-    """A prompt and the continuation to score on it; neither is empty."""
+    """A prompt and the continuation to score on it; empty where a text is only read."""
 
     prompt: Ids
     continuation: Ids

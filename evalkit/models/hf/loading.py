@@ -25,7 +25,7 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """How a base will be loaded; all of it is part of every answer's key."""
+    """How a base will be loaded; answers' keys hold the kind of device, dtype and quantization."""
 
     device: torch.device
     dtype: torch.dtype

@@ -98,8 +98,8 @@ def in_halves(numbers: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _is_plain(layer: Any, name: str, x: Tensor) -> bool:
-    """No variant (DoRA …), no bias, nothing dropped; and one dtype throughout, or an adapter in
-    float32 (as PEFT holds it) on a layer in bfloat16."""
+    """No variant (DoRA …), no bias, nothing dropped; and one dtype throughout, or on a CPU an
+    adapter in float32 (as PEFT holds it) on a layer in bfloat16."""
     base, own = layer.base_layer.weight.dtype, layer.lora_A[name].weight.dtype
     finer = (own, base, x.device.type) == (torch.float32, torch.bfloat16, "cpu")
     return (

@@ -1,7 +1,8 @@
-"""A trial that every shortcut passed, kept: the very same model need not pass it again.
+"""A trial after which texts lie side by side, kept: the very same model need not stand it again.
 
 A trial costs some ten forward passes, which is seconds for a small model and a minute for a large
-one on a CPU. One that failed is not kept: what went wrong may have been the day's.
+one on a CPU. One after which texts are read whole or written one at a time is not kept: the user
+is told so every time, and what went wrong may have been the day's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def trial_key(identity: Mapping[str, str], device_name: str) -> str:
 
 
 def recall(plain: Network, key: str) -> Network | None:
-    """The network with all shortcuts, if its trial was passed before; else None."""
+    """The network with the shortcuts of a trial that was kept; else None."""
     try:
         kept = json.loads((home() / "trials" / key).read_text(encoding="ascii"))
         finish = finish_of(plain.model) if kept["finish"] else Finish()
@@ -47,7 +48,7 @@ def recall(plain: Network, key: str) -> Network | None:
 
 
 def keep(fast: Network, key: str) -> None:
-    """Note the trial of a network that passed all of it."""
+    """Note the trial of a network whose texts lie side by side, in scoring and in writing."""
     if not (fast.packs and fast.desks and fast.logits_from != "full"):
         return
     row = {
