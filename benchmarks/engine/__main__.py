@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     add("--prompts", type=int, default=100, help="texts of generation")
     add("--new-tokens", type=int, default=128, help="at most, of each text")
     add("--documents", type=int, default=50, help="of rolling")
-    add("--growth", default="100,1000,4000,10000", help="how many requests; three or more")
+    add("--growth", default="100,1000,10000,40000", help="how many requests; three or more")
     add("--again", type=int, default=10_000, help="samples of again")
     add("--batch", default="search", help="lm-eval's batch size, instead of searching for it")
     add("--search", type=int, default=64, help="requests of each trial of that search")
