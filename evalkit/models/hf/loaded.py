@@ -18,6 +18,7 @@ from evalkit.models.hf.imports import for_weights
 from evalkit.models.hf.loading import Placement, load_base, quiet
 from evalkit.models.hf.masks import layers_of, switches_at
 from evalkit.models.hf.network import Network
+from evalkit.models.hf.products import all_add_in_place
 from evalkit.models.hf.recall import keep, recall
 from evalkit.models.hf.tokens import Tokens
 from evalkit.progress import Progress
@@ -146,9 +147,11 @@ class Loader:
         names = [arms.name(arm) for arm in some]
         if len(set(names)) == 1:
             return fast  # the base under several names
-        network = replace(fast, model=arms.use_all())
-        if trials.mixes(network, names, [logits[arm] for arm in some], probe):
-            return network
+        model, wanted = arms.use_all(), [logits[arm] for arm in some]
+        for told in (True, False) if all_add_in_place(model) else (False,):
+            network = replace(fast, model=model, tells_rows=told)
+            if trials.mixes(network, names, wanted, probe):
+                return network
         self.progress.say("These adapters are decoded one after the other: they do not mix.")
         return None
 

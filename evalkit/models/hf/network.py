@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from evalkit.models.hf import attention, caches
+from evalkit.models.hf import attention, caches, products
 from evalkit.models.hf.lanes import Lane, Packed, chain, pack
 from evalkit.models.hf.masks import Layers, seen_mask
 from evalkit.models.hf.trimming import only_at
@@ -72,6 +72,8 @@ class Network:
     trimmed: Any = None
     names: tuple[str, ...] = ()
     """PEFT's names of the adapters of the rows, where rows of several arms stand together."""
+    tells_rows: bool = False
+    """Whether the layers are told these names by us, without PEFT's hooks."""
 
     @property
     def chunk(self) -> int:
@@ -86,8 +88,6 @@ class Network:
 
         `inputs` are the model's own: masks, position ids, a cache.
         """
-        if self.names:
-            inputs["adapter_names"] = list(self.names)
         if self.logits_from == "full":
             out = self._forward(input_ids, inputs)
             # Prompt tuning puts virtual tokens in front: the real ones are the last T.
@@ -119,8 +119,11 @@ class Network:
         return (self.finish(self.head(chunk)).to(self.device) for chunk in chunks), out
 
     def _forward(self, input_ids: Tensor, inputs: dict[str, Any]) -> Any:
+        if self.names and not self.tells_rows:
+            inputs["adapter_names"] = list(self.names)
         try:
-            return self.model(input_ids=input_ids, **inputs)
+            with products.rows_of(self.names if self.tells_rows else ()):
+                return self.model(input_ids=input_ids, **inputs)
         except BaseException:
             if self.names:
                 _forget_names(self.model)

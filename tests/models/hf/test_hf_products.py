@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from evalkit.models.hf.products import Adding, add_in_place, in_halves
+from evalkit.models.hf.engine import HFEngine
+from evalkit.models.hf.products import Adding, add_in_place, all_add_in_place, in_halves, rows_of
+from tests.models.hf.tiny_models import Tiny, answers, open_arms, writing
 
 WIDTH, OUT, RANK, ROWS = 96, 160, 4, 7
 
@@ -79,6 +81,10 @@ def test_rows_of_several_adapters_each_get_their_own(base: torch.dtype) -> None:
     for row, want in zip(mixed, alone, strict=True):
         torch.testing.assert_close(row.double(), want[0].double(), rtol=1e-2, atol=1e-5)
     assert torch.equal(mixed[1], alone[1][0])
+    with torch.inference_mode(), rows_of(["b", "__base__", "a"]):
+        assert torch.equal(layer(x), mixed)
+    with torch.inference_mode():
+        assert not torch.equal(layer(x), mixed), "told for that forward alone"
 
 
 def test_what_is_unusual_is_left_to_peft() -> None:
@@ -92,6 +98,22 @@ def test_what_is_unusual_is_left_to_peft() -> None:
         assert torch.equal(layer(x), theirs)
         layer.enable_adapters(False)
         assert torch.equal(layer(x), layer.base_layer(x))
+
+
+def test_rows_are_told_only_where_every_layer_hears_it() -> None:
+    model = lora_layer(torch.float32)
+    assert not all_add_in_place(model)
+    add_in_place(model)
+    assert all_add_in_place(model)
+
+
+def test_arms_of_plain_lora_are_decoded_so(tiny: Callable[..., Tiny]) -> None:
+    engine = open_arms(tiny())
+    answers(engine, [writing("The", arm=arm) for arm in ("base", "tuned")])
+    assert isinstance(engine, HFEngine)
+    assert engine._loaded is not None
+    assert engine._loaded.together is not None
+    assert engine._loaded.together.tells_rows
 
 
 def test_two_halves_hold_a_number() -> None:
