@@ -119,15 +119,30 @@ class Bench:
     def _second(self, row: Row, dtype: DType) -> Record:
         """A comparison, and right after it another tuned variant with the same store."""
         work, model, variants = self._work(row.work), self._model(row, dtype), self._variants()
+        record = self._from_store(model, work, variants[:1], "second", variants[1:2])
+        seconds = record["seconds"]
+        return {"value": middle(seconds["second"]) / middle(seconds["first"]), **record}
+
+    def _again(self, row: Row, dtype: DType) -> Record:
+        """A comparison by a tiny model and its adapter, and then the very same."""
+        made = self._llama("tiny")
+        model = Model(folder=made / "model", dtype=dtype, device=self.device)
+        adapters = [made / "adapter"]
+        record = self._from_store(model, self._work(row.work), adapters, "again", adapters)
+        return {"value": middle(record["seconds"]["again"]), **record}
+
+    def _from_store(
+        self, model: Model, work: Work, first: list[Path], name: str, later: list[Path]
+    ) -> Record:
+        """A comparison from an empty store, and right after it one with what that left there."""
         seconds: dict[str, list[float]] = {}
         peaks: dict[str, list[float]] = {}
         for _ in range(self.repeats):
-            first = self.tools.compare(model, work, variants[:1])
-            second = self.tools.compare(model, work, variants[1:2], home=first.home)
-            _note("first", first.ended, seconds, peaks)
-            _note("second", second.ended, seconds, peaks)
+            before = self.tools.compare(model, work, first)
+            after = self.tools.compare(model, work, later, home=before.home)
+            _note("first", before.ended, seconds, peaks)
+            _note(name, after.ended, seconds, peaks)
         return {
-            "value": middle(seconds["second"]) / middle(seconds["first"]),
             "sizes": work.sizes(self._tokenizer()),
             "seconds": seconds,
             "peak_gb": {name: max(values) / 1e9 for name, values in peaks.items()},
@@ -198,25 +213,6 @@ class Bench:
             "seconds_per_further_request": more,
         }
 
-    def _again(self, _row: Row, dtype: DType) -> Record:
-        """A comparison by a tiny model and its adapter, and then the same with what it stored."""
-        made = self._llama("tiny")
-        model = Model(folder=made / "model", dtype=dtype, device=self.device)
-        work = works.growth(works.CHOICES * self.sizes.again)
-        seconds: dict[str, list[float]] = {}
-        peaks: dict[str, list[float]] = {}
-        for _ in range(self.repeats):
-            first = self.tools.compare(model, work, [made / "adapter"])
-            again = self.tools.compare(model, work, [made / "adapter"], home=first.home)
-            _note("first", first.ended, seconds, peaks)
-            _note("again", again.ended, seconds, peaks)
-        return {
-            "value": middle(seconds["again"]),
-            "sizes": work.sizes(self._tokenizer()),
-            "seconds": seconds,
-            "peak_gb": {name: max(values) / 1e9 for name, values in peaks.items()},
-        }
-
     def _first(self, row: Row, model: Model, work: Work, adapter: Path, repeat: int) -> Compared:
         """The comparison of base and one adapter from an empty store, once for each repeat."""
         key = (f"{row.model}{row.quantization}{work.key}", model.dtype, repeat)
@@ -235,6 +231,8 @@ class Bench:
                     raise NotRun(f"CMMLU is not in {self.data}: name its folder with --data")
                 long = key == "second"
                 return works.letters(self.sizes.second if long else self.sizes.letters, self.data)
+            case "again":
+                return works.growth(works.CHOICES * self.sizes.again)
             case "generation":
                 return works.generation(self.sizes.prompts, self.sizes.new_tokens)
             case _:
