@@ -39,6 +39,12 @@ WRITING = {"max_gen_toks": 6, "do_sample": False, "until": ["\n"]}
 
 def write_all(folder: Path) -> None:
     """One task of every kind."""
+    _write_choices(folder)
+    _write_likelihoods(folder)
+    _write_texts(folder)
+
+
+def _write_choices(folder: Path) -> None:
     write_task(folder, "choosing", questions(14), **CHOICE)
     mutual = [*CHOICE["metric_list"], mean("acc_mutual_info"), mean("acc_bytes")]
     write_task(folder, "informed", questions(14), **{**CHOICE, "metric_list": mutual})
@@ -69,6 +75,9 @@ def write_all(folder: Path) -> None:
         doc_to_target="q",
         metric_list=[mean("acc")],
     )
+
+
+def _write_likelihoods(folder: Path) -> None:
     write_task(
         folder,
         "predicting",
@@ -92,6 +101,9 @@ def write_all(folder: Path) -> None:
             {"metric": "bits_per_byte"},
         ],
     )
+
+
+def _write_texts(folder: Path) -> None:
     write_task(
         folder,
         "writing",
