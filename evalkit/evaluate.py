@@ -204,8 +204,6 @@ def _answer(
                     failed[answer.key] = answer
                 else:
                     shelf.put(answer)
-                if answer.stop_reason != "scored":
-                    shelf.keep()  # texts of one batch may take an hour
                 for part in parts[answer.key]:
                     progress.advance(part)
             assert not left, "an engine lost a request"
@@ -257,7 +255,8 @@ def _results(
     for one in arm.prepared:
         by_sample[one.request.suite, one.request.sample_id].append(one)
     with uncollected():
-        stored = dict(failed) | store.get(one.key for one in arm.prepared if one.key not in failed)
+        answered_keys = (one.key for one in arm.prepared if one.key not in failed)
+        stored = dict(failed) | store.get_all(answered_keys)
     results = []
     for suite in suites:
         part = f"{arm.config.name} · {suite.info.name} · scores"

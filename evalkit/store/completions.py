@@ -77,6 +77,17 @@ class CompletionStore:
                     found[key] = _decode(key, body)
         return found
 
+    def get_all(self, keys: Iterable[str]) -> dict[str, Completion]:
+        """The completions of keys that were all stored; StoreError where one is gone since."""
+        wanted = list(keys)
+        found = self.get(wanted)
+        if gone := sum(key not in found for key in set(wanted)):
+            raise StoreError(
+                f"{self.path} lost {gone} answers that were stored. Was it cleared or replaced in "
+                "the meantime? Run the same command again: what is left of it is used."
+            )
+        return found
+
     def known(self, keys: Iterable[str]) -> set[str]:
         """Which of the keys are stored, without reading what they hold."""
         found: set[str] = set()

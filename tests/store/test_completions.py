@@ -39,6 +39,17 @@ def test_what_was_put_is_got_back_to_the_last_bit(tmp_path: Path) -> None:
         assert store.known(["a", "missing"]) == {"a"}
 
 
+def test_answers_that_are_gone_since_are_an_error_that_says_so(tmp_path: Path) -> None:
+    """As when somebody clears the store while a run is at work."""
+    with CompletionStore(tmp_path / "c.sqlite") as store:
+        store.put([_completion("a"), _completion("b")])
+        assert store.get_all(iter(["a", "b", "a"])) == store.get(["a", "b"])
+        store.clear()
+        store.put([_completion("b")])
+        with pytest.raises(StoreError, match=r"lost 1 answers that were stored.*again"):
+            store.get_all(["a", "b", "a"])
+
+
 def test_more_keys_than_sqlite_has_variables(tmp_path: Path) -> None:
     with CompletionStore(tmp_path / "c.sqlite") as store:
         store.put([_completion(str(number)) for number in range(2500)])

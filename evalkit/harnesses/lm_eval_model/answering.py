@@ -41,7 +41,7 @@ def answer(
                     bar.update()
                 shelf.keep()
         _refuse(failed, work)
-        found = store.get(work)
+        found = store.get_all(work)
     return [found[one.key] for one in prepared]
 
 
