@@ -198,7 +198,7 @@ def _checked(folder: Path) -> Path:
 def weights_hash(folder: Path) -> str:
     """SHA-256 (hex) over the names and contents of the folder's *.safetensors, sorted by name.
 
-    Remembered by path, size and time of change, so that gigabytes are read once.
+    Remembered by file, size and times of change, so that gigabytes are read once.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -274,7 +274,9 @@ def _file_hash(file: Path) -> str:
     """SHA-256 of one file, from the note made when it was last read unchanged."""
     file = file.resolve()
     state = file.stat()
-    key = hashlib.sha256(f"{file}|{state.st_size}|{state.st_mtime_ns}".encode()).hexdigest()
+    # Whoever copies or mounts a file may give it any time of change, but not of its inode's.
+    seen = (file, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    key = hashlib.sha256("|".join(map(str, seen)).encode()).hexdigest()
     note = home() / "hashes" / key
     with suppress(OSError):
         known = note.read_text(encoding="ascii").strip()

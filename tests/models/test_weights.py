@@ -364,6 +364,17 @@ def test_a_hash_is_read_once_and_again_after_a_change(
     assert opened == 1
 
 
+def test_other_weights_of_the_same_size_and_time_have_another_hash(tmp_path: Path) -> None:
+    """As layers of a container and copies that keep times have them."""
+    folder = write_model(tmp_path / "model")
+    file = folder / "model.safetensors"
+    state, before = file.stat(), weights_hash(folder)
+    save_file({"w": np.full(4, 3.0, np.float32)}, file)
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+    assert weights_hash(folder) != before
+
+
 def test_the_configs_hash_follows_what_decides_numbers_alone(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
 
