@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
 from evalkit.config import OpenAIModel
@@ -100,7 +100,7 @@ class OpenAIEngine:
         endpoint = self._endpoints[request.arm]
         text = isinstance(request.prompt, str)
         prompt: Any = request.prompt if text else messages(request.prompt)
-        decoding = _manner(request.decoding) if request.decoding else None
+        decoding = _manner(request.decoding, chat=not text) if request.decoding else None
         repeat = request.index if request.kind == "generate" else 0
         parts = (VERSION, endpoint.url, endpoint.config.model, request.kind, prompt,
                  request.continuation, decoding or None, repeat)  # fmt: skip
@@ -261,19 +261,21 @@ async def _cancelled(waiting: set[asyncio.Task[Completion]]) -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-def _manner(decoding: Decoding) -> dict[str, Any]:
-    """What of the decoding decides an answer; where stop strings count does where there are any.
+def _manner(decoding: Decoding, *, chat: bool) -> dict[str, Any]:
+    """What of the decoding decides an answer, or what is kept of it.
 
-    Its texts an endpoint ends by its own rules.
+    The tags around thinking do: a chat's answer is kept with the thinking that a server gives
+    apart between them, and they say where stop strings count. Its texts an endpoint ends by its
+    own rules.
     """
+    if decoding.temperature == 0:  # neither is sent then
+        decoding = replace(decoding, seed=Decoding().seed, top_p=Decoding().top_p)
     told = asdict(decoding)
-    del told["end_of_turn"]
-    for name in ("schema", "alternatives"):  # the keys of answers without them stay as they were
-        if not told[name]:
-            del told[name]
-    if not (decoding.stop and decoding.thinking):
-        del told["thinking"]
-    return told
+    # The keys of answers without these stay as they were.
+    idle = [name for name in ("schema", "alternatives") if not told[name]]
+    if not (decoding.thinking and (chat or decoding.stop)):
+        idle.append("thinking")
+    return {name: value for name, value in told.items() if name not in {*idle, "end_of_turn"}}
 
 
 def _refuse(requests: Sequence[Request], why: str, advice: str) -> None:

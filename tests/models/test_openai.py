@@ -698,13 +698,29 @@ def test_a_server_that_stops_within_the_thinking_is_asked_again_without_the_stop
     assert len(unthinking.asked) == 1
 
 
-def test_tags_without_stop_strings_change_no_key(serve: Any, engine: Any) -> None:
+def test_tags_change_the_key_wherever_they_may_change_the_text(serve: Any, engine: Any) -> None:
     opened = engine(serve(completions).url)
     plain, tagged = Decoding(), Decoding(thinking=TAGS)
     stops = Decoding(stop=("x",)), Decoding(stop=("x",), thinking=TAGS)
-    keys = [one.key for one in opened.prepare([ask(decoding=d) for d in (plain, tagged, *stops)])]
-    assert keys[0] == keys[1]
-    assert len(set(keys)) == 3
+
+    def keys(prompt: Prompt) -> list[str]:
+        asked = [ask(prompt=prompt, decoding=one) for one in (plain, tagged, *stops)]
+        return [one.key for one in opened.prepare(asked)]
+
+    of_text, of_chat = keys("Q: 3 + 4?"), keys((Message(role="user", content="3 + 4?"),))
+    assert of_text[0] == of_text[1], "a plain text comes back as it was written"
+    assert len(set(of_text)) == 3
+    assert len(set(of_chat)) == 4
+
+
+def test_a_greedy_answer_depends_on_no_seed(serve: Any, engine: Any) -> None:
+    opened = engine(serve(completions).url)
+    greedy, drawn = Decoding(), Decoding(temperature=0.7)
+    asked = [ask(decoding=replace(one, seed=seed)) for one in (greedy, drawn) for seed in (1, 2)]
+    asked += [ask(decoding=replace(one, top_p=0.5, seed=1)) for one in (greedy, drawn)]
+    keys = [one.key for one in opened.prepare(asked)]
+    assert keys[0] == keys[1] == keys[4]
+    assert len({keys[2], keys[3], keys[5]}) == 3
 
 
 SCHEMA = '{"type": "object"}'
