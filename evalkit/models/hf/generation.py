@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ from evalkit.records import Decoding, StopReason
 from evalkit.thinking import cut_at
 
 NEUTRAL = {
+    "num_beams": 1,
+    "penalty_alpha": None,
+    "exponential_decay_length_penalty": None,
+    "stop_strings": None,
     "no_repeat_ngram_size": 0,
     "encoder_repetition_penalty": 1.0,
     "min_length": 0,
@@ -45,6 +49,7 @@ class Row:
     chance: np.random.Generator
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    draws: list[float] = field(default_factory=list)
     text: str = ""
     stop_reason: StopReason | None = None
     seconds: float = 0.0
@@ -55,6 +60,13 @@ class Row:
     def read(self) -> tuple[int, ...]:
         """All tokens of the text so far: those of the prompt, and those written."""
         return (*self.item.prompt_ids, *self.ids)
+
+    def draw(self) -> float:
+        """The uniform number that decides on the next token; the same one if asked again, as when
+        memory ran out before the token was there."""
+        while len(self.draws) <= len(self.ids):
+            self.draws.append(self.chance.random())
+        return self.draws[len(self.ids)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +141,11 @@ def choose(model: Any, logits: Tensor, rows: Sequence[Row], rules: Rules) -> Non
         logits = _penalised(logits, rows, rules.repetition_penalty)
     chosen = logits.argmax(1)
     every = plain.log_softmax(1)  # as in scoring
-    # Last, because a draw cannot be taken back should memory run out.
-    for index, row in enumerate(rows):
-        if row.decoding.temperature > 0:
-            chosen[index] = _sample(logits[index], row)
+    drawn = [index for index, row in enumerate(rows) if row.decoding.temperature > 0]
+    most = max(1, _SORTED // logits.shape[1])
+    for start in range(0, len(drawn), most):
+        some = drawn[start : start + most]
+        chosen[some] = _sample(logits[some], [rows[index] for index in some])
     logprobs = every.gather(1, chosen[:, None])[:, 0]
     if not bool(torch.isfinite(logprobs).all()):
         raise ModelError(not_finite(model))
@@ -185,20 +198,30 @@ def _penalised(logits: Tensor, rows: Sequence[Row], penalty: float) -> Tensor:
     return torch.where(seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
 
 
-def _sample(logits: Tensor, row: Row) -> int:
-    """Draw from the temperature- and top-p-shaped distribution with one uniform number.
+def _sample(logits: Tensor, rows: Sequence[Row]) -> Tensor:
+    """Draw a token for each row [B] from logits [B, V], shaped by its temperature and top-p, with
+    one uniform number each.
 
-    By inverting the cumulative distribution of the sorted tokens, in float64 on the CPU, so that
-    devices and batch shapes that differ by rounding draw the same token nearly always.
+    By inverting the cumulative distribution of the sorted tokens, in float64, so that devices and
+    batch shapes that differ by rounding draw the same token nearly always.
     """
-    scaled = logits.double().cpu().numpy() / row.decoding.temperature
-    order = np.argsort(-scaled, kind="stable")
-    weights = np.exp(scaled[order] - scaled[order[0]])
-    cumulative = np.cumsum(weights / weights.sum())
-    kept = int(np.searchsorted(cumulative, row.decoding.top_p)) + 1
-    cumulative = cumulative[:kept]
-    place = int(np.searchsorted(cumulative, row.chance.random() * cumulative[-1], side="right"))
-    return int(order[min(place, len(cumulative) - 1)])
+    device = torch.device("cpu") if logits.device.type == "mps" else logits.device
+
+    def column(numbers: Iterable[float]) -> Tensor:
+        return torch.tensor(list(numbers), dtype=torch.float64, device=device)[:, None]
+
+    scaled = logits.to(device).double() / column(row.decoding.temperature for row in rows)
+    scaled, order = scaled.sort(dim=1, descending=True, stable=True)
+    cumulative = scaled.softmax(1).cumsum(1)
+    last = torch.searchsorted(cumulative, column(row.decoding.top_p for row in rows))
+    last.clamp_(max=cumulative.shape[1] - 1)
+    drawn = column(row.draw() for row in rows) * cumulative.gather(1, last)
+    places = torch.searchsorted(cumulative, drawn, right=True).minimum(last)
+    return order.gather(1, places)[:, 0].to(logits.device)
+
+
+_SORTED = 2**24
+"""Logits that are sorted at a time."""
 
 
 def _decoding(item: Prepared) -> Decoding:

@@ -1,0 +1,116 @@
+"""Sampled tokens, against the plain inversion of each row's distribution by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from evalkit.errors import ModelError
+from evalkit.models.hf import generation
+from evalkit.models.hf.generation import Row, Rules, choose, rows_for
+from evalkit.records import Decoding
+from tests.models.hf.tiny_models import Tiny, open_arms, writing
+
+VOCABULARY = 300
+SHAPES = [(1.0, 1.0), (0.7, 0.9), (2.0, 0.5), (0.0, 1.0), (1.3, 1e-6), (0.2, 0.95)]
+
+
+@pytest.fixture
+def rows(tiny: Callable[..., Tiny]) -> Callable[[], list[Row]]:
+    """Fresh texts of every temperature and top-p, three of each."""
+    decodings = [
+        Decoding(max_new_tokens=40, temperature=t, top_p=p, seed=s)
+        for t, p in SHAPES
+        for s in range(3)
+    ]
+    items = open_arms(tiny()).prepare([writing("The", decoding) for decoding in decodings])
+    return lambda: rows_for(items)
+
+
+class Silent:
+    """A tokenizer whose tokens are no text."""
+
+    def decode(self, *_: Any, **__: Any) -> str:
+        """Nothing."""
+        return ""
+
+
+RULES = Rules(tokenizer=Silent(), stop_ids=frozenset())
+
+
+def inverted(logits: np.ndarray[Any, np.dtype[np.float64]], row: Row) -> int:
+    """The token in whose part of the sorted distribution the row's uniform number lies."""
+    if row.decoding.temperature == 0:
+        return int(logits.argmax())
+    scaled = logits / row.decoding.temperature
+    order = np.argsort(-scaled, kind="stable")
+    weights = np.exp(scaled[order] - scaled.max())
+    cumulative = np.cumsum(weights / weights.sum())
+    kept = cumulative[: int(np.searchsorted(cumulative, row.decoding.top_p)) + 1]
+    place = np.searchsorted(kept, row.chance.random() * kept[-1], side="right")
+    return int(order[min(int(place), len(kept) - 1)])
+
+
+@pytest.mark.parametrize("at_once", [1, VOCABULARY * 4, 2**24])
+def test_rows_that_are_drawn_together_get_what_each_gets_alone(
+    rows: Callable[[], list[Row]], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "_SORTED", at_once)
+    ours, theirs = rows(), rows()
+    for step in range(20):
+        logits = 3 * torch.randn(
+            len(ours), VOCABULARY, generator=torch.Generator().manual_seed(step)
+        )
+        choose(None, logits, ours, RULES)
+        wanted = [
+            inverted(numbers.double().numpy(), row)
+            for numbers, row in zip(logits, theirs, strict=True)
+        ]
+        assert [row.ids[-1] for row in ours] == wanted
+
+
+def test_a_step_that_is_repeated_draws_the_same(rows: Callable[[], list[Row]]) -> None:
+    """Memory may run out behind the draw; the text must not depend on it."""
+    logits = torch.zeros(len(SHAPES) * 3, VOCABULARY)
+    once, again = rows(), rows()
+    choose(None, logits, once, RULES)
+    for row in again:
+        assert row.draw() == row.draw()
+    choose(None, logits, again, RULES)
+    assert [row.ids for row in again] == [row.ids for row in once]
+    before = [row.draw() for row in once]
+    choose(None, logits, once, RULES)
+    assert [row.draw() for row in once] != before
+
+
+def test_what_is_no_number_is_an_error_and_no_token(rows: Callable[[], list[Row]]) -> None:
+    logits = torch.full((len(SHAPES) * 3, VOCABULARY), torch.nan)
+    model = SimpleNamespace(named_parameters=list)
+    with pytest.raises(ModelError, match="NaN"):
+        choose(model, logits, rows(), RULES)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"num_beams": 4}, "num_beams: 4"),
+        ({"num_beams": 1, "stop_strings": None}, None),
+        ({"stop_strings": ["\n"]}, "stop_strings"),
+        ({"penalty_alpha": 0.6, "top_k": 4}, "penalty_alpha: 0.6"),
+        ({"repetition_penalty": 1.1, "temperature": 0.7, "do_sample": True}, None),
+    ],
+)
+def test_settings_that_would_change_greedy_texts_are_told(
+    tmp_path: Path, setting: dict[str, object], told: str | None
+) -> None:
+    (tmp_path / "generation_config.json").write_text(json.dumps(setting))
+    notes = generation.ignored_defaults(tmp_path)
+    assert [note for note in notes if told and told in note] == notes
+    assert bool(notes) == bool(told)
