@@ -42,12 +42,23 @@ def _in_pieces(head: Any, hidden: Tensor) -> Tensor:
 
 
 def add_in_place(model: Any) -> None:
-    """Have the plain LoRA layers of a PEFT model add in place; every other kind stays PEFT's."""
+    """Have the plain LoRA layers of a PEFT model add in place, those on four bits too; every other
+    kind stays PEFT's."""
+    for module in model.modules():
+        if _may_add(module):
+            module.forward = Adding(module)
+
+
+def _may_add(module: Any) -> bool:
     from peft.tuners.lora.layer import Linear
 
-    for module in model.modules():
-        if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
-            module.forward = Adding(module)
+    if type(module) is Linear:
+        return type(module.base_layer) is torch.nn.Linear
+    # By its name: importing the class would bring bitsandbytes in where nothing is quantised.
+    return (type(module).__module__, type(module).__name__) == _FOUR_BITS
+
+
+_FOUR_BITS = ("peft.tuners.lora.bnb", "Linear4bit")
 
 
 _ROWS: ContextVar[Sequence[str]] = ContextVar("rows", default=())
@@ -113,6 +124,9 @@ class Adding:
         if result.dtype == up.dtype:
             result.addmm_(low, up.T, alpha=scale)
             return
+        if result.dtype == torch.float16:  # whose range its own halves would leave
+            result.add_(low @ up.T, alpha=scale)
+            return
         if name not in self._halves:
             high, rest = in_halves(up.T)
             self._halves[name] = torch.cat([high, high, rest])
@@ -131,16 +145,16 @@ def in_halves(numbers: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _is_plain(layer: Any, name: str, x: Tensor) -> bool:
-    """No variant (DoRA …), no bias, nothing dropped; and one dtype throughout, or on a CPU an
-    adapter in float32 (as PEFT holds it) on a layer in bfloat16."""
-    base, own = layer.base_layer.weight.dtype, layer.lora_A[name].weight.dtype
-    finer = (own, base, x.device.type) == (torch.float32, torch.bfloat16, "cpu")
+    """No variant (DoRA …), no bias, nothing dropped; and one dtype throughout, or an adapter in
+    float32 (as PEFT holds it) on a layer of 16 bits. Four bits give what they are given."""
+    weight, own = layer.base_layer.weight, layer.lora_A[name].weight.dtype
+    finer = own == torch.float32 and x.dtype in (torch.bfloat16, torch.float16)
     return (
         name not in layer.lora_variant
         and layer.lora_B[name].bias is None
         and not layer.training
-        and base == x.dtype
-        and (own == base or finer)
+        and (weight.dtype == x.dtype or not weight.is_floating_point())
+        and (own == x.dtype or finer)
         and not torch.is_grad_enabled()
     )
 

@@ -16,14 +16,31 @@ from tests.models.hf.tiny_models import Tiny, answers, open_arms, writing
 WIDTH, OUT, RANK, ROWS = 96, 160, 4, 7
 
 
+def in_four_bits(linear: torch.nn.Linear) -> Any:
+    """The layer in NF4, multiplied in the dtype it has."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    dtype = linear.weight.dtype
+    small = Linear4bit(WIDTH, OUT, bias=False, compute_dtype=dtype, quant_type="nf4")
+    small.weight = Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4")
+    small.support_avx512bf16_for_cpu = False  # as `loading` has it for rows of broken blocks
+    return small.to("cpu")
+
+
 def lora_layer(
-    base: torch.dtype, scales: Sequence[float] = (2.0,), adapter: torch.dtype = torch.float32
+    base: torch.dtype,
+    scales: Sequence[float] = (2.0,),
+    adapter: torch.dtype = torch.float32,
+    *,
+    four_bits: bool = False,
 ) -> Any:
     """A PEFT model of one linear layer, with adapters "a", "b" … of these scales."""
     from peft import LoraConfig, LoraModel
 
     torch.manual_seed(0)
-    model: Any = torch.nn.ModuleDict({"layer": torch.nn.Linear(WIDTH, OUT, bias=False)}).to(base)
+    linear = torch.nn.Linear(WIDTH, OUT, bias=False).to(base)
+    model: Any = torch.nn.ModuleDict({"layer": in_four_bits(linear) if four_bits else linear})
+    model.is_loaded_in_4bit = four_bits
     configs = {
         name: LoraConfig(r=RANK, lora_alpha=scale * RANK, target_modules=["layer"])
         for name, scale in zip("ab", scales, strict=False)
@@ -49,9 +66,14 @@ def exact(layer: Any, x: Tensor, name: str) -> Tensor:
     return whole
 
 
-@pytest.mark.parametrize("base", [torch.float32, torch.bfloat16])
-def test_a_lora_layer_adds_what_peft_adds(base: torch.dtype) -> None:
-    model = lora_layer(base)
+DTYPES = pytest.mark.parametrize("base", [torch.float32, torch.bfloat16, torch.float16])
+FOUR_BITS = pytest.mark.parametrize("four_bits", [False, True], ids=["whole", "four-bits"])
+
+
+@DTYPES
+@FOUR_BITS
+def test_a_lora_layer_adds_what_peft_adds(base: torch.dtype, *, four_bits: bool) -> None:
+    model = lora_layer(base, four_bits=four_bits)
     layer = model["layer"]
     x = torch.randn(2, ROWS, WIDTH).to(base)
     with torch.inference_mode():
@@ -69,9 +91,10 @@ def test_a_lora_layer_adds_what_peft_adds(base: torch.dtype) -> None:
     )
 
 
-@pytest.mark.parametrize("base", [torch.float32, torch.bfloat16])
-def test_rows_of_several_adapters_each_get_their_own(base: torch.dtype) -> None:
-    model = lora_layer(base, scales=(2.0, -0.5))
+@DTYPES
+@FOUR_BITS
+def test_rows_of_several_adapters_each_get_their_own(base: torch.dtype, *, four_bits: bool) -> None:
+    model = lora_layer(base, scales=(2.0, -0.5), four_bits=four_bits)
     layer = model["layer"]
     x = torch.randn(3, 1, WIDTH).to(base)
     add_in_place(model)
