@@ -236,7 +236,12 @@ class Arms:
     def _attach(self, arm: str, adapter: Adapter, name: str) -> None:
         from peft import PeftModel
 
-        place = {"adapter_name": name, "is_trainable": False}
+        place = {
+            "adapter_name": name,
+            "is_trainable": False,
+            # Left to itself, PEFT reads the file to the first GPU, wherever the base is.
+            "torch_device": str(self.base.get_input_embeddings().weight.device),
+        }
         if adapter.virtual_tokens:
             self._prompts[arm] = PeftModel.from_pretrained(
                 self.base, str(adapter.folder), **place

@@ -108,6 +108,8 @@ class Answering:
                 head, read = heads.of(network, trunks, start, most)
             if shared:
                 read += read_trunk(network, trunks, start, most)
+            if read:
+                memory.finish(network.device)
             trunk_seconds = time.perf_counter() - started if read else 0.0
             cache = trunks.nearest(start)[1] if shared else None
             scored = scoring.score_lanes(network, lanes, shared, cache)
@@ -161,7 +163,9 @@ class Answering:
             mixed=self._together(loaded) if len(arms) > 1 else None,
             rules=self.rules,
             starts=starts,
-            places=max(1, min(self.budget.decode_rows, self.budget.decode_tokens // tokens)),
+            places=max(
+                1, min(self.budget.decode_rows, self.budget.decode_tokens // tokens, len(items))
+            ),
             tokens=tokens,
             read_tokens=max(LEAST, self._tokens(loaded.networks[arms[0]])),
             spent=self.tally.spent,

@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from evalkit.config import HFModel
@@ -15,7 +16,7 @@ from evalkit.models.hf.adapters import check_adapter, open_adapter
 from evalkit.models.hf.answering import Answering, completion
 from evalkit.models.hf.imports import uncompiled
 from evalkit.models.hf.loaded import Loaded, Loader
-from evalkit.models.hf.loading import device_name, open_config, place, quiet
+from evalkit.models.hf.loading import open_config, place, quiet
 from evalkit.models.hf.recall import trial_key
 from evalkit.models.hf.texts import Encoded
 from evalkit.models.hf.tokenizers import open_tokens
@@ -44,6 +45,7 @@ class HFEngine:
         self._placement = loader.placement
         self._loaded: Loaded | None = None
         self._load_seconds = 0.0
+        self._peak = 0.0
         self._changes: Mapping[str, float] = {}
         self._shape = estimate.shape_of(loader.folder, loader.config)
         given = [c.batch_tokens for c in loader.configs.values() if c.batch_tokens is not None]
@@ -88,27 +90,24 @@ class HFEngine:
         }
         _tell(checks, folder, progress)
         placement = place(first, config)
-        settings = config_hash(folder, trust_remote_code=first.trust_remote_code)
-        identities = {
-            arm: identity.fingerprints(
-                adapters.get(arm), placement, tokens, weights=weights, config=settings
-            )
-            for arm in configs
-        }
+        identify = partial(
+            identity.fingerprints,
+            placement=placement,
+            tokens=tokens,
+            weights=weights,
+            config=config_hash(folder, trust_remote_code=first.trust_remote_code),
+        )
         loader = Loader(
             configs=configs,
             folder=folder,
             config=config,
             placement=placement,
             tokens=tokens,
-            trial=trial_key(
-                identity.fingerprints(None, placement, tokens, weights=weights, config=settings),
-                device_name(placement.device),
-            ),
+            trial=trial_key(identify(None)),
             adapters=adapters,
             progress=progress,
         )
-        return cls(loader, checks, identities)
+        return cls(loader, checks, {arm: identify(adapters.get(arm)) for arm in configs})
 
     def fingerprints(self, arm: str) -> Mapping[str, str]:
         """Hashes and names of what determines this arm's answers."""
@@ -143,7 +142,7 @@ class HFEngine:
             raise AssertionError(f"no arm {arm!r} in this engine")
         heads = {arm: identity.key_head(self._identities[arm]) for arm in self.arms}
         return [
-            identity.keyed(request, ids, heads[request.arm], self._rules)
+            identity.keyed(request, ids, heads[request.arm], self._rules, self._tokens.max_length)
             for request, ids in zip(requests, encoded, strict=True)
         ]
 
@@ -165,8 +164,14 @@ class HFEngine:
         )
 
     def profile(self) -> Mapping[str, float]:
-        """The rate of a large matrix product on this device, measured now."""
-        return {"peak_flop_per_second": estimate.peak(self._placement)}
+        """The rate of a large matrix product on this device, measured now; empty where the model
+        left no memory for one."""
+        try:
+            return {"peak_flop_per_second": estimate.peak(self._placement)}
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            return {}
 
     def complete(self, batch: Batch) -> Iterator[Completion]:
         """Answer a batch, or what is left of one; each key once."""
@@ -212,6 +217,7 @@ class HFEngine:
             started = time.perf_counter()
             if self._placement.device.type == "cpu":
                 memory.keep_freed()
+            memory.forget_peak(self._placement.device)
             self._loaded = self._loader.load()
             self._load_seconds += time.perf_counter() - started
             self._changes = self._loaded.changes
@@ -233,7 +239,7 @@ class HFEngine:
             "tokens_scored": float(tally.scored_tokens),
             "tokens_generated": float(spent.decode_tokens),
             "flop_done": sum(map(self._shape.flop, (tally.trunks, tally.packed, spent.read))),
-            "peak_memory_bytes": memory.peak_memory(self._placement.device),
+            "peak_memory_bytes": self._peak or memory.peak_memory(self._placement.device),
             "weights_bytes": float(estimate.weights_bytes(self._shape, self._placement)),
             **{f"logit_change/{arm}": change for arm, change in self._changes.items()},
         }
@@ -241,7 +247,9 @@ class HFEngine:
     def close(self) -> None:
         """Give the memory of the weights back."""
         if self._loaded is not None:
+            self._peak = memory.peak_memory(self._placement.device)
             self._loaded = None
+            self._answering.heads.clear()
             gc.collect()  # layers and what was put in place of their forward hold each other
         memory.release()
 

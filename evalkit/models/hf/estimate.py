@@ -18,6 +18,7 @@ import torch
 
 from evalkit.models.base import Batch
 from evalkit.models.hf.loading import Placement
+from evalkit.models.hf.memory import finish
 from evalkit.models.hf.plan import Budget, Size
 
 _WIDE = 512
@@ -99,8 +100,12 @@ def peak(placement: Placement) -> float:
 
 
 def _square(rows: int, placement: Placement) -> float:
-    left = torch.ones((rows, rows), device=placement.device, dtype=placement.dtype)
-    return _once(left, torch.ones_like(left)[None])
+    # Random numbers: a GPU multiplies ones faster than it multiplies weights.
+    chance = torch.Generator(placement.device).manual_seed(0)
+    left, right = torch.randn(
+        (2, rows, rows), generator=chance, device=placement.device, dtype=placement.dtype
+    )
+    return _once(left, right[None])
 
 
 def _weights(folder: Path) -> int:
@@ -131,13 +136,9 @@ def _product(rows: int, width: int, placement: Placement) -> float:
 
 
 def _once(left: torch.Tensor, right: torch.Tensor) -> float:
-    def wait() -> None:
-        if left.is_cuda:
-            torch.cuda.synchronize(left.device)
-
-    wait()
+    finish(left.device)
     started = time.perf_counter()
     for weights in right:
         torch.matmul(left, weights)
-    wait()
+    finish(left.device)
     return time.perf_counter() - started

@@ -65,12 +65,12 @@ def _grown(
     last: list[Tensor] = []
     scored = base.through(start[before]) if base is not None else Scored((), True)
     for part, chunks in read_on(network, cache, start, before, most, logits=True):
-        targets = torch.tensor(start[part.start + 1 : part.stop + 1], device=network.device)
-        columns = torch.arange(part.stop - part.start, device=network.device)
-        reads = Reads(columns, columns, columns[: len(targets)], targets.long())
+        targets = torch.tensor(start[part.start + 1 : part.stop + 1], dtype=torch.long)
+        columns = torch.arange(part.stop - part.start)
+        reads = Reads(columns, columns, columns[: len(targets)], targets)
         values, hits = pick(network, _noting_last(chunks, last), reads)
         scored = scored.followed_by(Scored(tuple(values.tolist()), bool(hits.all())))
-    return Head(scored, last[0].float().log_softmax(0))
+    return Head(scored, last[0].float().log_softmax(0).cpu())
 
 
 def _noting_last(chunks: Iterator[Tensor], last: list[Tensor]) -> Iterator[Tensor]:

@@ -15,7 +15,7 @@ from evalkit.errors import UsageError
 from evalkit.models.base import Prepared
 from evalkit.models.hf.adapters import Adapter
 from evalkit.models.hf.generation import Rules
-from evalkit.models.hf.loading import Placement
+from evalkit.models.hf.loading import Placement, device_name
 from evalkit.models.hf.texts import Encoded
 from evalkit.models.hf.tokenizers import read_template
 from evalkit.models.hf.tokens import Tokens
@@ -24,7 +24,7 @@ from evalkit.records import Request
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
-ENGINE_VERSION = "hf-5"
+ENGINE_VERSION = "hf-6"
 """Part of every key: raise it when a change of this package may change a number."""
 
 
@@ -45,6 +45,15 @@ def _content(value: object) -> str:
     return read_template(value) if isinstance(value, Path) else str(value)
 
 
+QUANTISERS = {
+    "bitsandbytes": ("bitsandbytes",),
+    "gptq": ("gptqmodel", "auto-gptq"),
+    "awq": ("gptqmodel", "autoawq"),
+    "fp8": ("triton", "kernels"),
+}
+"""The packages that multiply weights of a `quant_method`; of others it is one of the same name."""
+
+
 def fingerprints(
     adapter: Adapter | None, placement: Placement, tokens: Tokens, *, weights: str, config: str
 ) -> dict[str, str]:
@@ -55,7 +64,8 @@ def fingerprints(
     # Which attention the layers get follows from these versions and the configuration.
     packages = ["torch", "transformers"]
     packages += ["peft"] if adapter else []
-    packages += ["bitsandbytes"] if placement.quantization != "none" else []
+    if placement.quantiser:
+        packages += QUANTISERS.get(placement.quantiser, (placement.quantiser,))
     return {
         "engine": ENGINE_VERSION,
         "weights": weights,
@@ -65,7 +75,7 @@ def fingerprints(
         "template": tokens.template_hash,
         "dtype": placement.dtype_name,
         "quantization": placement.quantization,
-        "device": placement.device.type,
+        "device": device_name(placement.device),
         "max_length": str(tokens.max_length),
         "packages": " ".join(f"{name}=={_version(name)}" for name in packages),
     }
@@ -73,19 +83,25 @@ def fingerprints(
 
 def key_head(identity: Mapping[str, str]) -> Hash:
     """What the keys of all answers of an arm have in common: a hash that has read the head."""
-    # Template and tokenizer reach the answer through the ids (and the ids' text) alone; they
-    # stay in, so that a key never depends on how faithfully ids can be decoded.
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
+    # A template reaches the answer through the ids alone. So does the tokenizer, but it writes
+    # the text, too: a key never depends on how faithfully ids can be decoded.
+    told = {name: value for name, value in identity.items() if name not in _IN_THE_IDS}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode())
 
 
-def keyed(request: Request, encoded: Encoded, head: Hash, rules: Rules) -> Prepared:
+_IN_THE_IDS = ("template", "max_length")
+
+
+def keyed(
+    request: Request, encoded: Encoded, head: Hash, rules: Rules, max_length: int
+) -> Prepared:
     """The request in tokens, with the key of its answer."""
     prompt, continuation, truncated = encoded
     key = head.copy()
     # Digests and numbers of one width each: no border is lost between the parts.
     key.update(prompt.digest.encode())
     key.update(array("q", (len(continuation), *continuation)).tobytes())
-    key.update(_manner(request, rules))
+    key.update(_manner(request, rules, max_length))
     return Prepared(
         key=key.hexdigest(),
         request=request,
@@ -98,8 +114,10 @@ def keyed(request: Request, encoded: Encoded, head: Hash, rules: Rules) -> Prepa
     )
 
 
-def _manner(request: Request, rules: Rules) -> bytes:
-    """What else decides an answer: the kind, and how a text is generated."""
+def _manner(request: Request, rules: Rules, max_length: int) -> bytes:
+    """What else decides an answer: the kind, where a long text is cut, how one is generated."""
+    if request.kind == "rolling":
+        return f"rolling {max_length}".encode()
     if request.kind != "generate":
         return request.kind.encode()
     decoding = request.decoding

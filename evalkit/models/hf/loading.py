@@ -14,6 +14,7 @@ import torch
 
 from evalkit.config import HFModel
 from evalkit.errors import MissingExtraError, ModelError
+from evalkit.models.hf.memory import is_out_of_memory
 from evalkit.models.hf.products import piece_head
 
 DTYPES = {
@@ -28,8 +29,11 @@ class Placement:
     """How a base will be loaded; answers' keys hold the kind of device, dtype and quantization."""
 
     device: torch.device
+    """A GPU by its number, unless the weights are spread over all."""
     dtype: torch.dtype
     quantization: str
+    quantiser: str = ""
+    """The library's or method's name where weights are quantised, by us or as they are stored."""
     spread: bool
     """Over several GPUs, as accelerate sees fit."""
 
@@ -49,6 +53,12 @@ def open_config(folder: Path, *, trust_remote_code: bool) -> Any:
     """The transformers configuration of a model folder."""
     from transformers import AutoConfig
 
+    if (folder / "adapter_config.json").is_file():  # transformers would put it on the weights
+        raise ModelError(
+            f"{folder} holds a whole model and an adapter (adapter_config.json): which of them is "
+            "meant cannot be known. Give each a folder of its own: model.path for the model and, "
+            "where it is to be applied, model.adapter for the adapter."
+        )
     try:
         config = AutoConfig.from_pretrained(
             str(folder), trust_remote_code=trust_remote_code, local_files_only=True
@@ -72,12 +82,25 @@ def open_config(folder: Path, *, trust_remote_code: bool) -> Any:
 def place(model: HFModel, config: Any) -> Placement:
     """Resolve `auto` for this machine."""
     device = _device(model.device)
+    spread = model.device == "auto" and device.type == "cuda" and torch.cuda.device_count() > 1
+    if str(device) == "cuda" and not spread:
+        device = torch.device("cuda", torch.cuda.current_device())
     return Placement(
         device=device,
         dtype=_dtype(model.dtype, config, device),
         quantization=model.quantization,
-        spread=model.device == "auto" and device.type == "cuda" and torch.cuda.device_count() > 1,
+        quantiser=_quantiser(model, config),
+        spread=spread,
     )
+
+
+def _quantiser(model: HFModel, config: Any) -> str:
+    if model.quantization != "none":
+        return "bitsandbytes"
+    stored = getattr(config, "quantization_config", None) or {}
+    told = stored if isinstance(stored, dict) else stored.to_dict()
+    method = told.get("quant_method") or ""
+    return str(getattr(method, "value", method))
 
 
 def _device(wanted: str) -> torch.device:
@@ -146,10 +169,9 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
     """
     from transformers import AutoModelForCausalLM
 
-    if placement.device.type == "cpu":
-        # Grouped heads share their keys: transformers' own switch against copying them for each.
-        os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
+    _prefer_attention(placement.device)
     options: dict[str, Any] = {"dtype": placement.dtype, "local_files_only": True}
+    options["use_safetensors"] = True  # a pickle would be preferred to files of unusual names
     if attention := _attention(config):
         options["attn_implementation"] = attention
     if placement.quantization != "none":
@@ -164,12 +186,10 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
                 output_loading_info=True,
                 **options,
             )
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"{model.path} in {placement.dtype_name} does not fit on {placement.device}. "
-                "Use model.quantization: nf4, a smaller dtype, or device: cpu."
-            ) from error
         except Exception as error:
+            if is_out_of_memory(error):
+                told = f"in {placement.dtype_name} does not fit on {placement.device}"
+                raise ModelError(f"{model.path} {told}. {_SMALLER}") from error
             raise ModelError(f"{model.path} cannot be loaded: {_first_lines(error)}") from error
     if missing := sorted(told["missing_keys"]):
         raise ModelError(
@@ -180,6 +200,19 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
     piece_head(loaded)
     _multiply_as_told(loaded, placement.dtype)
     return loaded.eval()
+
+
+_SMALLER = "Use model.quantization: nf4, a smaller dtype, or another device."
+
+
+def _prefer_attention(device: torch.device) -> None:
+    """Have PyTorch take the attention that suits rows whose lengths change in every forward."""
+    if device.type == "cpu":
+        # Grouped heads share their keys: transformers' own switch against copying them for each.
+        os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
+    if device.type == "cuda":
+        # cuDNN's is preferred on some cards, and makes a plan for each new shape: one a step here.
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def _multiply_as_told(model: Any, dtype: torch.dtype) -> None:

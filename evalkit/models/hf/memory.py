@@ -6,7 +6,8 @@ import ctypes
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from evalkit.models.hf.plan import Budget
 CACHE_SHARE = 0.25
 """Part of the free memory that keys and values of texts in the making may occupy."""
 
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+"""Control groups: where Linux shows them, and where it tells a process its own."""
 
 
 def default_budget(
@@ -43,26 +45,54 @@ def default_budget(
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be had: measured on a GPU, within the container's limit on a CPU."""
+    """Memory that can still be had: measured on a GPU; on a CPU what the machine and the limits of
+    containers and batch systems leave."""
     if device.type == "cuda":
         return sum(int(torch.cuda.mem_get_info(card)[0]) for card in _cards(device))
-    available = int(psutil.virtual_memory().available)
-    used = int(psutil.Process().memory_info().rss)
-    limits = [limit - used for limit in map(_limit, CGROUP_LIMITS) if limit is not None]
-    return max(0, min([available, *limits]))
+    return max(0, min([int(psutil.virtual_memory().available), *_left_by_groups()]))
+
+
+def _left_by_groups() -> Iterator[int]:
+    """What each limited control group above this process leaves, of version 2 or 1."""
+    for folder in _groups():
+        limit = _number(folder / "memory.max", folder / "memory.limit_in_bytes")
+        used = _number(folder / "memory.current", folder / "memory.usage_in_bytes")
+        if limit is not None and used is not None:
+            yield limit - used + _idle_pages(folder / "memory.stat")
+
+
+def _groups() -> Iterator[Path]:
+    """The groups this process is in, each followed by those that it is within."""
+    with suppress(OSError):
+        for line in OWN_GROUPS.read_text(encoding="utf-8").splitlines():
+            _, kinds, own = line.split(":", 2)
+            if kinds and "memory" not in kinds.split(","):
+                continue
+            root = GROUPS / "memory" if kinds else GROUPS
+            folder = root / own.strip("/")
+            yield from (one for one in (folder, *folder.parents) if one.is_relative_to(root))
+
+
+def _number(*files: Path) -> int | None:
+    """What the first of the files says that is there; None where that is no number, as `max`."""
+    for file in files:
+        with suppress(OSError):
+            text = file.read_text(encoding="ascii").strip()
+            return int(text) if text.isdigit() else None
+    return None
+
+
+def _idle_pages(file: Path) -> int:
+    """Bytes of files that a group holds in memory and gives back when they are wanted."""
+    with suppress(OSError):
+        lines = (line.split() for line in file.read_text(encoding="ascii").splitlines())
+        return next((int(line[1]) for line in lines if line[:1] == ["inactive_file"]), 0)
+    return 0
 
 
 def _cards(device: torch.device) -> list[int]:
-    """The GPU that is named, or all of them."""
+    """The GPU that is named, or all of them: the weights are spread then."""
     return [device.index] if ":" in str(device) else list(range(torch.cuda.device_count()))
-
-
-def _limit(file: str) -> int | None:
-    try:
-        text = Path(file).read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
 
 
 def cache_bytes(config: Any, dtype: torch.dtype) -> int:
@@ -80,11 +110,21 @@ def cache_bytes(config: Any, dtype: torch.dtype) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: CUDA says it by type, the CPU allocator only in words."""
-    told = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    """Whether memory ran out: PyTorch's allocator for CUDA says it by type, all else in words."""
+    told = (
+        "can't allocate memory",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    )
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in told)
     )
+
+
+def finish(device: torch.device) -> None:
+    """Wait until the device has done all that it was asked for: a GPU is asked ahead of time."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def keep_freed() -> None:
@@ -123,6 +163,13 @@ def release() -> None:
         torch.cuda.empty_cache()
     if trim := _of_glibc("malloc_trim"):
         trim(ctypes.c_size_t(0))
+
+
+def forget_peak(device: torch.device) -> None:
+    """Count the most bytes of a GPU's allocator anew; what a process used at most, nobody can."""
+    if device.type == "cuda":
+        for card in _cards(device):
+            torch.cuda.reset_peak_memory_stats(card)
 
 
 def peak_memory(device: torch.device) -> float:

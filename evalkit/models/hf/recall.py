@@ -19,10 +19,9 @@ from evalkit.models.hf.network import Finish, Network, finish_of
 from evalkit.models.hf.trimming import last_feed_forward
 
 
-def trial_key(identity: Mapping[str, str], device_name: str) -> str:
-    """Hash of what decides how a trial ends: weights, versions, dtype … and the device."""
-    text = json.dumps({**identity, "device_name": device_name}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def trial_key(identity: Mapping[str, str]) -> str:
+    """Hash of what decides how a base's trial ends: all that its answers' keys hold, and more."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def recall(plain: Network, key: str) -> Network | None:

@@ -28,7 +28,8 @@ class Scored(NamedTuple):
 
 class Reads(NamedTuple):
     """Where logits are needed, each place once: rows and columns [P]; and, for every scored token,
-    which place [N] predicts it and the token itself [N]."""
+    which place [N] predicts it and the token itself [N]. The last two stay on the CPU, where they
+    are looked through without waiting for a device."""
 
     rows: Tensor
     columns: Tensor
@@ -123,8 +124,8 @@ def _reads(lanes: Sequence[Lane], device: torch.device) -> Reads:
     return Reads(
         rows=where[:, 0],
         columns=where[:, 1],
-        places=torch.tensor(places, dtype=torch.long, device=device),
-        targets=torch.tensor(targets, dtype=torch.long, device=device),
+        places=torch.tensor(places, dtype=torch.long),
+        targets=torch.tensor(targets, dtype=torch.long),
     )
 
 
@@ -140,7 +141,9 @@ def pick(network: Network, chunks: Iterator[Tensor], reads: Reads) -> tuple[Tens
     for chunk in chunks:
         logits = chunk.float()
         mine = ((reads.places >= done) & (reads.places < done + len(logits))).nonzero()[:, 0]
-        rows, wanted = reads.places[mine] - done, reads.targets[mine]
+        rows = (reads.places[mine] - done).to(network.device)
+        wanted = reads.targets[mine].to(network.device)
+        mine = mine.to(network.device)
         # HFLM's own formula: its rounding, up to 2e-5 a token, adds up over a long text.
         values[mine] = logits.log_softmax(1)[rows, wanted]
         hits[mine] = logits.argmax(1)[rows] == wanted

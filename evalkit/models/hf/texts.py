@@ -4,8 +4,8 @@ A fast tokenizer cuts a text into words before it looks any of them up, and no t
 border of a word. So a text may be cut at such a border and its halves be encoded apart, where
 three things hold: the steps of the tokenizer look at the neighbourhood of a border only (their
 kinds are read from it), the border lies between plain letters (never at an accent, a digit, a
-special token), and pieces put together are seen to equal the texts encoded whole (tried on the
-very texts that were asked for). Where any of them fails, every text is encoded whole.
+special token), and pieces put together are seen to equal the texts encoded whole (tried on some
+of the texts that were asked for). Where any of them fails, every text is encoded whole.
 """
 
 from __future__ import annotations

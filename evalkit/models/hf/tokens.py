@@ -80,7 +80,8 @@ class Tokens:
             mine = zip(tails[context].items(), wholes, strict=True)
             for number, encoded in self._scored(texts, context, ids[context], mine):
                 done[number] = encoded
-        return [one for number in order if (one := done[number]) is not None]
+        assert all(done), "a request was not encoded"
+        return [one for number in order if (one := done[number])]
 
     def _jobs(self, requests: Sequence[Request]) -> tuple[list[_Job], list[int]]:
         """What is to be encoded, each once; and for each request, which of them it is."""

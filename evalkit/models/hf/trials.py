@@ -7,6 +7,7 @@ model has, gives the same numbers.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,8 @@ from evalkit.models.hf.lanes import Span, lay
 from evalkit.models.hf.memory import is_out_of_memory
 from evalkit.models.hf.network import Network, finish_of, next_logits, not_finite, read_trunk
 from evalkit.models.hf.trimming import last_feed_forward
+
+_LOG = logging.getLogger(__name__)
 
 TOKENS = 40
 """Length of a trial."""
@@ -160,6 +163,7 @@ def _agrees(way: Way, network: Network, known: Known, tolerance: float) -> bool:
     except Exception as error:  # an architecture may refuse a shortcut in any way it likes
         if is_out_of_memory(error):  # which says nothing of the model
             raise
+        _LOG.debug("%s is not taken: %s", getattr(way, "__name__", way), error)
         return False
     return got.shape == wanted.shape and _near(got, wanted, tolerance)
 

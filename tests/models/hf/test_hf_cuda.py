@@ -80,7 +80,8 @@ def test_quantised_weights_answer_and_differ(tiny: TinyModels, quantization: str
 def test_memory_that_runs_out_halves_the_batch_and_loses_nothing(
     tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The allocator is held to a few megabytes, so that the real error comes from the driver."""
+    """The allocator is held to a few megabytes more than the products' own workspace, which stays
+    with it, so that the real error comes from the driver."""
     requests = [likelihood(f"Question {n} of the day", " Paris", "base") for n in range(4096)]
     models = tiny("llama")
     expected = answers(open_arms(models, device="cuda"), requests)
@@ -94,7 +95,7 @@ def test_memory_that_runs_out_halves_the_batch_and_loses_nothing(
     monkeypatch.setattr(memory, "release", counted)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(48 * 2**20 / total)
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 64 * 2**20) / total)
     try:
         found = answers(open_arms(models, device="cuda", batch_tokens=1 << 20), requests)
     finally:
@@ -111,4 +112,4 @@ def test_what_a_run_took_is_told(tiny: TinyModels) -> None:
     for batch in batches:
         list(engine.complete(batch))
     assert engine.measures("base")["peak_memory_bytes"] > 0
-    assert engine.fingerprints("base")["device"] == "cuda"
+    assert engine.fingerprints("base")["device"] == torch.cuda.get_device_name()

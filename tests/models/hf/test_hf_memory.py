@@ -9,13 +9,15 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from evalkit.errors import ModelError
-from evalkit.models.hf import caches, decoding, scoring
+from evalkit.models.hf import caches, decoding, memory, scoring
 from evalkit.models.hf.engine import HFEngine
 from evalkit.models.hf.estimate import Shape, weights_bytes
 from evalkit.models.hf.loading import Placement
@@ -93,16 +95,55 @@ def test_memory_that_tensors_give_back_is_used_again_unless_the_user_has_set_tha
     assert kept or int(found.stdout) > pages // 2
 
 
-def test_a_containers_limit_counts_where_it_is_less_than_the_machines(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("own", "groups", "left"),
+    [
+        ("0::/\n", {"": ("max", 3 * GIB, 0)}, None),
+        ("0::/\n", {"": (4 * GIB, 3 * GIB, GIB // 2)}, 1.5 * GIB),
+        # A job of a batch system: its step has no limit of its own, the job has.
+        (
+            "0::/job_7/step_0\n",
+            {"job_7": (4 * GIB, GIB, 0), "job_7/step_0": ("max", GIB, 0)},
+            3 * GIB,
+        ),
+        ("0::/a/b\n", {"": ("max", 0, 0), "a": (8 * GIB, GIB, 0), "a/b": (2 * GIB, GIB, 0)}, GIB),
+        ("12:cpu,cpuacct:/x\n9:memory:/x\n", {"memory/x": (2 * GIB, GIB, 0)}, GIB),
+        # Version 1 in a container: the path is the host's, and the root shows the container's own.
+        ("9:memory:/docker/f00\n", {"memory": (2 * GIB, GIB, 0)}, GIB),
+        ("0::/\n", {"": (GIB, 2 * GIB, 0)}, 0),
+    ],
+)
+def test_limits_of_containers_and_jobs_count(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    own: str,
+    groups: dict[str, tuple[int | str, int, int]],
+    left: float | None,
 ) -> None:
-    whole = free_bytes(torch.device("cpu"))
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr("evalkit.models.hf.memory.CGROUP_LIMITS", (str(limit),))
-    limit.write_text("max\n")
-    assert free_bytes(torch.device("cpu")) > whole // 2
-    limit.write_text(f"{whole // 4}\n")
-    assert free_bytes(torch.device("cpu")) < whole // 4
+    (tmp_path / "own").write_text(own)
+    monkeypatch.setattr(memory, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
+    for name, (limit, used, idle) in groups.items():
+        folder = tmp_path / "groups" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        old = name.startswith("memory")
+        (folder / ("memory.limit_in_bytes" if old else "memory.max")).write_text(f"{limit}\n")
+        (folder / ("memory.usage_in_bytes" if old else "memory.current")).write_text(f"{used}\n")
+        (folder / "memory.stat").write_text(f"anon 5\ninactive_file {idle}\nactive_file 7\n")
+    machine = SimpleNamespace(available=64 * GIB)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: machine)
+    assert free_bytes(torch.device("cpu")) == (64 * GIB if left is None else left)
+
+
+def test_a_system_without_control_groups_has_what_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "OWN_GROUPS", tmp_path / "none")
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=3 * GIB))
+    assert free_bytes(torch.device("cpu")) == 3 * GIB
 
 
 class Narrow:
