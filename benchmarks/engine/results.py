@@ -53,10 +53,19 @@ class Results:
 
     def _set(self, row: str, dtype: str, record: Record) -> None:
         self.rows.setdefault(row, {})[dtype] = record
+        self._forget_places()
         content = {"places": self.places, "rows": self.rows}
         self.file.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_rounded(content), indent=1, ensure_ascii=False)
         self.file.write_text(text + "\n", encoding="utf-8")
+
+    def _forget_places(self) -> None:
+        """Drop places whose records have all been measured anew elsewhere."""
+        records = [one for each in self.rows.values() for one in each.values() if "place" in one]
+        used = sorted({one["place"] for one in records})
+        for one in records:
+            one["place"] = used.index(one["place"])
+        self.places = [self.places[index] for index in used]
 
 
 def place_of(device: str, threads: int) -> dict[str, Any]:
