@@ -26,7 +26,7 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """How a base will be loaded; answers' keys hold the kind of device, dtype and quantization."""
+    """How a base will be loaded; answers' keys name the device, dtype and quantization."""
 
     device: torch.device
     """A GPU by its number, unless the weights are spread over all."""
