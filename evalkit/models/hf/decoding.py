@@ -154,7 +154,7 @@ class Decoder:
             places = torch.arange(len(lanes), device=network.device)
             ends = torch.tensor([len(lane) - 1 for lane in lanes], device=network.device)
             cache = network.lent(arm.trunks.nearest(start)[1], keep=True)
-            logits = torch.cat(list(network.packed_logits(packed, places, ends, cache)))[whose]
+            logits = network.packed_logits(packed, places, ends, cache).whole()[whose]
             where = [packed.part(number, len(lanes[number])) for number in whose]
             self._seat(network, rows, where, cache)  # last: who sits must not be waiting any more
         self.spent.read.add_text(shared - read, shared, 0)
@@ -233,10 +233,10 @@ def alone(network: Network, row: Row) -> Iterator[Tensor]:
     fresh: Sequence[int] = row.read
     while True:
         ids = torch.tensor([list(fresh)], device=network.device)
-        chunks, out = network.logits_at(
+        logits, out = network.logits_at(
             ids, zero, zero + ids.shape[1] - 1, use_cache=network.steps, **inputs
         )
-        yield next(chunks)
+        yield logits.whole()
         if network.steps:
             inputs, fresh = caches.own(out), row.ids[-1:]
         else:

@@ -20,6 +20,7 @@ from evalkit.models.base import Batch
 from evalkit.models.hf.loading import Placement
 from evalkit.models.hf.memory import finish
 from evalkit.models.hf.plan import Budget, Size
+from evalkit.models.hf.products import multiply
 
 _WIDE = 512
 _OVERHEAD = 1.4
@@ -93,7 +94,8 @@ def seconds(
 
 
 def peak(placement: Placement) -> float:
-    """Floating-point operations a second of a large matrix product here: the best of a few."""
+    """Floating-point operations a second of a large matrix product here: the best of a few, of the
+    kind that the layers use."""
     rows = 1024 if placement.device.type == "cpu" else 8192
     product = min(_square(rows, placement) for _ in range(5))
     return 2.0 * rows**3 / product
@@ -130,7 +132,7 @@ def _product(rows: int, width: int, placement: Placement) -> float:
         left = torch.ones((rows, width), device=device, dtype=dtype)
         # More than a processor's cache holds: a decoding step reads every weight from memory.
         copies = max(2, 64_000_000 // (4 * width * width * left.element_size()))
-        right = torch.ones((copies, width, 4 * width), device=device, dtype=dtype)
+        right = torch.ones((copies, 4 * width, width), device=device, dtype=dtype)
         _timed[key] = min(_once(left, right) for _ in range(2)) / right.numel()
     return _timed[key]
 
@@ -138,7 +140,8 @@ def _product(rows: int, width: int, placement: Placement) -> float:
 def _once(left: torch.Tensor, right: torch.Tensor) -> float:
     finish(left.device)
     started = time.perf_counter()
-    for weights in right:
-        torch.matmul(left, weights)
+    with torch.inference_mode():
+        for weights in right:
+            multiply(left, weights)
     finish(left.device)
     return time.perf_counter() - started

@@ -64,16 +64,16 @@ def _grown(
     """The head of a start, whose first `before` tokens are in the cache and have their own."""
     last: list[Tensor] = []
     scored = base.through(start[before]) if base is not None else Scored((), True)
-    for part, chunks in read_on(network, cache, start, before, most, logits=True):
+    for part, logits in read_on(network, cache, start, before, most, logits=True):
         targets = torch.tensor(start[part.start + 1 : part.stop + 1], dtype=torch.long)
         columns = torch.arange(part.stop - part.start)
         reads = Reads(columns, columns, columns[: len(targets)], targets)
-        values, hits = pick(network, _noting_last(chunks, last), reads)
+        values, hits = pick(network, _noting_last(logits.parts(), last), reads)
         scored = scored.followed_by(Scored(tuple(values.tolist()), bool(hits.all())))
     return Head(scored, last[0].float().log_softmax(0).cpu())
 
 
-def _noting_last(chunks: Iterator[Tensor], last: list[Tensor]) -> Iterator[Tensor]:
-    for chunk in chunks:
-        last[:] = [chunk[-1].clone()]
-        yield chunk
+def _noting_last(parts: Iterator[Tensor], last: list[Tensor]) -> Iterator[Tensor]:
+    for part in parts:
+        last[:] = [part[-1].clone()]
+        yield part

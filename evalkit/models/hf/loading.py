@@ -15,7 +15,7 @@ import torch
 from evalkit.config import HFModel
 from evalkit.errors import MissingExtraError, ModelError
 from evalkit.models.hf.memory import is_out_of_memory
-from evalkit.models.hf.products import piece_head
+from evalkit.models.hf.products import multiply_sooner
 
 DTYPES = {
     "float32": torch.float32,
@@ -197,7 +197,7 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
             f"{missing[0]}); they would be random numbers. Was it saved from another class? Save "
             "it from AutoModelForCausalLM."
         )
-    piece_head(loaded)
+    multiply_sooner(loaded)
     _multiply_as_told(loaded, placement.dtype)
     return loaded.eval()
 

@@ -12,36 +12,11 @@ from torch import Tensor
 
 from evalkit.models.hf import attention, caches, products
 from evalkit.models.hf.lanes import Lane, Packed, chain, pack
+from evalkit.models.hf.logits import CHUNK, CHUNK_NUMBERS, UNCHANGED, Finish, Logits
 from evalkit.models.hf.masks import Layers, seen_mask
 from evalkit.models.hf.trimming import only_at
 
-HEAD_CHUNK = 512
-HEAD_NUMBERS = 2**25
-"""Positions, and numbers, of the logits that exist at the same time."""
-
 LogitsFrom = Literal["head", "tail", "full"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """What some models do to their logits after the head: a factor, and a soft cap."""
-
-    scale: float = 1.0
-    cap: float | None = None
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        """The logits as the model gives them."""
-        if self.scale != 1.0:
-            logits = logits * self.scale
-        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
-
-
-def finish_of(model: Any) -> Finish:
-    """What the configuration tells of it: Cohere and Granite scale, Gemma caps."""
-    config = model.config.get_text_config(decoder=True)
-    scale = float(getattr(config, "logit_scale", None) or 1.0)
-    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
-    return Finish(scale, getattr(config, "final_logit_softcapping", None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +38,7 @@ class Network:
     device: torch.device
     layers: Layers
     logits_from: LogitsFrom = "full"
-    finish: Finish = Finish()
+    finish: Finish = UNCHANGED
     singly: bool = False
     packs: bool = False
     chains: bool = False
@@ -79,12 +54,12 @@ class Network:
     def chunk(self) -> int:
         """Positions whose logits exist at the same time; fewer where the vocabulary is large."""
         vocabulary = int(self.model.get_input_embeddings().weight.shape[0])
-        return max(16, min(HEAD_CHUNK, HEAD_NUMBERS // vocabulary))
+        return max(16, min(CHUNK, CHUNK_NUMBERS // vocabulary))
 
     def logits_at(
         self, input_ids: Tensor, rows: Tensor, columns: Tensor, **inputs: Any
-    ) -> tuple[Iterator[Tensor], Any]:
-        """Logits [≤ chunk, V], chunk by chunk, at N positions of ids [B, T]; and the output.
+    ) -> tuple[Logits, Any]:
+        """Logits at N positions of ids [B, T]; and the output.
 
         `inputs` are the model's own: masks, position ids, a cache.
         """
@@ -92,8 +67,8 @@ class Network:
             out = self._forward(input_ids, inputs)
             # Prompt tuning puts virtual tokens in front: the real ones are the last T.
             logits = out.logits[:, -input_ids.shape[1] :]
-            picked = logits[rows.to(logits.device), columns.to(logits.device)].to(self.device)
-            return iter(torch.split(picked, self.chunk)), out
+            picked = logits[rows.to(logits.device), columns.to(logits.device)]
+            return Logits(chunks=[picked], device=self.device), out
         gathered: list[Tensor] = []
 
         def gather(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor]:
@@ -112,11 +87,11 @@ class Network:
         finally:
             hook.remove()
         if self.names:
-            return iter([out.logits[:, 0].to(self.device)]), out
+            return Logits(chunks=[out.logits[:, 0]], device=self.device), out
         if self.logits_from == "tail":
-            return iter(torch.split(out.logits[0].to(self.device), self.chunk)), out
+            return Logits(chunks=[out.logits[0]], device=self.device), out
         chunks = torch.split(gathered[0], self.chunk)
-        return (self.finish(self.head(chunk)).to(self.device) for chunk in chunks), out
+        return Logits(chunks=chunks, device=self.device, head=self.head, finish=self.finish), out
 
     def _forward(self, input_ids: Tensor, inputs: dict[str, Any]) -> Any:
         if self.names and not self.tells_rows:
@@ -146,7 +121,7 @@ class Network:
 
     def packed_logits(
         self, packed: Packed, lanes: Tensor, columns: Tensor, cache: Any = None
-    ) -> Iterator[Tensor]:
+    ) -> Logits:
         """Logits at N positions, given by lane and place in it, of what goes on from `cache`."""
         rows, columns = packed.where(lanes, columns)
         inputs: dict[str, Any] = {"use_cache": cache is not None}
@@ -183,9 +158,9 @@ def read_trunk(network: Network, trunks: caches.Trunks, ids: Sequence[int], most
 
 def read_on(
     network: Network, cache: Any, ids: caches.Ids, known: int, most: int, *, logits: bool = False
-) -> Iterator[tuple[slice, Iterator[Tensor]]]:
+) -> Iterator[tuple[slice, Logits]]:
     """Read a text on from its first `known` tokens into their cache, which grows, at most `most`
-    tokens at a time; each part, and its logits in chunks (of one token, unless all are wanted)."""
+    tokens at a time; each part, and its logits (of one token, unless all are wanted)."""
     for start in range(known, len(ids), most):
         end = min(start + most, len(ids))
         lane = Lane(ids[start:end], range(start, end), None, (), ())
@@ -207,7 +182,7 @@ def next_logits(
     everyone = torch.arange(len(lengths), device=network.device)
     mask = seen_mask((keys <= at[:, None])[:, None], at[:, None], keys, network.layers)
     with attention.widened(network.model) if desk.wide else nullcontext():
-        chunks, _ = network.logits_at(
+        logits, _ = network.logits_at(
             torch.tensor(ids, device=network.device)[:, None],
             everyone,
             torch.zeros_like(everyone),
@@ -216,7 +191,7 @@ def next_logits(
             past_key_values=desk.cache,
             use_cache=True,
         )
-    return torch.cat(list(chunks))
+    return logits.whole()
 
 
 def not_finite(model: Any) -> str:

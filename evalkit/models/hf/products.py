@@ -1,17 +1,20 @@
 """Matrix products arranged for the processor: the same numbers as the libraries', sooner.
 
-A LoRA layer of PEFT computes `x A B`, scales it and adds it to what the layer gives: three tensors
-of the layer's size that are written and read again, five where the layer is of 16 bits and the
-adapter of 32. A product that adds to what is there does it in one. An output head is a product with
-so many columns that a CPU loses its caches on the way.
+PyTorch multiplies float32 by MKL, which oneDNN, its own choice for 16 bits, is ahead of where rows
+are few, and on processors that are not of MKL's maker. A LoRA layer of PEFT computes `x A B`,
+scales it and adds it to what the layer gives: three tensors of the layer's size that are written
+and read again, five where the layer is of 16 bits and the adapter of 32. A product that adds to
+what is there does it in one. An output head is a product with so many columns that a CPU loses its
+caches on the way.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import torch
@@ -21,24 +24,99 @@ PIECE = 3_072
 """Words of the vocabulary whose weights and logits stay in a CPU's cache together."""
 
 
-def piece_head(model: Any) -> None:
-    """Have a model's plain output head, on a CPU, compute its logits piece by piece."""
+def multiply_sooner(model: Any) -> None:
+    """Arrange the plain layers of a model on a CPU, and its output head."""
+    for module in model.modules():
+        if _is_plain_linear(module) and _suits_onednn(module.weight):
+            module.forward = partial(_linear, module)
     head: Any = model.get_output_embeddings()
-    plain = type(head) is torch.nn.Linear and getattr(head, "bias", None) is None
-    if plain and head.weight.device.type == "cpu":
-        head.forward = partial(_in_pieces, head)
+    if _is_plain_linear(head) and head.bias is None and head.weight.device.type == "cpu":
+        head.forward = Pieces(head)
 
 
-def _in_pieces(head: Any, hidden: Tensor) -> Tensor:
-    """Logits [..., V] of hidden states [..., width]."""
-    if torch.is_grad_enabled():
-        return torch.nn.functional.linear(hidden, head.weight)
-    flat = hidden.flatten(0, -2)
-    logits = flat.new_empty(len(flat), len(head.weight))
-    for start in range(0, len(head.weight), PIECE):
-        part = slice(start, start + PIECE)
-        torch.mm(flat, head.weight[part].T, out=logits[:, part])
-    return logits.view(*hidden.shape[:-1], len(head.weight))
+def _is_plain_linear(module: Any) -> bool:
+    return type(module) is torch.nn.Linear
+
+
+def _linear(layer: Any, x: Tensor) -> Tensor:
+    return multiply(x, layer.weight, layer.bias)
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b [..., out] of x [..., in] and W [out, in], as plain layers compute it here."""
+    if torch.is_grad_enabled() or not _suits_onednn(weight):  # oneDNN's has no derivative
+        return torch.nn.functional.linear(x, weight, bias)
+    return _by_onednn(x, weight, bias)
+
+
+def _suits_onednn(weight: Tensor) -> bool:
+    return weight.dtype == torch.float32 and weight.device.type == "cpu" and _has_onednn()
+
+
+@cache
+def _has_onednn() -> bool:
+    """Whether this PyTorch has the product, which is not one that it promises, and the processor
+    is of the kind where it was measured."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    x, weight = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(4, 3)
+    try:
+        return torch.equal(_by_onednn(x, weight), x @ weight.T)
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product
+
+
+def passing(head: Any, hidden: Tensor) -> Tensor:
+    """Logits [N, V] of hidden states [N, width], to be read before the head is asked again."""
+    pieces = getattr(head, "forward", None)
+    logits: Tensor = pieces.passing(hidden) if isinstance(pieces, Pieces) else head(hidden)
+    return logits
+
+
+class Pieces:
+    """The forward of an output head."""
+
+    def __init__(self, head: Any) -> None:
+        self._head = head
+        self._room = torch.empty(0)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Logits [..., V] of hidden states [..., width]."""
+        weight = self._head.weight
+        if torch.is_grad_enabled():
+            return torch.nn.functional.linear(hidden, weight)
+        flat = hidden.flatten(0, -2)
+        logits = self._into(flat.new_empty(len(flat), len(weight)), flat)
+        return logits.view(*hidden.shape[:-1], len(weight))
+
+    def passing(self, hidden: Tensor) -> Tensor:
+        """Logits [N, V] that stand where those before them stood.
+
+        They are too large for the C library to keep, so that new room comes from the system page
+        by page: as long as a quarter of the product takes (SmolLM2, 512 rows in float32).
+        """
+        if torch.is_grad_enabled():
+            return self(hidden)
+        size = len(hidden) * len(self._head.weight)
+        if self._room.numel() < size or self._room.dtype != hidden.dtype:
+            self._room = torch.empty(0)  # not both at the same time
+            self._room = hidden.new_empty(size)
+        return self._into(self._room[:size].view(len(hidden), -1), hidden)
+
+    def _into(self, logits: Tensor, hidden: Tensor) -> Tensor:
+        weight = self._head.weight
+        for start in range(0, len(weight), PIECE):
+            part = slice(start, start + PIECE)
+            if _suits_onednn(weight):
+                logits[:, part] = _by_onednn(hidden, weight[part])
+            else:
+                torch.mm(hidden, weight[part].T, out=logits[:, part])
+        return logits
 
 
 def add_in_place(model: Any) -> None:

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from evalkit.home import home
-from evalkit.models.hf.network import Finish, Network, finish_of
+from evalkit.models.hf.logits import UNCHANGED, finish_of
+from evalkit.models.hf.network import Network
 from evalkit.models.hf.trimming import last_feed_forward
 
 
@@ -28,7 +29,7 @@ def recall(plain: Network, key: str) -> Network | None:
     """The network with the shortcuts of a trial that was kept; else None."""
     try:
         kept = json.loads((home() / "trials" / key).read_text(encoding="ascii"))
-        finish = finish_of(plain.model) if kept["finish"] else Finish()
+        finish = finish_of(plain.model) if kept["finish"] else UNCHANGED
         logits_from, chains = kept["logits_from"], bool(kept["chains"])
         trimmed = last_feed_forward(plain.model) if kept["trims"] else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -52,7 +53,7 @@ def keep(fast: Network, key: str) -> None:
         return
     row = {
         "logits_from": fast.logits_from,
-        "finish": fast.finish != Finish(),
+        "finish": fast.finish != UNCHANGED,
         "chains": fast.chains,
         "trims": fast.trimmed is not None,
     }

@@ -105,8 +105,8 @@ def score_lanes(network: Network, lanes: Sequence[Lane], shared: int, cache: Any
     packed = network.pack(lanes, shared)
     reads = _reads(lanes, network.device)
     borrowed = network.lent(cache, keep=False) if cache is not None else None
-    chunks = network.packed_logits(packed, reads.rows, reads.columns, borrowed)
-    values, hits = pick(network, chunks, reads)
+    logits = network.packed_logits(packed, reads.rows, reads.columns, borrowed)
+    values, hits = pick(network, logits.parts(), reads)
     lengths = [len(span.continuation) for lane in lanes for span in lane.spans]
     return _split(values, hits, lengths)
 
@@ -129,17 +129,17 @@ def _reads(lanes: Sequence[Lane], device: torch.device) -> Reads:
     )
 
 
-def pick(network: Network, chunks: Iterator[Tensor], reads: Reads) -> tuple[Tensor, Tensor]:
-    """Log-softmax of logits [P, V] (in chunks) at the targets [N], in float32; and whether each
-    was the likeliest [N].
+def pick(network: Network, parts: Iterator[Tensor], reads: Reads) -> tuple[Tensor, Tensor]:
+    """Log-softmax of logits [P, V] (some rows at a time) at the targets [N], in float32; and
+    whether each was the likeliest [N].
 
     Raises ModelError where a logit is NaN or infinite.
     """
     values = torch.empty(len(reads.targets), dtype=torch.float32, device=network.device)
     hits = torch.empty(len(reads.targets), dtype=torch.bool, device=network.device)
     done = 0
-    for chunk in chunks:
-        logits = chunk.float()
+    for part in parts:
+        logits = part.float()
         mine = ((reads.places >= done) & (reads.places < done + len(logits))).nonzero()[:, 0]
         rows = (reads.places[mine] - done).to(network.device)
         wanted = reads.targets[mine].to(network.device)

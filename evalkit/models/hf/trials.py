@@ -19,8 +19,9 @@ from evalkit.errors import ModelError
 from evalkit.models.hf import caches
 from evalkit.models.hf.attention import may_chain
 from evalkit.models.hf.lanes import Span, lay
+from evalkit.models.hf.logits import finish_of
 from evalkit.models.hf.memory import is_out_of_memory
-from evalkit.models.hf.network import Network, finish_of, next_logits, not_finite, read_trunk
+from evalkit.models.hf.network import Network, next_logits, not_finite, read_trunk
 from evalkit.models.hf.trimming import last_feed_forward
 
 _LOG = logging.getLogger(__name__)
@@ -129,8 +130,8 @@ def mixes(network: Network, names: Sequence[str], logits: Sequence[Tensor], prob
         rows = torch.tensor([list(probe)] * len(names), device=network.device)
         last = torch.arange(len(names), device=network.device)
         ends = torch.full_like(last, len(probe) - 1)
-        chunks, _ = everyone.logits_at(rows, last, ends, use_cache=False)
-        mixed = torch.cat(list(chunks)).float()
+        told, _ = everyone.logits_at(rows, last, ends, use_cache=False)
+        mixed = told.whole().float()
     except Exception as error:  # PEFT refuses mixed batches for many kinds of adapters
         if is_out_of_memory(error):  # which says nothing of the model
             raise
@@ -182,13 +183,13 @@ def _near(got: Tensor, wanted: Tensor, tolerance: float) -> bool:
 def _gathered(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     """A few logits of one text, gathered before the head."""
     columns = torch.tensor([3, 20, TOKENS - 1], device=network.device)
-    chunks, _ = network.logits_at(
+    logits, _ = network.logits_at(
         torch.tensor([known.long], device=network.device),
         torch.zeros_like(columns),
         columns,
         use_cache=False,
     )
-    return torch.cat(list(chunks)), known.of_long[columns]
+    return logits.whole(), known.of_long[columns]
 
 
 def _packed(network: Network, known: Known) -> tuple[Tensor, Tensor]:
@@ -205,9 +206,9 @@ def _packed(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     where = [(row, column) for row, lane in enumerate(lanes) for c in lane.columns for column in c]
     rows, columns = torch.tensor(where, device=network.device).T
     _, trunk = trunks.nearest(start)
-    chunks = network.packed_logits(packed, rows, columns, network.lent(trunk, keep=False))
+    logits = network.packed_logits(packed, rows, columns, network.lent(trunk, keep=False))
     long, short = known.of_long[19:-1], known.of_short[19:-1]
-    return torch.cat(list(chunks)), torch.cat([long[:10], short, long, short[-2:]])
+    return logits.whole(), torch.cat([long[:10], short, long, short[-2:]])
 
 
 def _at_a_desk(network: Network, known: Known) -> tuple[Tensor, Tensor]:
@@ -218,8 +219,7 @@ def _at_a_desk(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     rows = torch.arange(2, device=network.device)
     ends = torch.tensor([29, 19], device=network.device)
     packed = network.pack(lanes, 0)
-    chunks = network.packed_logits(packed, rows, ends, cache)
-    got = [torch.cat(list(chunks))]
+    got = [network.packed_logits(packed, rows, ends, cache).whole()]
     desk = network.desk(len(cache.layers), 2, TOKENS)
     desk.put(0, cache, [packed.part(i, len(lane)) for i, lane in enumerate(lanes)])
     for step in range(2):
@@ -238,14 +238,14 @@ def _stepwise(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     inputs: dict[str, Any] = {}
     got = []
     for step in range(4):
-        chunks, out = network.logits_at(
+        logits, out = network.logits_at(
             torch.tensor([fresh], device=network.device),
             zero,
             zero + len(fresh) - 1,
             use_cache=True,
             **inputs,
         )
-        got.append(next(chunks))
+        got.append(logits.whole())
         inputs, fresh = caches.own(out), [known.long[30 + step]]
         if not inputs:
             raise ModelError("the model gives no cache back")

@@ -9,8 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from evalkit.models.hf import products
 from evalkit.models.hf.engine import HFEngine
-from evalkit.models.hf.products import Adding, add_in_place, all_add_in_place, in_halves, rows_of
+from evalkit.models.hf.products import (
+    Adding,
+    add_in_place,
+    all_add_in_place,
+    in_halves,
+    multiply,
+    multiply_sooner,
+    rows_of,
+)
 from tests.models.hf.tiny_models import Tiny, answers, open_arms, writing
 
 WIDTH, OUT, RANK, ROWS = 96, 160, 4, 7
@@ -56,6 +65,76 @@ def lora_layer(
         layer.lora_B[name].to(adapter)
     layer.set_adapter(names[0])
     return model.eval()
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("shape", [(WIDTH,), (1, WIDTH), (2, 3, WIDTH), (0, WIDTH)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_plain_product_is_that_of_float64(
+    onednn: bool, shape: tuple[int, ...], bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "_has_onednn", lambda: onednn)
+    torch.manual_seed(0)
+    x, weight, added = torch.randn(shape), torch.randn(OUT, WIDTH), torch.randn(OUT)
+    wanted = x.double() @ weight.double().T + (added.double() if bias else 0.0)
+    with torch.inference_mode():
+        got = multiply(x, weight, added if bias else None)
+    torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_both_libraries_are_about_as_near_to_the_truth() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(200, 576), torch.randn(1536, 576)
+    wanted = x.double() @ weight.double().T
+    with torch.inference_mode():
+        theirs = (torch.nn.functional.linear(x, weight).double() - wanted).pow(2).mean().sqrt()
+        ours = (multiply(x, weight).double() - wanted).pow(2).mean().sqrt()
+    assert 0 < ours < 2 * theirs
+
+
+def test_numbers_that_do_not_stand_in_a_row_are_multiplied_as_well() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(WIDTH, ROWS).T, torch.randn(WIDTH, OUT).T
+    with torch.inference_mode():
+        torch.testing.assert_close(multiply(x, weight), x.contiguous() @ weight.T)
+        every_other = multiply(torch.randn(ROWS, 2 * WIDTH)[:, ::2], weight[::2])
+    assert every_other.shape == (ROWS, OUT // 2)
+
+
+def test_plain_layers_are_given_it_where_they_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.dtype] = []
+
+    def noted(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        asked.append(x.dtype)
+        return torch.nn.functional.linear(x, weight, bias)
+
+    monkeypatch.setattr(products, "_by_onednn", noted)
+    monkeypatch.setattr(products, "_has_onednn", lambda: True)
+    for dtype in (torch.float32, torch.bfloat16):
+        model: Any = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()).to(dtype)
+        model.get_output_embeddings = lambda: None
+        multiply_sooner(model)
+        with torch.inference_mode():
+            model(torch.ones(1, 4, dtype=dtype))
+        model(torch.ones(1, 4, dtype=dtype)).sum().backward()  # and may still be trained
+    assert asked == [torch.float32]
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "arm64"])
+def test_a_pytorch_without_it_or_another_processor_keeps_its_own(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: object) -> Tensor:
+        raise AttributeError("no such operator")
+
+    if machine == "x86_64":
+        monkeypatch.setattr(products, "_by_onednn", absent)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    products._has_onednn.cache_clear()
+    try:
+        assert not products._has_onednn()
+    finally:
+        products._has_onednn.cache_clear()
 
 
 def exact(layer: Any, x: Tensor, name: str) -> Tensor:

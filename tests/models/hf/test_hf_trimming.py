@@ -26,8 +26,8 @@ def logits(network: Network, ids: Tensor, columns: list[int]) -> tuple[Tensor, i
     )
     at = torch.tensor(columns)
     with torch.inference_mode():
-        chunks, _ = network.logits_at(ids, torch.zeros_like(at), at, use_cache=False)
-        got = torch.cat(list(chunks))
+        logits, _ = network.logits_at(ids, torch.zeros_like(at), at, use_cache=False)
+        got = logits.whole()
     hook.remove()
     return got, met[0]
 
