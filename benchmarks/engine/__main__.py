@@ -4,8 +4,9 @@
 
 Rows: fewshot letters zeroshot generation rolling (against lm-eval), adapters second floor memory
 growth again (evalkit alone); with --device cuda also those of large models, and the files are
-engine-gpu.json and engine-gpu.md. A later run of some rows replaces only those. --page renders
-the page anew from the JSON and measures nothing.
+engine-gpu.json and engine-gpu.md. A later run of some rows replaces only those; --resume leaves
+those that this very code measured here. --page renders the page anew from the JSON and measures
+nothing.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add("--adapter", type=Path, help=f"a trained adapter; else {RECIPE} is trained (not timed)")
     add("--keep", type=Path, help="leave all that was run in this folder")
     add("--output", type=Path, default=Path("docs/results"), help="where JSON and page go")
+    add("--resume", action="store_true", help="measure only what this code has not measured here")
     add("--page", action="store_true", help="only render the page from the JSON")
     return made
 
@@ -113,6 +115,9 @@ def _measure_all(
     for row, dtype in _pairs(rows, list(dtypes)):
         if dtypes[dtype]:
             results.leave_out(row.key, dtype, dtypes[dtype])
+            continue
+        if options.resume and results.is_current(row.key, dtype, place):
+            print(f"{row.key}, {dtype}: measured already", flush=True)
             continue
         print(f"{row.key}, {dtype}", flush=True)
         try:

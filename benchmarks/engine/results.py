@@ -46,6 +46,15 @@ class Results:
         today = datetime.now(UTC).date().isoformat()
         self._set(row, dtype, {**record, "date": today, "commit": _commit(), "place": where})
 
+    def is_current(self, row: str, dtype: str, place: Mapping[str, Any]) -> bool:
+        """Whether a record is of this place, and of the code that is here now."""
+        record = self.rows.get(row, {}).get(dtype, {})
+        return (
+            "value" in record
+            and self.places[record["place"]] == place
+            and _is_unchanged(record["commit"])
+        )
+
     def leave_out(self, row: str, dtype: str, reason: str) -> None:
         """Say why a row was not measured; a record of an earlier run stays."""
         if "value" not in self.rows.get(row, {}).get(dtype, {}):
@@ -94,18 +103,28 @@ def _gpu() -> str:
     return told.stdout.strip() or "unknown"
 
 
+MEASURED = ("evalkit", "benchmarks/engine")
+"""What a record is a measure of, and by."""
+
+
 def _commit() -> str:
     """What was measured; a plus where files of it were changed since."""
-    changed = _git("diff", "HEAD", "--", "evalkit", "benchmarks")
-    return _git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    changed = _git("diff", "HEAD", "--", *MEASURED)
+    return (_git("rev-parse", "--short", "HEAD") or "") + ("+" if changed else "")
 
 
-def _git(*arguments: str) -> str:
+def _is_unchanged(commit: str) -> bool:
+    """Whether the files are those of this commit, which a plus says that they never were."""
+    return _git("diff", commit, "--", *MEASURED) == ""
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says; None where it fails, or is not there."""
     try:
         told = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except OSError:
-        return ""
-    return told.stdout.strip()
+        return None
+    return told.stdout.strip() if told.returncode == 0 else None
 
 
 def middle(values: list[float]) -> float:
