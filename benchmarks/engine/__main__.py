@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.engine.bench import Bench, NotRun, Sizes
@@ -53,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     add("--growth", default="100,1000,10000,40000", help="how many requests; three or more")
     add("--again", type=int, default=10_000, help="samples of again")
     add("--batch", default="search", help="lm-eval's batch size, instead of searching for it")
-    add("--search", type=int, default=64, help="requests of each trial of that search")
+    add("--search", type=int, default=64, help="requests of each trial of it; of texts all")
     add("--data", type=Path, default=Path("../shared/data/cmmlu"), help="folder of CMMLU")
     add("--adapter", type=Path, help=f"a trained adapter; else {RECIPE} is trained (not timed)")
     add("--keep", type=Path, help="leave all that was run in this folder")
@@ -110,13 +111,13 @@ def _measure_all(
     dtypes = _dtypes(options)
     work.mkdir(parents=True, exist_ok=True)
     bench = _bench(options, work)
-    place = place_of(options.device, options.threads)
+    place, asked = place_of(options.device, options.threads), _asked(options)
     failed = False
     for row, dtype in _pairs(rows, list(dtypes)):
         if dtypes[dtype]:
             results.leave_out(row.key, dtype, dtypes[dtype])
             continue
-        if options.resume and results.is_current(row.key, dtype, place):
+        if options.resume and results.is_current(row.key, dtype, place, asked):
             print(f"{row.key}, {dtype}: measured already", flush=True)
             continue
         print(f"{row.key}, {dtype}", flush=True)
@@ -130,9 +131,18 @@ def _measure_all(
             results.leave_out(row.key, dtype, f"it failed: {error}")
             print(f"  {error}", flush=True)
         else:
-            results.put(row.key, dtype, record, place)
+            results.put(row.key, dtype, {**record, "asked": asked}, place)
             print(f"  {record['value']:.3g} {row.unit}", flush=True)
     return failed
+
+
+def _asked(options: argparse.Namespace) -> str:
+    """What a record's numbers hang on beside the code and the machine."""
+    sizes = asdict(_sizes(options))
+    return " ".join(
+        f"{name}={value}"
+        for name, value in {**sizes, "repeat": options.repeat, "batch": options.batch}.items()
+    )
 
 
 def _pairs(rows: list[Row], dtypes: list[DType]) -> Iterator[tuple[Row, DType]]:
@@ -149,24 +159,28 @@ def _bench(options: argparse.Namespace, work: Path) -> Bench:
     adapter = options.adapter.resolve() if options.adapter else _trained(tools)
     return Bench(
         tools=tools,
-        sizes=Sizes(
-            questions=options.questions,
-            letters=options.letters,
-            second=options.second,
-            zeroshot=options.zeroshot,
-            prompts=options.prompts,
-            new_tokens=options.new_tokens,
-            documents=options.documents,
-            search=options.search,
-            again=options.again,
-            growth=tuple(int(each) for each in options.growth.split(",")),
-        ),
+        sizes=_sizes(options),
         repeats=options.repeat,
         device=options.device,
         data=options.data,
         batch=options.batch,
         base=base,
         adapter=adapter,
+    )
+
+
+def _sizes(options: argparse.Namespace) -> Sizes:
+    return Sizes(
+        questions=options.questions,
+        letters=options.letters,
+        second=options.second,
+        zeroshot=options.zeroshot,
+        prompts=options.prompts,
+        new_tokens=options.new_tokens,
+        documents=options.documents,
+        search=options.search,
+        again=options.again,
+        growth=tuple(int(each) for each in options.growth.split(",")),
     )
 
 

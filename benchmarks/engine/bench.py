@@ -19,7 +19,8 @@ from benchmarks.machine import Ended
 
 FACTORS = (1.0, 0.5, 0.75, 1.25)
 """What lora_B of the trained adapter is multiplied by; the first is the adapter itself."""
-SIZES_UP, SIZES_DOWN = (1, 4, 8, 16, 32, 64), (64, 32, 16, 8, 4, 1)
+SIZES = (1, 4, 8, 16, 32, 64)
+"""Of lm-eval's batches."""
 BYTES = {"float32": 4, "bfloat16": 2}
 
 
@@ -277,10 +278,7 @@ class Bench:
             return self.batch, {}
         if self.device != "cpu":
             return "auto", {}
-        limit, most = _trial(work, self.sizes.search)
-        # Small batches of texts take very long, large ones of scoring no less than small ones.
-        order = SIZES_DOWN if work.task == "generate" else SIZES_UP
-        sizes = [size for size in order if size <= most]
+        limit, sizes = _trial(work, self.sizes.search)
         found = self._searched(model, work, limit, sizes)
         return min(found, key=found.__getitem__), found
 
@@ -313,18 +311,20 @@ def floor_share(measures: dict[str, float]) -> float:
     return least / (measures["prefill_seconds"] + measures["score_seconds"])
 
 
-def _trial(work: Work, requests: int) -> tuple[int, int]:
-    """How many samples a trial of a batch size has, and how many requests they are."""
-    match work.task:
-        case "choice":
-            each = len(work.rows[0]["choices"])
-            limit = min(max(1, requests // each), len(work.rows))
-            return limit, limit * each
-        case "generate":
-            limit = min(requests, len(work.rows))
-        case "perplexity":  # long texts, each as much work as many questions
-            limit = min(max(1, requests // 8), len(work.rows))
-    return limit, limit
+def _trial(work: Work, requests: int) -> tuple[int, list[int]]:
+    """How many samples a trial of a batch size has, and the sizes in the order to try them.
+
+    Small batches of texts take very long, and a single one of all may be the fastest; large ones
+    of scoring take no less than small ones.
+    """
+    if work.task == "generate":
+        limit = len(work.rows)
+        return limit, [limit, *(size for size in reversed(SIZES) if size < limit)]
+    each = len(work.rows[0]["choices"]) if work.task == "choice" else 1
+    # Whole documents are long texts, each as much work as many questions.
+    wanted = requests // each if work.task == "choice" else requests // 8
+    limit = min(max(1, wanted), len(work.rows))
+    return limit, [size for size in SIZES if size <= limit * each]
 
 
 def _more_each(counts: Sequence[int], seconds: Sequence[float]) -> list[float]:

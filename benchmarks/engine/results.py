@@ -46,11 +46,12 @@ class Results:
         today = datetime.now(UTC).date().isoformat()
         self._set(row, dtype, {**record, "date": today, "commit": _commit(), "place": where})
 
-    def is_current(self, row: str, dtype: str, place: Mapping[str, Any]) -> bool:
-        """Whether a record is of this place, and of the code that is here now."""
+    def is_current(self, row: str, dtype: str, place: Mapping[str, Any], asked: str) -> bool:
+        """Whether a record is of this place and these sizes, and of the code that is here now."""
         record = self.rows.get(row, {}).get(dtype, {})
         return (
             "value" in record
+            and record.get("asked") == asked
             and self.places[record["place"]] == place
             and _is_unchanged(record["commit"])
         )
