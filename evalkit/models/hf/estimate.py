@@ -94,8 +94,7 @@ def seconds(
 
 
 def peak(placement: Placement) -> float:
-    """Floating-point operations a second of a large matrix product here: the best of a few, of the
-    kind that the layers use."""
+    """Floating-point operations a second of a large matrix product here: the best of a few."""
     rows = 1024 if placement.device.type == "cpu" else 8192
     product = min(_square(rows, placement) for _ in range(5))
     return 2.0 * rows**3 / product

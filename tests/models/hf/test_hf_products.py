@@ -116,6 +116,7 @@ def test_plain_layers_are_given_it_where_they_gain(monkeypatch: pytest.MonkeyPat
         multiply_sooner(model)
         with torch.inference_mode():
             model(torch.ones(1, 4, dtype=dtype))
+            model(torch.ones(3, products.FEW, 4, dtype=dtype))  # many rows
         model(torch.ones(1, 4, dtype=dtype)).sum().backward()  # and may still be trained
     assert asked == [torch.float32]
 
