@@ -54,10 +54,10 @@ format: setup ## Format and mend what ruff can
 
 bench: setup ## Time the demo, the engine, its growth and the statistics, and write docs/results (hours on 2 cores)
 	$(BIN)/python -m benchmarks.demo
-	$(BIN)/python -m benchmarks.engine --resume
-	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.statistics
 	$(BIN)/python -m benchmarks.error_rates
+	$(BIN)/python -m benchmarks.growth; grown=$$?; \
+	$(BIN)/python -m benchmarks.engine --resume && exit $$grown
 
 dashboard: setup ## Open the dashboard on the runs of this folder
 	$(BIN)/evalkit dashboard runs

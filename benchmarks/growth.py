@@ -19,6 +19,8 @@ from typing import Any
 from benchmarks import machine
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
+MOST_SECONDS, MOST_BYTES = 60.0, 4 * 2**30
+"""Of planning a million requests: more fails, and the exit code is 1."""
 PACKAGES = ("tokenizers", "transformers", "torch")
 RESULT = Path("docs/results/growth.json")
 PAGE = RESULT.with_suffix(".md")
@@ -35,7 +37,7 @@ and the second arm only stands for an adapter. So this is what everything around
 costs. *Plan* is records, tokens and keys of both arms; *cut* lays them into batches and estimates
 the work; *put*, *known* and *get* store an answer to every request, ask which are there, and read
 them all. Memory is the process's peak, of which Python, torch and the tokenizer are what the
-smallest size shows.
+smallest size shows. Planning and cutting a million requests must take less than 60 s and 4 GiB.
 """
 
 
@@ -88,6 +90,17 @@ def measured(sizes: Sequence[int]) -> dict[str, Any]:
     }
 
 
+def missed(sizes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The sizes whose plan takes more than a million requests may."""
+    return [
+        f"planning {row['requests']:,} requests took {seconds:.0f} s and "
+        f"{row['plan_peak_bytes'] / 2**30:.1f} GiB"
+        for row in sizes
+        if (seconds := row["plan_seconds"] + row["cut_seconds"]) > MOST_SECONDS
+        or row["plan_peak_bytes"] > MOST_BYTES
+    ]
+
+
 def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -104,6 +117,8 @@ def main() -> None:
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(result), encoding="utf-8")
     print(PAGE.read_text(encoding="utf-8"))
+    if short := missed(result["sizes"]):
+        sys.exit("\n".join(short))
 
 
 if __name__ == "__main__":

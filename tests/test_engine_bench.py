@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.engine import __main__ as bench
 from benchmarks.engine.bench import _trial
+from benchmarks.engine.page import missed, table
 from benchmarks.engine.results import Results
+from benchmarks.engine.rows import BY_KEY
+from benchmarks.engine.tools import RunFailed
 from benchmarks.engine.works import generation, growth
+from benchmarks.growth import missed as growth_missed
 
 PLACE = {"processor": "one", "cores": 2}
 
@@ -56,6 +61,100 @@ def test_a_change_of_the_code_makes_it_old(code: Path, tmp_path: Path) -> None:
     found = measured(tmp_path)
     code.write_text("print(3)\n", encoding="utf-8")
     assert not found.is_current("letters", "float32", PLACE, "questions=2")
+
+
+def test_a_file_that_git_does_not_know_is_a_change(code: Path, tmp_path: Path) -> None:
+    found = measured(tmp_path)
+    code.with_name("new.py").write_text("print(4)\n", encoding="utf-8")
+    assert not found.is_current("letters", "float32", PLACE, "questions=2")
+    assert measured(tmp_path).rows["letters"]["float32"]["commit"].endswith("+")
+
+
+def test_a_row_that_fails_is_not_taken_for_what_it_once_was(code: Path, tmp_path: Path) -> None:
+    found = measured(tmp_path)
+    found.fail("letters", "float32", "it ended with 1\nand more")
+    again = Results.read(found.file)
+    assert not again.is_current("letters", "float32", PLACE, "questions=2")
+    (line,) = table(again, [(BY_KEY["letters"], "float32")])[2:]
+    assert "failed at" in line
+    assert "it ended with 1 |" in line
+
+
+def test_a_row_that_failed_later_is_measured_again(
+    code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = bench.parser().parse_args(["--resume", "--dtype", "float32"])
+    row = BY_KEY["letters"]
+    outcomes: list[dict[str, float] | RunFailed]
+    outcomes = [{"value": 5.5}, RunFailed("it broke"), {"value": 5.6}]
+
+    class Fake:
+        def measure(self, *_: object) -> dict[str, float]:
+            outcome = outcomes.pop(0)
+            if isinstance(outcome, RunFailed):
+                raise outcome
+            return outcome
+
+    monkeypatch.setattr(bench, "_bench", lambda *_: Fake())
+    monkeypatch.setattr(bench, "place_of", lambda *_: PLACE)
+
+    def run(*, resume: bool) -> tuple[int, bool]:
+        options.resume = resume
+        results, noted = (Results.read(tmp_path / name) for name in ("docs.json", "noted.json"))
+        done, failed = bench._measure_all(options, results, noted, [row], tmp_path)
+        return len(done), failed
+
+    assert run(resume=True) == (1, False)
+    assert run(resume=True) == (1, False)
+    assert len(outcomes) == 2, "the second time it was known"
+    assert run(resume=False) == (0, True)
+    assert run(resume=True) == (1, False)
+    assert not outcomes, "what failed is not taken for what it once was"
+
+
+def test_what_was_noted_elsewhere_is_taken_with_its_place(code: Path, tmp_path: Path) -> None:
+    found, other = measured(tmp_path), Results(tmp_path / "other.json")
+    other.put("second", "float32", {"value": 0.5}, {**PLACE, "cores": 4})
+    other.adopt(found, "letters", "float32")
+    assert other.is_current("letters", "float32", PLACE, "questions=2")
+    assert [place["cores"] for place in other.places] == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("value", "difference", "accuracy", "short"),
+    [
+        (5.0, 9e-4, 0.5, 0),
+        (4.9, 9e-4, 0.5, 1),
+        (5.0, 1.1e-3, 0.5, 1),
+        (5.0, 9e-4, 0.49, 1),
+        (4.9, 1.1e-3, 0.5, 2),
+    ],
+)
+def test_a_row_that_misses_what_it_must_reach_is_told(
+    tmp_path: Path, value: float, difference: float, accuracy: float, short: int
+) -> None:
+    results = Results(tmp_path / "engine.json")
+    told = {
+        "largest_difference": difference,
+        "largest_difference_per_token": difference / 1000,
+        "accuracy": {"evalkit": accuracy, "lm_eval": 0.5},
+    }
+    record = {"value": value, "agreement": {"base": told}}
+    results.put("letters", "float32", record, PLACE)
+    assert len(missed(results, [(BY_KEY["letters"], "float32")])) == short
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "short"), [(29.0, 4 * 2**30, 0), (31.0, 10, 1), (2.0, 4 * 2**30 + 1, 1)]
+)
+def test_planning_that_takes_too_much_is_told(seconds: float, size: int, short: int) -> None:
+    row = {
+        "requests": 10**6,
+        "plan_seconds": seconds,
+        "cut_seconds": 30.0,
+        "plan_peak_bytes": size,
+    }
+    assert len(growth_missed([row])) == short
 
 
 def test_without_a_repository_nothing_is_known(

@@ -4,9 +4,10 @@
 
 Rows: fewshot letters zeroshot generation rolling (against lm-eval), adapters second floor memory
 growth again (evalkit alone); with --device cuda also those of large models, and the files are
-engine-gpu.json and engine-gpu.md. A later run of some rows replaces only those; --resume leaves
-those that this very code measured here. --page renders the page anew from the JSON and measures
-nothing.
+engine-gpu.json and engine-gpu.md. A later run of some rows replaces only those. --resume goes on
+where a run of the same code in this checkout was stopped, by what it noted in build/bench; what the
+repository says was measured elsewhere is measured anew. --page renders the page from the JSON and
+measures nothing. The exit code is 1 where a row failed or misses what it must reach.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.engine.bench import Bench, NotRun, Sizes
-from benchmarks.engine.page import page, shown, table
+from benchmarks.engine.page import missed, page, shown, table
 from benchmarks.engine.results import Results, place_of
 from benchmarks.engine.rows import BOTH, BY_KEY, DType, Row
 from benchmarks.engine.tools import RunFailed, Tools
@@ -29,6 +30,8 @@ from benchmarks.machine import vector_extensions
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 RECIPE = "examples/rednote/qlora.yaml"
+NOTED = Path("build/bench")
+"""What was measured in this checkout; not in the repository."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add("--adapter", type=Path, help=f"a trained adapter; else {RECIPE} is trained (not timed)")
     add("--keep", type=Path, help="leave all that was run in this folder")
     add("--output", type=Path, default=Path("docs/results"), help="where JSON and page go")
-    add("--resume", action="store_true", help="measure only what this code has not measured here")
+    add("--resume", action="store_true", help="leave what this checkout and code measured before")
     add("--page", action="store_true", help="only render the page from the JSON")
     return made
 
@@ -69,16 +72,22 @@ def main() -> None:
     options = parser().parse_args()
     name = "engine" if options.device == "cpu" else "engine-gpu"
     results = Results.read(options.output / f"{name}.json")
+    noted = Results.read(NOTED / f"{name}.json")
     failed = False
     rows = _rows(options)
+    pairs = [(row, dtype) for row in rows for dtype in row.dtypes]
+    done: list[tuple[Row, DType]] = []
     if not options.page:
         with nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as place:
-            failed = _measure_all(options, results, rows, Path(place).resolve())
+            done, failed = _measure_all(options, results, noted, rows, Path(place).resolve())
     rendered = page(results, options.device)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / f"{name}.md").write_text(rendered, encoding="utf-8")
-    print("\n".join(table(results, [(row, dtype) for row in rows for dtype in row.dtypes])))
-    sys.exit(1 if failed else 0)
+    print("\n".join(table(results, pairs)))
+    short = missed(results, done)
+    for line in short:
+        print(f"missed: {line}")
+    sys.exit(1 if failed or short else 0)
 
 
 def _rows(options: argparse.Namespace) -> list[Row]:
@@ -105,20 +114,27 @@ def _dtypes(options: argparse.Namespace) -> dict[DType, str]:
 
 
 def _measure_all(
-    options: argparse.Namespace, results: Results, rows: list[Row], work: Path
-) -> bool:
-    """Every row in every dtype; True where one failed. One that fails does not stop the rest."""
+    options: argparse.Namespace, results: Results, noted: Results, rows: list[Row], work: Path
+) -> tuple[list[tuple[Row, DType]], bool]:
+    """Every row in every dtype: those that were measured, and whether one failed, which does not
+    stop the rest.
+
+    What is measured is put in the results and `noted`, by which a later process goes on.
+    """
     dtypes = _dtypes(options)
     work.mkdir(parents=True, exist_ok=True)
     bench = _bench(options, work)
     place, asked = place_of(options.device, options.threads), _asked(options)
+    done: list[tuple[Row, DType]] = []
     failed = False
     for row, dtype in _pairs(rows, list(dtypes)):
         if dtypes[dtype]:
             results.leave_out(row.key, dtype, dtypes[dtype])
             continue
-        if options.resume and results.is_current(row.key, dtype, place, asked):
+        if options.resume and noted.is_current(row.key, dtype, place, asked):
+            results.adopt(noted, row.key, dtype)
             print(f"{row.key}, {dtype}: measured already", flush=True)
+            done.append((row, dtype))
             continue
         print(f"{row.key}, {dtype}", flush=True)
         try:
@@ -128,21 +144,22 @@ def _measure_all(
             print(f"  not run: {reason}", flush=True)
         except RunFailed as error:
             failed = True
-            results.leave_out(row.key, dtype, f"it failed: {error}")
+            for each in (results, noted):
+                each.fail(row.key, dtype, str(error))
             print(f"  {error}", flush=True)
         else:
-            results.put(row.key, dtype, {**record, "asked": asked}, place)
+            for each in (results, noted):
+                each.put(row.key, dtype, {**record, "asked": asked}, place)
             print(f"  {record['value']:.3g} {row.unit}", flush=True)
-    return failed
+            done.append((row, dtype))
+    return done, failed
 
 
 def _asked(options: argparse.Namespace) -> str:
     """What a record's numbers hang on beside the code and the machine."""
-    sizes = asdict(_sizes(options))
-    return " ".join(
-        f"{name}={value}"
-        for name, value in {**sizes, "repeat": options.repeat, "batch": options.batch}.items()
-    )
+    others = {name: getattr(options, name) for name in ("repeat", "batch", "data", "adapter")}
+    told = {**asdict(_sizes(options)), **others}
+    return " ".join(f"{name}={value}" for name, value in told.items())
 
 
 def _pairs(rows: list[Row], dtypes: list[DType]) -> Iterator[tuple[Row, DType]]:

@@ -120,25 +120,28 @@ class Bench:
     def _second(self, row: Row, dtype: DType) -> Record:
         """A comparison, and right after it another tuned variant with the same store."""
         work, model, variants = self._work(row.work), self._model(row, dtype), self._variants()
-        record = self._from_store(model, work, variants[:1], "second", variants[1:2])
-        seconds = record["seconds"]
-        return {"value": middle(seconds["second"]) / middle(seconds["first"]), **record}
+        times = max(self.repeats, row.repeats)
+        record = self._from_store(model, work, variants[:1], "second", variants[1:2], times)
+        pairs = zip(record["seconds"]["first"], record["seconds"]["second"], strict=True)
+        # Each against the first right before it: the machine is not as fast in every hour.
+        return {"value": middle([second / first for first, second in pairs]), **record}
 
     def _again(self, row: Row, dtype: DType) -> Record:
         """A comparison by a tiny model and its adapter, and then the very same."""
         made = self._llama("tiny")
         model = Model(folder=made / "model", dtype=dtype, device=self.device)
         adapters = [made / "adapter"]
-        record = self._from_store(model, self._work(row.work), adapters, "again", adapters)
+        work = self._work(row.work)
+        record = self._from_store(model, work, adapters, "again", adapters, self.repeats)
         return {"value": middle(record["seconds"]["again"]), **record}
 
     def _from_store(
-        self, model: Model, work: Work, first: list[Path], name: str, later: list[Path]
+        self, model: Model, work: Work, first: list[Path], name: str, later: list[Path], times: int
     ) -> Record:
         """A comparison from an empty store, and right after it one with what that left there."""
         seconds: dict[str, list[float]] = {}
         peaks: dict[str, list[float]] = {}
-        for _ in range(self.repeats):
+        for _ in range(times):
             before = self.tools.compare(model, work, first)
             after = self.tools.compare(model, work, later, home=before.home)
             _note("first", before.ended, seconds, peaks)

@@ -51,15 +51,29 @@ class Results:
         record = self.rows.get(row, {}).get(dtype, {})
         return (
             "value" in record
+            and "failed" not in record
             and record.get("asked") == asked
             and self.places[record["place"]] == place
             and _is_unchanged(record["commit"])
         )
 
+    def adopt(self, other: Results, row: str, dtype: str) -> None:
+        """Take a record from other results as it is, with its date, commit and place."""
+        record = other.rows[row][dtype]
+        place = other.places[record["place"]]
+        if place not in self.places:
+            self.places.append(place)
+        self._set(row, dtype, {**record, "place": self.places.index(place)})
+
     def leave_out(self, row: str, dtype: str, reason: str) -> None:
         """Say why a row was not measured; a record of an earlier run stays."""
         if "value" not in self.rows.get(row, {}).get(dtype, {}):
             self._set(row, dtype, {"reason": reason})
+
+    def fail(self, row: str, dtype: str, reason: str) -> None:
+        """Say that a row failed, beside what an earlier run measured."""
+        record = self.rows.get(row, {}).get(dtype, {})
+        self._set(row, dtype, {**record, "reason": reason, "failed": _commit()})
 
     def _set(self, row: str, dtype: str, record: Record) -> None:
         self.rows.setdefault(row, {})[dtype] = record
@@ -104,19 +118,20 @@ def _gpu() -> str:
     return told.stdout.strip() or "unknown"
 
 
-MEASURED = ("evalkit", "benchmarks/engine")
-"""What a record is a measure of, and by."""
+MEASURED = ("evalkit", "benchmarks/engine", "examples", "suites")
+"""What a record is a measure of, by and with."""
 
 
 def _commit() -> str:
-    """What was measured; a plus where files of it were changed since."""
-    changed = _git("diff", "HEAD", "--", *MEASURED)
+    """What was measured; a plus where files of it were changed since, or are not in git."""
+    changed = _git("status", "--porcelain", "--", *MEASURED)
     return (_git("rev-parse", "--short", "HEAD") or "") + ("+" if changed else "")
 
 
 def _is_unchanged(commit: str) -> bool:
     """Whether the files are those of this commit, which a plus says that they never were."""
-    return _git("diff", commit, "--", *MEASURED) == ""
+    new = _git("ls-files", "--others", "--exclude-standard", "--", *MEASURED)
+    return new == "" == _git("diff", commit, "--", *MEASURED)
 
 
 def _git(*arguments: str) -> str | None:
