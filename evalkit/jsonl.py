@@ -75,6 +75,11 @@ def parse_value(text: str, *, strict: bool = False, half_pairs: bool = False) ->
     return value
 
 
+def without_half_pairs(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _integer(digits: str) -> int:
     try:
         return int(digits)

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import evalkit
 from evalkit.config import safe_name
 from evalkit.errors import UsageError
+from evalkit.jsonl import without_half_pairs
 from evalkit.records import Completion, Manifest, Metric, Result, Run, Score, SuiteInfo
 from evalkit.store.runs import SCHEMA_VERSION, check_writable, write_run
 
@@ -277,7 +278,7 @@ def label(text: object) -> str:
 def plain(text: object) -> str:
     """A log's value as a text that can be stored: halves of surrogate pairs are replaced."""
     told = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False, default=str)
-    return told.encode("utf-8", "replace").decode()
+    return without_half_pairs(told)
 
 
 def iso(seconds: object) -> str:

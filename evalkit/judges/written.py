@@ -100,6 +100,6 @@ class Written:
 
 def _withheld(answer: Completion) -> bool:
     """Whether a filter of the endpoint's kept the answer back, which is a refusal."""
-    from evalkit.models.answers import WITHHELD
+    from evalkit.models.protocol import WITHHELD
 
     return WITHHELD in answer.error

@@ -18,6 +18,7 @@ import openai
 
 from evalkit.config import OpenAIModel
 from evalkit.errors import ModelError
+from evalkit.jsonl import without_half_pairs
 from evalkit.progress import Progress
 
 T = TypeVar("T")
@@ -273,6 +274,7 @@ class Endpoint:
 
     def clean(self, text: str) -> str:
         """A line of the server's words; a key, even one it shortened, is in no message or log."""
+        text = without_half_pairs(text)
         if len(self.key) > 3:
             text = text.replace(self.key, "…")
         return " ".join(_KEY.sub("…", text).split())[:300]

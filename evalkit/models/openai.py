@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 from evalkit.config import OpenAIModel
 from evalkit.errors import ModelError
-from evalkit.models.answers import NoScores, Said, chatted, messages, scored, written
 from evalkit.models.base import Batch, Outline, Prepared
 from evalkit.models.endpoint import Endpoint, Failed, Refused, open_endpoint
+from evalkit.models.protocol import NoScores, Said, chatted, messages, scored, written
 from evalkit.progress import Progress, Silent
 from evalkit.records import Check, Completion, Decoding, Request
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from evalkit.errors import ModelError
 from evalkit.models.openai import OpenAIEngine, open_openai
 from evalkit.progress import Progress, Silent
 from evalkit.records import Completion, Decoding, Message, Prompt, Request, RequestKind
+from evalkit.store.completions import CompletionStore
 
 KEY = "sk-secret-key-1234567890"
 Answer = tuple[int, dict[str, str], Any]
@@ -567,6 +569,32 @@ def test_the_rate_is_kept(serve: Any, engine: Any) -> None:
     assert server.asked[-1][3] - started >= 5 * 0.1
 
 
+def test_half_a_character_in_an_answer_can_be_stored(
+    serve: Any, engine: Any, tmp_path: Path
+) -> None:
+    """Servers that cut a text by UTF-16 units leave the first half of an emoji."""
+    status, headers, body = chat("cut \ud83d here")
+    body["choices"][0]["logprobs"] = {"content": [
+        {"token": "\ud83d", "logprob": -0.5, "top_logprobs": [
+            {"token": "\ude42", "logprob": -1.0},
+        ]},
+    ]}  # fmt: skip
+    server = serve(lambda *_: (status, headers, body))
+    decoding = Decoding(max_new_tokens=8, alternatives=2)
+    (done,) = answers(engine(server.url), [ask(decoding=decoding)])
+    assert done.text == "cut ? here"
+    assert done.alternatives == ({"?": -0.5},)
+    with CompletionStore(tmp_path / "store.sqlite") as store:
+        store.put([done])
+        assert store.get([done.key])[done.key].text == done.text
+
+
+def test_half_a_character_in_an_error_can_be_stored(serve: Any, engine: Any) -> None:
+    server = serve(lambda *_: refuse(400, "no \ud83d here"))
+    (done,) = answers(engine(server.url), [ask()])
+    assert "no ? here" in done.error
+
+
 def test_usage_and_cost_are_counted(serve: Any, engine: Any) -> None:
     server = serve(lambda *_: chat())
     opened = engine(server.url, price_in=2.0, price_out=10.0)
@@ -690,9 +718,12 @@ def test_a_server_that_stops_within_the_thinking_is_asked_again_without_the_stop
 
     server = serve(behave)
     decoding = Decoding(max_new_tokens=8, stop=("\n\n",), thinking=TAGS)
-    (done,) = answers(engine(server.url), [ask(decoding=decoding)])
+    opened = engine(server.url)
+    (done,) = answers(opened, [ask(decoding=decoding)])
     assert done.text == "<think>a\n\nb</think>\n\nyes"
     assert [body.get("stop") for _, body, *_ in server.asked] == [["\n\n"], None]
+    measured = opened.measures("base")
+    assert (measured["tokens_in"], measured["tokens_out"]) == (10.0, 4.0), "both are paid for"
     unthinking = serve(lambda *_: chat("yes\n\nno"))
     answers(engine(unthinking.url), [ask(decoding=decoding)])
     assert len(unthinking.asked) == 1

@@ -16,6 +16,7 @@ from openai.types import Completion as TextAnswer
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from openai.types.chat.chat_completion import ChoiceLogprobs
 
+from evalkit.jsonl import without_half_pairs
 from evalkit.models.endpoint import Endpoint, Failed, Malformed
 from evalkit.records import Prompt, Request, StopReason
 from evalkit.thinking import cut_at, joined, split
@@ -104,12 +105,13 @@ def _alternatives(told: ChoiceLogprobs | None) -> tuple[Mapping[str, float], ...
     """Per token: its own log-probability, then those of others that were likely enough."""
     found = []
     for one in (told and told.content) or ():
+        own = without_half_pairs(one.token)
         others = {
-            other.token: round(float(other.logprob), 4)
+            token: round(float(other.logprob), 4)
             for other in one.top_logprobs or ()
-            if other.logprob >= _UNLIKELY and other.token != one.token
+            if other.logprob >= _UNLIKELY and (token := without_half_pairs(other.token)) != own
         }
-        found.append({one.token: round(float(one.logprob), 4), **others})
+        found.append({own: round(float(one.logprob), 4), **others})
     return tuple(found)
 
 
@@ -145,8 +147,11 @@ async def _past_thinking(
     decoding = request.decoding
     said = await ask(endpoint, request, decoding.stop)
     thoughts = split(said.text, decoding.thinking, _plain_prompt(request))
-    stopped = thoughts.answer_at is None and said.stop_reason == "stop"
-    return await ask(endpoint, request, ()) if stopped and decoding.stop else said
+    if thoughts.answer_at is not None or said.stop_reason != "stop" or not decoding.stop:
+        return said
+    endpoint.usage.tokens_in += said.tokens_in  # what is thrown away is paid for, too
+    endpoint.usage.tokens_out += said.tokens_out
+    return await ask(endpoint, request, ())
 
 
 def _plain_prompt(request: Request) -> str:
@@ -246,6 +251,7 @@ def _generated(
     """A generated text, cut at its stop strings where the server did not."""
     if not isinstance(text, str):
         raise Malformed("no text in it")
+    text = without_half_pairs(text)  # a server may cut a text in the middle of a character
     if reason == "content_filter":
         raise Failed(f"{endpoint.url} {WITHHELD}")
     assert request.decoding is not None
