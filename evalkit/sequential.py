@@ -203,6 +203,8 @@ def _added(parts: Sequence[Outline]) -> Outline:
         requests=sum(one.requests for one in parts),
         tokens=sum(one.tokens for one in parts),
         unique_tokens=sum(one.unique_tokens for one in parts),
+        read_tokens=sum(one.read_tokens for one in parts),
+        assumed=any(one.assumed for one in parts),
         packets=sum(one.packets for one in parts),
         flop=sum(one.flop for one in parts),
         seconds=sum(known) if len(known) == len(times) else None,

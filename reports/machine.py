@@ -178,6 +178,7 @@ def plan_json(
         **sums,
         "tokens_asked": work.tokens,
         "unique_tokens": work.unique_tokens,
+        "read_tokens": work.read_tokens,
         "packets": work.packets,
         "seconds": work.seconds,
     }

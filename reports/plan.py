@@ -29,6 +29,7 @@ class Work:
     requests: int
     tokens: int
     unique_tokens: int
+    read_tokens: int
     packets: int
     seconds: float | None
 
@@ -41,6 +42,7 @@ def add_up(outlines: Sequence[Outline]) -> Work:
         requests=sum(one.requests for one in outlines),
         tokens=sum(one.tokens for one in outlines),
         unique_tokens=sum(one.unique_tokens for one in outlines),
+        read_tokens=sum(one.read_tokens for one in outlines),
         packets=sum(one.packets for one in outlines),
         seconds=sum(known) if len(known) == len(times) else None,
     )
@@ -126,7 +128,7 @@ def _facts(costs: Sequence[SuitePlan], outlines: Sequence[Outline]) -> Renderabl
     open_ones = sum(one.requests - one.stored for one in costs)
     facts = [labelled("To answer", f"{open_ones:,} requests; what is stored is not asked again")]
     if work.tokens:
-        facts.append(labelled("Tokens", sharing(work.tokens, work.unique_tokens)))
+        facts.append(labelled("Tokens", _sharing(work)))
     if work.packets:
         text = f"{work.packets:,} forward passes or calls, the steps of generated texts aside"
         facts.append(labelled("Packets", text))
@@ -135,18 +137,24 @@ def _facts(costs: Sequence[SuitePlan], outlines: Sequence[Outline]) -> Renderabl
     return Group(*facts)
 
 
-def sharing(tokens: int, unique: int) -> str:
+def _sharing(work: Work) -> str:
     """How much is saved by computing what requests share once, in one line."""
-    asked, computed = f"{tokens:,} tokens asked", f"{unique:,} computed"
-    if unique < tokens:
-        return f"{asked}, {computed}: each shared start once"
-    return f"{asked}, {computed}: no start is shared"
+    asked, read = f"{work.tokens:,} tokens asked", max(work.read_tokens, work.unique_tokens)
+    if read > work.unique_tokens:
+        why = "not every arm can read shared starts once"
+        return f"{asked}, {work.unique_tokens:,} unique, {read:,} computed: {why}"
+    if read < work.tokens:
+        return f"{asked}, {read:,} computed: each shared start once"
+    return f"{asked}, {read:,} computed: no start is shared"
 
 
 def _time(outlines: Sequence[Outline]) -> str:
     total = add_up(outlines).seconds
     if total is not None:
-        return f"about {duration(total)} at most"
+        told = f"about {duration(total)} at most"
+        if any(one.assumed and one.unique_tokens < one.tokens for one in outlines):
+            told += ", if the model can read shared starts once (tried when it is first loaded)"
+        return told
     known = sum(one.seconds for one in outlines if one.seconds is not None)
     arms = ", ".join(one_line(a) for one in outlines if one.seconds is None for a in one.arms)
     ours = f"about {duration(known)} at most for the others; " if known else ""

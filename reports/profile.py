@@ -13,7 +13,6 @@ from rich.text import Text
 
 from evalkit.records import Manifest
 from reports.console import labelled, open_console
-from reports.plan import sharing
 from reports.wording import UNKNOWN, one_line
 
 # The stages in their order, and the measure that counts the tokens each of them handles.
@@ -197,7 +196,7 @@ def _lines(one: Profile) -> Iterator[tuple[str, str]]:
     if asked and unique:
         packets = one.measure("packets")
         cut = f", in {packets:,.0f} packets" if packets else ""
-        yield "Tokens", sharing(round(asked), round(unique)) + cut
+        yield "Tokens", f"{asked:,.0f} asked, {unique:,.0f} unique{cut}"
     yield "Achieved", _rate(one.flop_per_second, " while reading")
     yield "Peak", _rate(one.measure("peak_flop_per_second"), ", a matrix product measured here")
     yield "Floor", floor_text(one)

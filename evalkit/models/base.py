@@ -63,16 +63,20 @@ class Outline:
     """What the work of one engine amounts to before it is done.
 
     `tokens` are all that was asked, `unique_tokens` those that have to be computed when each
-    shared start is computed once per arm (0 where the engine takes text), `packets` the forward
-    passes or calls they are cut into, not counting the steps of generated texts; `flop` the
-    floating-point operations of reading the unique tokens (0 where unknown). `seconds` is about
-    how long it takes at most; None where nobody can know.
+    shared start is computed once per arm (0 where the engine takes text), `read_tokens` those that
+    will be computed: more where a model reads texts whole. Where that is not known yet, they are
+    `assumed` to be the unique ones. `packets` are the forward passes or calls they are cut into,
+    not counting the steps of generated texts; `flop` the floating-point operations of reading the
+    unique tokens (0 where unknown). `seconds` is about how long it takes at most; None where
+    nobody can know.
     """
 
     arms: tuple[str, ...]
     requests: int
     tokens: int = 0
     unique_tokens: int = 0
+    read_tokens: int = 0
+    assumed: bool = False
     packets: int = 0
     flop: float = 0.0
     seconds: float | None = None

@@ -184,15 +184,24 @@ def _checked(folder: Path) -> Path:
                 else " Is the download complete?"
             )
         )
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
-            raise ModelError(f"{index} is damaged: download the model again.") from error
-        if absent := sorted(name for name in shards if not (folder / name).is_file()):
-            raise ModelError(f"{folder} lacks {', '.join(absent)}: the download is incomplete.")
+    if absent := sorted(file.name for file in weight_files(folder) if not file.is_file()):
+        raise ModelError(f"{folder} lacks {', '.join(absent)}: the download is incomplete.")
     return folder
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that a model's weights are read from: those of its index, else its only one, else
+    all *.safetensors there are. Raises ModelError where the index cannot be read."""
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    if not index.is_file():
+        return sorted(folder.glob("*.safetensors"))
+    try:
+        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return [folder / name for name in sorted(set(shards))]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"{index} is damaged: download the model again.") from error
 
 
 def weights_hash(folder: Path) -> str:

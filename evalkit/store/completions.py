@@ -6,7 +6,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -115,14 +115,13 @@ class CompletionStore:
 
     def size(self) -> StoreSize:
         """How much is stored."""
+        used = 0
         with self._explained("read"):
             (count,) = self._db.execute("SELECT COUNT(*) FROM completion").fetchone()
-        files = self.path.parent.glob(self.path.name + "*")
-        return StoreSize(
-            path=str(self.path),
-            completions=count,
-            bytes=sum(file.stat().st_size for file in files),
-        )
+            for file in self.path.parent.glob(self.path.name + "*"):
+                with suppress(FileNotFoundError):  # the log goes with the last who writes to it
+                    used += file.stat().st_size
+        return StoreSize(path=str(self.path), completions=count, bytes=used)
 
     def clear(self) -> int:
         """Forget everything; says how many completions that were."""

@@ -165,7 +165,8 @@ def test_a_folder_with_pickled_weights_only_is_refused_with_the_way_out(tmp_path
 
 def test_a_folder_that_lacks_a_shard_says_which(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
-    index = {"weight_map": {"a": "model.safetensors", "b": "model-00002.safetensors"}}
+    (folder / "model.safetensors").rename(folder / "model-00001.safetensors")
+    index = {"weight_map": {"a": "model-00001.safetensors", "b": "model-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ModelError, match=r"lacks model-00002\.safetensors"):
         find_model(str(folder))

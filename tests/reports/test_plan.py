@@ -12,7 +12,7 @@ from rich.console import Console
 from evalkit.evaluate import SuitePlan
 from evalkit.models.base import Outline
 from reports.machine import plan_json
-from reports.plan import add_up, print_plan, sharing
+from reports.plan import add_up, print_plan
 
 PART = SuitePlan(arm="base", suite="s", samples=3, requests=12, tokens=90, new_tokens=0, stored=4)
 COSTS = [PART, replace(PART, arm="tuned")]
@@ -38,7 +38,21 @@ def test_a_plan_says_how_much_sharing_saves_in_one_line() -> None:
 
 
 def test_where_nothing_is_shared_nothing_is_said_to_be_saved() -> None:
-    assert sharing(50, 50) == "50 tokens asked, 50 computed: no start is shared"
+    alone = replace(LOCAL, tokens=50, unique_tokens=50)
+    assert "50 tokens asked, 50 computed: no start is shared" in _printed([alone])
+
+
+def test_what_a_model_reads_again_is_counted() -> None:
+    text = _printed([replace(LOCAL, read_tokens=70_000)])
+    said = "73,000 tokens asked, 4,100 unique, 70,000 computed: not every arm can read shared"
+    assert said in text
+
+
+def test_a_time_that_stands_on_an_untried_model_says_so() -> None:
+    text = " ".join(_printed([replace(LOCAL, assumed=True)]).split())
+    assert "at most, if the model can read shared starts once" in text
+    alone = replace(LOCAL, assumed=True, tokens=50, unique_tokens=50)
+    assert "at most, if" not in _printed([alone])
 
 
 def test_a_time_that_nobody_can_know_is_not_made_up() -> None:

@@ -58,7 +58,7 @@ def test_every_stage_has_its_seconds_tokens_and_speed() -> None:
     assert _row(text, "prefill") == ["prefill", "2.00", "1,000", "500"]
     assert _row(text, "score") == ["score", "6.00", "3,000", "500"]
     assert _row(text, "total") == ["total", "12.00"]
-    assert "73,000 tokens asked, 4,100 computed: each shared start once, in 12 packets" in text
+    assert "73,000 asked, 4,100 unique, in 12 packets" in text
     assert "100.0 GFLOP/s while reading" in text
     assert "2.00 GiB at most; the weights are 0.50 GiB" in text
 

@@ -15,11 +15,12 @@ from evalkit.models.base import Batch, Prepared
 from evalkit.models.hf import decoding, generation, memory, plan, scoring
 from evalkit.models.hf.caches import Trunks
 from evalkit.models.hf.generation import Row, Rules
-from evalkit.models.hf.heads import Heads
 from evalkit.models.hf.lanes import Lane, amount, first_part
 from evalkit.models.hf.loaded import Loaded
 from evalkit.models.hf.network import Network, read_trunk
+from evalkit.models.hf.openings import Openings
 from evalkit.models.hf.plan import Budget
+from evalkit.models.hf.sizes import Size
 from evalkit.records import Completion
 
 LEAST = 64
@@ -32,8 +33,8 @@ class Tally:
 
     score_seconds: float = 0.0
     trunk_seconds: float = 0.0
-    trunks: plan.Size = field(default_factory=plan.Size)
-    packed: plan.Size = field(default_factory=plan.Size)
+    trunks: Size = field(default_factory=Size)
+    packed: Size = field(default_factory=Size)
     scored_tokens: int = 0
     spent: decoding.Spent = field(default_factory=decoding.Spent)
 
@@ -46,7 +47,7 @@ class Answering:
     rules: Rules
     max_length: int
     tally: Tally = field(default_factory=Tally)
-    heads: dict[str, Heads] = field(default_factory=dict)
+    openings: dict[str, Openings] = field(default_factory=dict)
 
     def score(self, loaded: Loaded, arm: str, batch: Batch) -> Iterator[Completion]:
         """Rows of texts, as many at a time as memory allows; halved where it runs out."""
@@ -61,17 +62,15 @@ class Answering:
         answers = scoring.Answers(texts)
         while waiting:
             part = first_part(waiting, self._tokens(network), chained=network.chains)
+            cause = None
             try:
                 scored = self._scored(loaded, arm, part, shared, whole=whole)
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
-                if self.budget.score_tokens <= LEAST and len(part[0].spans) == 1 == len(part):
-                    raise ModelError(_too_long(part[0])) from error
-                scored = None
-            if scored is None:  # outside the handler, whose traceback holds the batch's tensors
-                self._halve(amount(part, chained=network.chains))
-                if len(part) == 1:
+                cause = error.with_traceback(None)  # which holds the batch's tensors
+            if cause is not None:
+                if self._make_room(loaded, arm, part, shared, cause) and len(part) == 1:
                     waiting[:1] = scoring.apart(part[0], shared)
                 continue
             waiting = waiting[len(part) :]
@@ -102,21 +101,21 @@ class Answering:
         loaded.arms.use(arm)
         with torch.inference_mode():
             start = lanes[0].spans[0].prompt[:shared]
-            heads = self.heads.setdefault(arm, Heads()) if whole and shared else None
-            most, read, head = max(LEAST, self._tokens(network)), 0, None
-            if heads is not None:
-                head, read = heads.of(network, trunks, start, most)
+            openings = self.openings.setdefault(arm, Openings()) if whole and shared else None
+            most, read, opening = max(LEAST, self._tokens(network)), 0, None
+            if openings is not None:
+                opening, read = openings.of(network, trunks, start, most)
             if shared:
                 read += read_trunk(network, trunks, start, most)
             if read:
-                memory.finish(network.device)
+                memory.wait_for(network.device)
             trunk_seconds = time.perf_counter() - started if read else 0.0
             cache = trunks.nearest(start)[1] if shared else None
             scored = scoring.score_lanes(network, lanes, shared, cache)
-            if head is not None:
+            if opening is not None:
                 spans = (span for lane in lanes for span in lane.spans)
                 scored = [
-                    head.through(span.prompt[shared]).followed_by(one)
+                    opening.through(span.prompt[shared]).followed_by(one)
                     for span, one in zip(spans, scored, strict=True)
                 ]
         seconds = time.perf_counter() - started
@@ -130,11 +129,24 @@ class Answering:
         self.tally.scored_tokens += sum(len(one.logprobs) for one in scored)
         return scored, seconds
 
-    def _halve(self, tried: int) -> None:
-        """Half as much at a time from now on: what did not fit will not fit the next time."""
-        tokens = max(1, min(self.budget.score_tokens, tried) // 2)
+    def _make_room(
+        self, loaded: Loaded, arm: str, tried: Sequence[Lane], shared: int, cause: Exception
+    ) -> bool:
+        """Out of memory: give the starts on the way to this one back or, where there are none,
+        take half as much at a time from now on: what did not fit will not fit the next time.
+
+        Whether it was halved; ModelError where that is not possible.
+        """
+        if loaded.trunks[arm].only(tried[0].spans[0].prompt[:shared]):
+            memory.release()
+            return False
+        if self.budget.score_tokens <= LEAST and len(tried[0].spans) == 1 == len(tried):
+            raise ModelError(_too_long(tried[0])) from cause
+        amounts = amount(tried, chained=loaded.networks[arm].chains)
+        tokens = max(1, min(self.budget.score_tokens, amounts) // 2)
         self.budget = replace(self.budget, score_tokens=tokens)
         memory.release()
+        return True
 
     def generate(self, loaded: Loaded, batch: Batch) -> Iterator[Completion]:
         """Texts of one or several arms: at one desk, arm by arm, or one text at a time."""
@@ -156,7 +168,7 @@ class Answering:
     ) -> Iterator[Completion]:
         loaded.forget_trunks(arms)
         tokens = max(map(plan.width, items))
-        starts = plan.starts(items)
+        starts = plan.starts(items, self.budget)
         rows = generation.rows_for(plan.seated(items, starts))
         decoder = decoding.Decoder(
             arms={arm: self._arm(loaded, arm) for arm in arms},
@@ -194,15 +206,17 @@ class Answering:
         )
 
     def _write_alone(self, loaded: Loaded, row: Row) -> None:
-        """Write one text the plain way."""
+        """Write one text the plain way; its first token comes with reading the prompt."""
         arm = row.item.request.arm
         network = loaded.networks[arm]
-        spent, started = self.tally.spent, time.perf_counter()
+        spent, started, read = self.tally.spent, time.perf_counter(), 0.0
         loaded.arms.use(arm)
         try:
             with torch.inference_mode():
-                for logits in decoding.alone(network, row):
+                for step, logits in enumerate(decoding.alone(network, row)):
                     generation.choose(network.model, logits, [row], self.rules)
+                    if step == 0:
+                        read = time.perf_counter() - started
                     if row.stop_reason is not None:
                         break
         except (RuntimeError, MemoryError) as error:
@@ -210,8 +224,10 @@ class Answering:
                 raise
             raise ModelError(decoding.NO_ROOM) from error
         row.seconds = time.perf_counter() - started
-        spent.decode_seconds += row.seconds
-        spent.decode_tokens += len(row.ids)
+        spent.prefill_seconds += read
+        spent.read.add_text(0, len(row.item.prompt_ids), 1)
+        spent.decode_seconds += row.seconds - read
+        spent.decode_tokens += len(row.ids) - 1
 
     def _written(self, row: Row) -> Completion:
         assert row.stop_reason is not None

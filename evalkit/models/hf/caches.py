@@ -126,6 +126,16 @@ class Trunks:
         """Keep the cache of a start that goes on from the nearest."""
         self._path.append((ids, cache))
 
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._path)
+
+    def only(self, ids: Ids) -> bool:
+        """Give the memory of all starts but this one back; whether there were any."""
+        kept = [one for one in self._path if one[0] == ids]
+        before, self._path = len(self._path), kept
+        return len(kept) < before
+
     def forget(self) -> None:
         """Give the memory of all of them back."""
         self._path.clear()

@@ -22,7 +22,7 @@ from evalkit.models.hf import caches, memory
 from evalkit.models.hf.generation import Row, Rules, choose
 from evalkit.models.hf.lanes import Lane, Span, first_part, lay
 from evalkit.models.hf.network import Network, next_logits, read_trunk
-from evalkit.models.hf.plan import Size
+from evalkit.models.hf.sizes import Size
 
 REFILL = 6
 """A sixth of the places is filled together: forwards for a few newcomers cost more than waiting."""
@@ -85,7 +85,7 @@ class Decoder:
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
-                if self.places == 1:
+                if self.places == 1 and not self._has_way:
                     raise ModelError(NO_ROOM) from error
                 finished = None
             if finished is None:
@@ -102,12 +102,23 @@ class Decoder:
         return self._step()
 
     def _make_room(self, waiting: deque[Row]) -> None:
-        """Out of memory: half the places. Who has to leave keeps what is written, and waits."""
-        self.places = max(1, min(self.places, len(self._active) or self.places) // 2)
-        self.read_tokens = max(64, self.read_tokens // 2)
+        """Out of memory: go on without the starts that were kept or, where there are none but the
+        present, with half the places. All leave the desk, for nobody knows what of the last turn
+        was done; they keep what is written, and wait."""
+        if self._has_way:
+            for arm in self.arms.values():
+                arm.trunks.forget()
+        else:
+            self.places = max(1, min(self.places, len(self._active) or self.places) // 2)
+            self.read_tokens = max(64, self.read_tokens // 2)
         waiting.extendleft(reversed(self._active))
         self._active, self._lengths, self._desk = [], [], None
         memory.release()
+
+    @property
+    def _has_way(self) -> bool:
+        """Whether starts are kept on the way to a longer one."""
+        return any(len(arm.trunks) > 1 for arm in self.arms.values())
 
     def _let_in(self, waiting: deque[Row], free: int) -> list[Row]:
         """Read the next rows' texts onto the desk; their first token comes with it."""

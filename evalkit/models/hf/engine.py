@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evalkit.config import HFModel
 from evalkit.models.base import Batch, Outline, Prepared
-from evalkit.models.hf import estimate, generation, identity, memory, plan
+from evalkit.models.hf import estimate, generation, identity, memory, plan, sizes
 from evalkit.models.hf.adapters import check_adapter, open_adapter
 from evalkit.models.hf.answering import Answering, completion
 from evalkit.models.hf.imports import uncompiled
@@ -140,9 +140,9 @@ class HFEngine:
         """Key requests whose token ids are another's, in their order."""
         for arm in {request.arm for request in requests} - set(self.arms):
             raise AssertionError(f"no arm {arm!r} in this engine")
-        heads = {arm: identity.key_head(self._identities[arm]) for arm in self.arms}
+        stems = {arm: identity.key_stem(self._identities[arm]) for arm in self.arms}
         return [
-            identity.keyed(request, ids, heads[request.arm], self._rules, self._tokens.max_length)
+            identity.keyed(request, ids, stems[request.arm], self._rules, self._tokens.max_length)
             for request, ids in zip(requests, encoded, strict=True)
         ]
 
@@ -152,15 +152,22 @@ class HFEngine:
 
     def outline(self, batches: Sequence[Batch], /) -> Outline:
         """Tokens from the prefix tree; seconds at most, by two matrix products timed here."""
-        size = plan.size(batches, self._tokens.max_length)
+        size = sizes.size(batches, self._tokens.max_length)
+        shares = {arm: self._loader.shares(arm) for arm in self.arms}
+        whole = {arm for arm, does in shares.items() if does is False}
+        read = sizes.size(batches, self._tokens.max_length, whole) if whole else size
         return Outline(
             arms=self.arms,
             requests=sum(map(len, batches)),
             tokens=size.tokens,
             unique_tokens=size.unique,
+            read_tokens=read.unique,
+            assumed=None in shares.values(),
             packets=len(batches),
             flop=self._shape.flop(size),
-            seconds=estimate.seconds(batches, size, self._shape, self._placement, self._budget),
+            seconds=estimate.seconds(
+                batches, read, self._shape, self._placement, self._budget, whole
+            ),
         )
 
     def profile(self) -> Mapping[str, float]:
@@ -193,6 +200,8 @@ class HFEngine:
 
     def _problem(self, item: Prepared) -> str:
         """Why a request has no answer; empty if it has one."""
+        if problem := self._tokens.problem(item.prompt_ids, item.continuation_ids):
+            return problem
         scored = len(item.continuation_ids)
         match item.request.kind:
             case "generate":
@@ -239,7 +248,7 @@ class HFEngine:
             "tokens_scored": float(tally.scored_tokens),
             "tokens_generated": float(spent.decode_tokens),
             "flop_done": sum(map(self._shape.flop, (tally.trunks, tally.packed, spent.read))),
-            "peak_memory_bytes": self._peak or memory.peak_memory(self._placement.device),
+            "peak_memory_bytes": max(self._peak, memory.peak_memory(self._placement.device)),
             "weights_bytes": float(estimate.weights_bytes(self._shape, self._placement)),
             **{f"logit_change/{arm}": change for arm, change in self._changes.items()},
         }
@@ -247,9 +256,9 @@ class HFEngine:
     def close(self) -> None:
         """Give the memory of the weights back."""
         if self._loaded is not None:
-            self._peak = memory.peak_memory(self._placement.device)
+            self._peak = max(self._peak, memory.peak_memory(self._placement.device))
             self._loaded = None
-            self._answering.heads.clear()
+            self._answering.openings.clear()
             gc.collect()  # layers and what was put in place of their forward hold each other
         memory.release()
 

@@ -24,7 +24,7 @@ from evalkit.records import Request
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
-ENGINE_VERSION = "hf-6"
+ENGINE_VERSION = "hf-7"
 """Part of every key: raise it when a change of this package may change a number."""
 
 
@@ -81,8 +81,8 @@ def fingerprints(
     }
 
 
-def key_head(identity: Mapping[str, str]) -> Hash:
-    """What the keys of all answers of an arm have in common: a hash that has read the head."""
+def key_stem(identity: Mapping[str, str]) -> Hash:
+    """What the keys of all answers of an arm have in common: a hash that has read the stem."""
     # A template reaches the answer through the ids alone. So does the tokenizer, but it writes
     # the text, too: a key never depends on how faithfully ids can be decoded.
     told = {name: value for name, value in identity.items() if name not in _IN_THE_IDS}
@@ -93,11 +93,11 @@ _IN_THE_IDS = ("template", "max_length")
 
 
 def keyed(
-    request: Request, encoded: Encoded, head: Hash, rules: Rules, max_length: int
+    request: Request, encoded: Encoded, stem: Hash, rules: Rules, max_length: int
 ) -> Prepared:
     """The request in tokens, with the key of its answer."""
     prompt, continuation, truncated = encoded
-    key = head.copy()
+    key = stem.copy()
     # Digests and numbers of one width each: no border is lost between the parts.
     key.update(prompt.digest.encode())
     key.update(array("q", (len(continuation), *continuation)).tobytes())

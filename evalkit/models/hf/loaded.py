@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import torch
 from evalkit.config import HFModel
 from evalkit.errors import EvalkitError, ModelError
 from evalkit.models.hf import trials
-from evalkit.models.hf.adapters import Adapter, Arms, check_changes
+from evalkit.models.hf.adapters import Adapter, check_base, check_changes
+from evalkit.models.hf.arms import Arms
 from evalkit.models.hf.caches import Trunks
 from evalkit.models.hf.imports import for_weights
-from evalkit.models.hf.loading import Placement, load_base, quiet
+from evalkit.models.hf.loading import SMALLER, Placement, load_base, quiet
 from evalkit.models.hf.masks import layers_of, switches_at
-from evalkit.models.hf.network import Network
+from evalkit.models.hf.memory import is_out_of_memory
+from evalkit.models.hf.network import Network, not_finite
 from evalkit.models.hf.products import all_add_in_place
-from evalkit.models.hf.recall import keep, recall
+from evalkit.models.hf.recall import keep, recall, shares
 from evalkit.models.hf.tokens import Tokens
 from evalkit.progress import Progress
 
@@ -67,6 +70,12 @@ class Loader:
     def _may_mix(self, arm: str) -> bool:
         return arm not in self.adapters or self.adapters[arm].may_mix
 
+    def shares(self, arm: str) -> bool | None:
+        """Whether the arm's texts are read on shared starts; None before a model's first trial."""
+        if arm in self.adapters and self.adapters[arm].virtual_tokens:
+            return False
+        return shares(self.trial)
+
     @property
     def name(self) -> str:
         """What the user calls the base."""
@@ -83,23 +92,62 @@ class Loader:
         # Not in inference mode: PEFT sets requires_grad whenever an adapter is switched.
         with quiet(), torch.no_grad():
             base = load_base(self.folder, model, self.config, self.placement)
-            return self._tried(base, Arms(base, self.adapters))
+            with self._explained():
+                plain, probe = self._plain(base), self._probe
+                bare = [trials.plain_logits(plain, probe) for _ in range(2 if self.adapters else 0)]
+            arms = Arms(base, self.adapters)
+            with self._explained():
+                return self._tried(base, arms, bare)
 
-    def _tried(self, base: Any, arms: Arms) -> Loaded:
-        """Each arm's network, after the trial of the shortcuts and of every adapter."""
-        arms.use(None)
-        plain = Network(
+    @property
+    def _probe(self) -> list[int]:
+        ids: list[int] = self.tokens.tokenizer.encode(PROBE)[: self.tokens.max_length - 1]
+        return ids
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """The first forward passes of the model, where much can turn out to be wrong."""
+        try:
+            yield
+        except EvalkitError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise ModelError(
+                    f"{self.name} was loaded, but left no memory for its first forward pass. "
+                    f"{SMALLER}"
+                ) from error
+            raise ModelError(
+                f"{self.name} was loaded, but fails on its first forward "
+                f"pass ({type(error).__name__}: {error}). Try another dtype, quantization or "
+                "device."
+            ) from error
+
+    def _plain(self, base: Any) -> Network:
+        """The base without any shortcut."""
+        reach = switches_at(base.config)
+        return Network(
             model=base,
-            head=arms.head(),
+            head=base.get_output_embeddings(),
             device=base.get_input_embeddings().weight.device,
             layers=layers_of(base),
-            singly=(reach := switches_at(base.config)) is not None
-            and self.tokens.max_length > reach,
+            singly=reach is not None and self.tokens.max_length > reach,
         )
+
+    def _tried(self, base: Any, arms: Arms, bare: Sequence[torch.Tensor]) -> Loaded:
+        """Each arm's network, after the trial of the shortcuts and of every adapter.
+
+        `bare` are the logits of the probe, twice, before any adapter was attached.
+        """
+        arms.use(None)
+        plain, probe = self._plain(base), self._probe
         fast, notes = self._surveyed(plain)
         self._say(type(base).__name__, notes)
-        probe = self.tokens.tokenizer.encode(PROBE)[: self.tokens.max_length - 1]
         expected = trials.plain_logits(plain, probe)
+        if not bool(torch.isfinite(expected).all()):
+            raise ModelError(not_finite(base))
+        if self.adapters:
+            check_base(self.adapters, bare, expected)
         networks: dict[str, Network] = {}
         logits: dict[str, torch.Tensor] = {}
         changes: dict[str, float] = {}
@@ -121,19 +169,10 @@ class Loader:
         return Loaded(arms, networks, trunks, together, changes)
 
     def _surveyed(self, plain: Network) -> tuple[Network, list[str]]:
-        """The first forward passes of the model, where much can turn out to be wrong."""
+        """What the base can do, recalled or found by trying; and what it cannot."""
         if known := recall(plain, self.trial):
             return known, []
-        try:
-            fast, notes = trials.survey(plain, self.tokens.max_length)
-        except EvalkitError:
-            raise
-        except Exception as error:
-            raise ModelError(
-                f"{self.name} was loaded, but fails on its first forward "
-                f"pass ({type(error).__name__}: {error}). Try another dtype, quantization or "
-                "device."
-            ) from error
+        fast, notes = trials.survey(plain, self.tokens.max_length)
         keep(fast, self.trial)
         return fast, notes
 

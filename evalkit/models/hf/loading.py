@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,10 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+
+SMALLER = "Use model.quantization: nf4, a smaller dtype, or another device."
+"""What to do where memory is short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +101,14 @@ def place(model: HFModel, config: Any) -> Placement:
 def _quantiser(model: HFModel, config: Any) -> str:
     if model.quantization != "none":
         return "bitsandbytes"
-    stored = getattr(config, "quantization_config", None) or {}
-    told = stored if isinstance(stored, dict) else stored.to_dict()
-    method = told.get("quant_method") or ""
+    method = stored_quantization(config).get("quant_method") or ""
     return str(getattr(method, "value", method))
+
+
+def stored_quantization(config: Any) -> Mapping[str, Any]:
+    """How a model's weights were quantised before they were stored; empty if they were not."""
+    told = getattr(config, "quantization_config", None) or {}
+    return told if isinstance(told, dict) else dict(told.to_dict())
 
 
 def _device(wanted: str) -> torch.device:
@@ -127,7 +135,11 @@ def device_name(device: torch.device) -> str:
     """What the device calls itself, or its kind: another one rounds, and may fail, otherwise."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+    told = [device.type, torch.backends.cpu.get_cpu_capability()]
+    # Products of 16 bits are other instructions where a processor has them.
+    told += ["BF16"] if torch.cpu._is_avx512_bf16_supported() else []
+    told += ["AMX"] if torch.cpu._is_amx_tile_supported() else []
+    return " ".join(told)
 
 
 def _dtype(wanted: str, config: Any, device: torch.device) -> torch.dtype:
@@ -169,7 +181,7 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
     """
     from transformers import AutoModelForCausalLM
 
-    _prefer_attention(placement.device)
+    _settle(placement.device)
     options: dict[str, Any] = {"dtype": placement.dtype, "local_files_only": True}
     options["use_safetensors"] = True  # a pickle would be preferred to files of unusual names
     if attention := _attention(config):
@@ -189,7 +201,7 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
         except Exception as error:
             if is_out_of_memory(error):
                 told = f"in {placement.dtype_name} does not fit on {placement.device}"
-                raise ModelError(f"{model.path} {told}. {_SMALLER}") from error
+                raise ModelError(f"{model.path} {told}. {SMALLER}") from error
             raise ModelError(f"{model.path} cannot be loaded: {_first_lines(error)}") from error
     if missing := sorted(told["missing_keys"]):
         raise ModelError(
@@ -202,15 +214,15 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
     return loaded.eval()
 
 
-_SMALLER = "Use model.quantization: nf4, a smaller dtype, or another device."
-
-
-def _prefer_attention(device: torch.device) -> None:
-    """Have PyTorch take the attention that suits rows whose lengths change in every forward."""
+def _settle(device: torch.device) -> None:
+    """Have PyTorch multiply as the dtype says, and take the attention that suits rows whose lengths
+    change in every forward."""
     if device.type == "cpu":
         # Grouped heads share their keys: transformers' own switch against copying them for each.
         os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
     if device.type == "cuda":
+        # Some images have cuBLAS round float32 to 19 bits, by an environment variable.
+        torch.set_float32_matmul_precision("highest")
         # cuDNN's is preferred on some cards, and makes a plan for each new shape: one a step here.
         torch.backends.cuda.enable_cudnn_sdp(False)
 

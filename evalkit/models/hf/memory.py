@@ -18,7 +18,8 @@ import torch
 from evalkit.models.hf.plan import Budget
 
 CACHE_SHARE = 0.25
-"""Part of the free memory that keys and values of texts in the making may occupy."""
+"""Part of the free memory that keys and values of texts in the making may occupy; those of shared
+starts may occupy as much again."""
 
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 """Control groups: where Linux shows them, and where it tells a process its own."""
@@ -40,6 +41,7 @@ def default_budget(
         score_tokens=batch_tokens or max(64, min(scoring, fitting)),
         decode_tokens=batch_tokens or max(64, fitting),
         decode_rows=256,
+        trunk_tokens=max(64, fitting),
         padded=device.type != "cpu",
     )
 
@@ -113,6 +115,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: PyTorch's allocator for CUDA says it by type, all else in words."""
     told = (
         "can't allocate memory",
+        "MPS backend out of memory",
         "CUDA error: out of memory",
         "CUBLAS_STATUS_ALLOC_FAILED",
     )
@@ -121,7 +124,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def finish(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
     """Wait until the device has done all that it was asked for: a GPU is asked ahead of time."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -161,6 +164,8 @@ def release() -> None:
     """Give cached blocks back to the device, or to the system."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     if trim := _of_glibc("malloc_trim"):
         trim(ctypes.c_size_t(0))
 

@@ -1,4 +1,4 @@
-"""How work is cut: which starts are shared, which requests lie side by side, what it amounts to.
+"""How work is cut: which starts are shared, which requests lie side by side.
 
 A plain function of the requests, testable and printable without a model. The requests of one arm
 form a prefix tree (few-shot block, question, choice). Where a start is long enough and enough
@@ -39,7 +39,7 @@ batch does not fill."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How much one forward may hold, in tokens.
+    """How much one forward may hold, in tokens; `trunk_tokens` is what shared starts may occupy.
 
     `padded`: rows are expected to stand side by side, so that their padding counts; else one behind
     the other (a network that pads all the same takes its batches in parts).
@@ -48,6 +48,7 @@ class Budget:
     score_tokens: int
     decode_tokens: int
     decode_rows: int
+    trunk_tokens: int
     padded: bool = True
 
 
@@ -67,7 +68,7 @@ def cut(
         for kind in _TREES:
             scored = by_kind.get((arm, kind), [])
             first = firsts.get(kind)
-            if first is None or not _same_texts(first.items, scored):
+            if first is None or not same_texts(first.items, scored):
                 first = firsts[kind] = _Cut(scored, list(_scored(scored, budget)))
                 batches += first.batches
             else:
@@ -88,7 +89,7 @@ class _Cut:
     batches: list[Batch]
 
 
-def _same_texts(some: Sequence[Prepared], others: Sequence[Prepared]) -> bool:
+def same_texts(some: Sequence[Prepared], others: Sequence[Prepared]) -> bool:
     """Whether two arms are asked the same, in the same order; equal ids are one object."""
     return len(some) == len(others) and all(
         a.prompt_ids is b.prompt_ids and a.continuation_ids is b.continuation_ids
@@ -116,7 +117,7 @@ def _scored(items: Sequence[Prepared], budget: Budget) -> Iterator[Batch]:
         return
     row = min(ROW, budget.score_tokens)
     prefixes = Prefixes(items, row)
-    for trunk in trunks(prefixes, row):
+    for trunk in trunks(prefixes, row, budget.trunk_tokens):
         rows = list(_rows(prefixes, trunk, row))
         rows.sort(key=attrgetter("tokens"), reverse=True)
         for part in _fill(rows, budget):
@@ -131,16 +132,17 @@ class Trunk:
     groups: tuple[int, ...]
 
 
-def trunks(prefixes: Prefixes, row: int) -> list[Trunk]:
+def trunks(prefixes: Prefixes, row: int, most: int) -> list[Trunk]:
     """The starts worth sharing when rows hold about `row` tokens, parents before children; what
-    shares nothing hangs on trunk 0."""
+    shares nothing hangs on trunk 0. Those on one way from the root, each of which holds its own
+    keys and values, have at most `most` tokens together."""
     found: list[Trunk] = []
-    _hang(prefixes, (0, len(prefixes)), 0, row, found)
+    _hang(prefixes, (0, len(prefixes)), 0, row, found, most)
     return found
 
 
 NESTED = 64
-"""Trunks on one way from the root: each holds its own keys."""
+"""Trunks on one way from the root at most."""
 
 
 def _hang(
@@ -149,9 +151,11 @@ def _hang(
     shared: int,
     row: int,
     found: list[Trunk],
+    most: int,
     deep: int = 0,
 ) -> None:
-    """Hang the groups of an interval on a trunk of `shared` tokens, or on longer ones below it."""
+    """Hang the groups of an interval on a trunk of `shared` tokens, or on longer ones below it,
+    which may have `most` tokens."""
     place = len(found)
     leaves: list[int] = []
     waiting = [interval]
@@ -161,8 +165,10 @@ def _hang(
         alone = high - low == 1 or deep == NESTED
         if alone or tree.tokens(low, high, shared) <= _room(common - shared, row):
             leaves += range(low, high)
-        elif _is_worth(common - shared, tree.tokens(low, high, common), high - low, row):
-            _hang(tree, (low, high), common, row, found, deep + 1)
+        elif common <= most and _is_worth(
+            common - shared, tree.tokens(low, high, common), high - low, row
+        ):
+            _hang(tree, (low, high), common, row, found, most - common, deep + 1)
         else:
             waiting += reversed(tree.children(low, high))
     if leaves:
@@ -265,11 +271,11 @@ def _written(items: Sequence[Prepared]) -> Iterator[Batch]:
         yield Batch.of(part)
 
 
-def starts(items: Sequence[Prepared]) -> dict[Ids, int]:
+def starts(items: Sequence[Prepared], budget: Budget) -> dict[Ids, int]:
     """How many first tokens of each prompt are worth reading once for several; each prompt is a
     row of its own."""
     tree = Prefixes(items, 0)
-    found = trunks(tree, 1)
+    found = trunks(tree, 1, budget.trunk_tokens)
     return {tree.groups[i].prompt: trunk.shared for trunk in found for i in trunk.groups}
 
 
@@ -287,82 +293,3 @@ def seated(items: Sequence[Prepared], starts: Mapping[Ids, int]) -> list[Prepare
         return -new, start, -len(prompt), prompt, one.request.index, one.request.arm
 
     return sorted(items, key=order)
-
-
-@dataclass(slots=True)
-class Size:
-    """Tokens of some work: all that is asked; and, each prefix counted once per arm, the unique
-    ones, the sum of the places they stand at (what attention looks back on), and the positions
-    whose logits are needed."""
-
-    tokens: int = 0
-    unique: int = 0
-    places: int = 0
-    reads: int = 0
-
-    def add(self, other: Size) -> None:
-        """Count other work too."""
-        self.tokens += other.tokens
-        self.unique += other.unique
-        self.places += other.places
-        self.reads += other.reads
-
-    def add_text(self, start: int, end: int, reads: int) -> None:
-        """Count the tokens from `start` to `end` of one text."""
-        self.unique += end - start
-        self.places += (end * (end + 1) - start * (start + 1)) // 2
-        self.reads += reads
-
-
-def size(batches: Sequence[Batch], max_length: int) -> Size:
-    """What the batches amount to; generated tokens are not counted."""
-    total = Size()
-    by_arm: dict[tuple[bool, str], list[Prepared]] = {}
-    for one in (one for batch in batches for one in batch):
-        if one.request.kind == "rolling":
-            _add_rolled(total, one, max_length)
-        else:
-            by_arm.setdefault((one.request.kind == "whole", one.request.arm), []).append(one)
-    planned: dict[bool, tuple[list[Prepared], Size]] = {}
-    for (whole, _), items in by_arm.items():
-        if whole not in planned or not _same_texts(planned[whole][0], items):
-            tree = _tree_size(items)
-            if whole:  # every token of such a text is scored
-                tree.reads = tree.unique
-            planned[whole] = (items, tree)
-        total.add(planned[whole][1])
-    return total
-
-
-def _add_rolled(total: Size, one: Prepared, max_length: int) -> None:
-    for prompt, text in windows(one.prompt_ids, one.continuation_ids, max_length):
-        read = len(prompt) + len(text) - 1
-        total.tokens += read + 1
-        total.add_text(0, read, len(text))
-
-
-def _tree_size(items: Sequence[Prepared]) -> Size:
-    tree, total = Prefixes(items, 0), Size()
-    total.tokens += sum(len(one.prompt_ids) + len(one.continuation_ids) for one in items)
-    for group, agreed in zip(tree.groups, tree.lcp.tolist(), strict=True):
-        long = len(group.prompt)
-        total.add_text(agreed, long, 1 + group.own)
-        total.unique += group.own
-        total.places += group.own * long + group.deep
-    return total
-
-
-def windows(prompt: Ids, text: Ids, max_length: int) -> list[tuple[Ids, Ids]]:
-    """Cut a text into (prompt, continuation) pairs of at most `max_length` tokens that score each
-    token once.
-
-    lm-eval's rolling windows: the first is conditioned on `prompt` (one token), each later one
-    on as much of the text before it as fits, and at least on one token.
-    """
-    pairs = [(prompt, text[:max_length])] if text else []
-    done = min(max_length, len(text))
-    while done < len(text):
-        end = min(done + max_length, len(text))
-        pairs.append((text[max(0, end - max_length - 1) : done], text[done:end]))
-        done = end
-    return pairs

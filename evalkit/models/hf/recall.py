@@ -1,8 +1,9 @@
-"""A trial after which texts lie side by side, kept: the very same model need not stand it again.
+"""How a model's trial ended, noted: one after which texts lie side by side is not repeated.
 
 A trial costs some ten forward passes, which is seconds for a small model and a minute for a large
-one on a CPU. One after which texts are read whole or written one at a time is not kept: the user
-is told so every time, and what went wrong may have been the day's.
+one on a CPU. One after which texts are read whole or written one at a time is repeated all the
+same: the user is told so every time, and what went wrong may have been the day's. Until then its
+note says what the work will cost.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from evalkit.home import home
 from evalkit.models.hf.logits import UNCHANGED, finish_of
@@ -28,7 +30,9 @@ def trial_key(identity: Mapping[str, str]) -> str:
 def recall(plain: Network, key: str) -> Network | None:
     """The network with the shortcuts of a trial that was kept; else None."""
     try:
-        kept = json.loads((home() / "trials" / key).read_text(encoding="ascii"))
+        kept = _noted(key)
+        if not (kept["packs"] and kept["desks"]):
+            return None
         finish = finish_of(plain.model) if kept["finish"] else UNCHANGED
         logits_from, chains = kept["logits_from"], bool(kept["chains"])
         trimmed = last_feed_forward(plain.model) if kept["trims"] else None
@@ -47,11 +51,24 @@ def recall(plain: Network, key: str) -> Network | None:
     )
 
 
+def shares(key: str) -> bool | None:
+    """Whether all texts are read on shared starts after this model's trial; None: it had none."""
+    try:
+        return bool(_noted(key)["packs"] and _noted(key)["desks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _noted(key: str) -> dict[str, Any]:
+    noted: dict[str, Any] = json.loads((home() / "trials" / key).read_text(encoding="ascii"))
+    return noted
+
+
 def keep(fast: Network, key: str) -> None:
-    """Note the trial of a network whose texts lie side by side, in scoring and in writing."""
-    if not (fast.packs and fast.desks and fast.logits_from != "full"):
-        return
+    """Note how the trial of this network ended."""
     row = {
+        "packs": fast.packs,
+        "desks": fast.desks,
         "logits_from": fast.logits_from,
         "finish": fast.finish != UNCHANGED,
         "chains": fast.chains,

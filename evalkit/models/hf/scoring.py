@@ -12,7 +12,7 @@ from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
 from evalkit.models.hf.lanes import Lane, Span, lay, parted
 from evalkit.models.hf.network import Network, not_finite
-from evalkit.models.hf.plan import windows
+from evalkit.models.hf.sizes import windows
 
 
 class Scored(NamedTuple):

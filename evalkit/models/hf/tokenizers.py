@@ -42,10 +42,18 @@ def open_tokens(
         empty_prefix=bos if bos is not None else eos,
         stop_ids=_stop_ids(folder, config, tokenizer),
         end_of_turn=_end_of_turn(tokenizer, template),
+        unembedded_from=_unembedded_from(config, tokenizer),
         tokenizer_hash=tokenizer_hash(tokenizer),
         template_hash=template_hash(template),
         warn=_once(warn),
     )
+
+
+def _unembedded_from(config: Any, tokenizer: Any) -> int | None:
+    """Where tokens were added and the model was not resized, the number of its embeddings."""
+    rows = getattr(getattr(config, "text_config", None) or config, "vocab_size", None)
+    highest = max(tokenizer.vocab_size - 1, *tokenizer.added_tokens_decoder, 0)
+    return rows if rows and highest >= rows else None
 
 
 def _once(say: Callable[[str], None]) -> Callable[[str], None]:

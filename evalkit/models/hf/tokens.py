@@ -48,6 +48,8 @@ class Tokens:
     """Tokens that end a generated text: EOS of the tokenizer, and those that the model names."""
     end_of_turn: int | None
     """The token that ends an answer in the chat template, and with it a text; None: no such."""
+    unembedded_from: int | None
+    """The first token that the model has no embedding for; None where it has one for all."""
     tokenizer_hash: str
     template_hash: str
     warn: Callable[[str], None]
@@ -82,6 +84,17 @@ class Tokens:
                 done[number] = encoded
         assert all(done), "a request was not encoded"
         return [one for number in order if (one := done[number])]
+
+    def problem(self, *texts: Ids) -> str:
+        """Why the model cannot read these tokens; empty if it can."""
+        first = self.unembedded_from
+        if first is None or not (unknown := [one for ids in texts for one in ids if one >= first]):
+            return ""
+        return (
+            f"the tokenizer writes token {unknown[0]} ({self.tokenizer.decode(unknown[:1])!r}), "
+            f"but the model has embeddings for {first:,} tokens only: tokens were added without "
+            "resizing the model. Resize it (resize_token_embeddings), train and save it again"
+        )
 
     def _jobs(self, requests: Sequence[Request]) -> tuple[list[_Job], list[int]]:
         """What is to be encoded, each once; and for each request, which of them it is."""
@@ -152,7 +165,7 @@ class Tokens:
         start = starts.get(ids[:-1])
         if start is None:
             start = starts[ids[:-1]] = Seen.of(ids[:-1], text)
-        return Encoded(start, ids[-1:], cut)
+        return Encoded(start._replace(text=text), ids[-1:], cut)
 
     def _with_prefix(self, ids: Ids) -> Ids:
         """The tokenizer's own special tokens in front, unless the text already wrote them."""

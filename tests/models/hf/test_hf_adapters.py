@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from evalkit.errors import AdapterError, ModelError
 from evalkit.models.base import Batch, Engine
 from evalkit.models.hf import open_hf
+from evalkit.models.hf.adapters import check_base, open_adapter
 from evalkit.models.weights import ADAPTER_RECORD, weights_hash
 from tests.models.hf.tiny_models import (
     Heard,
@@ -97,6 +99,50 @@ def test_an_adapter_that_changes_no_logit_is_refused(
     silent = edited(tiny().adapter, tmp_path / "silent", cancel)
     engine = open_with(tiny().model, silent)
     with pytest.raises(AdapterError, match="to the bit"):
+        run(engine)
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora"])
+def test_an_adapter_that_began_by_rewriting_the_base_is_refused(
+    tiny: Callable[..., Tiny], tmp_path: Path, start: str
+) -> None:
+    adapter = make_adapter(tiny().model, tmp_path / "began", init_lora_weights=start)
+    with pytest.raises(AdapterError, match=f"began as {start}.*plain LoRA"):
+        open_with(tiny().model, adapter)
+
+
+def test_a_base_that_does_not_repeat_itself_is_not_held_to_the_bit(
+    tiny: Callable[..., Tiny],
+) -> None:
+    """Kernels that add in any order differ from run to run; what PEFT takes away is far more."""
+    adapter = {"tuned": open_adapter("tuned", config(tiny().model, tiny().adapter))}
+    first = torch.tensor([1.0, 2.0])
+    check_base(adapter, [first, first], first)
+    check_base(adapter, [first, first + 1e-4], first - 5e-4)
+    for before, after in (([first, first], first + 1e-6), ([first, first + 1e-4], first + 0.1)):
+        with pytest.raises(AdapterError, match="changes the base itself"):
+            check_base(adapter, before, after)
+
+
+def test_an_adapter_that_replicates_layers_is_refused(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    adapter = Path(shutil.copytree(tiny().adapter, tmp_path / "replicated"))
+    file = adapter / "adapter_config.json"
+    settings = json.loads(file.read_text()) | {"layer_replication": [[0, 2], [0, 2]]}
+    file.write_text(json.dumps(settings))
+    with pytest.raises(AdapterError, match="layer_replication"):
+        open_with(tiny().model, adapter)
+
+
+def test_no_adapter_may_change_the_base_it_stands_beside(
+    tiny: Callable[..., Tiny], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What PEFT will think of next: here a way that is known, as if it were not."""
+    monkeypatch.setattr("evalkit.models.hf.adapters.REWRITING", ("nothing",))
+    adapter = make_adapter(tiny().model, tmp_path / "pissa", init_lora_weights="pissa")
+    engine = open_with(tiny().model, adapter)
+    with pytest.raises(AdapterError, match=r"changes the base itself: tuned \("):
         run(engine)
 
 

@@ -19,7 +19,8 @@ from evalkit.models.base import Batch
 from evalkit.models.hf import base_identity, open_hf
 from evalkit.models.hf.loading import quiet
 from evalkit.models.hf.memory import cache_bytes
-from evalkit.models.hf.plan import width, windows
+from evalkit.models.hf.plan import width
+from evalkit.models.hf.sizes import windows
 from evalkit.records import Decoding, Message, Request
 from evalkit.thinking import cut_at
 from tests.models.hf.tiny_models import (

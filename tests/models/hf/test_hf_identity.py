@@ -14,7 +14,7 @@ import torch
 from evalkit.models.base import Prepared
 from evalkit.models.hf import identity, open_hf
 from evalkit.models.hf.generation import Rules
-from evalkit.models.hf.identity import key_head, keyed
+from evalkit.models.hf.identity import key_stem, keyed
 from evalkit.models.hf.texts import Encoded, Ids, Seen
 from evalkit.records import Decoding, Request
 from tests.models.hf.tiny_models import Tiny, config, open_arms
@@ -32,7 +32,7 @@ def asked(
     reach: int = 64,
 ) -> Prepared:
     encoded = Encoded(Seen.of(prompt, "text"), rest, 0)
-    return keyed(request, encoded, key_head({"weights": "w", "adapter": arm}), rules, reach)
+    return keyed(request, encoded, key_stem({"weights": "w", "adapter": arm}), rules, reach)
 
 
 def request(kind: str = "generate", **other: object) -> Request:
@@ -91,7 +91,7 @@ def test_a_real_engines_parts_are_in_every_key(
     """Each field of the fingerprints changes the head of the keys, but those that the ids tell."""
     plain = told(tiny)
     heads = {
-        name: key_head({**plain, name: "another"}).hexdigest() != key_head(plain).hexdigest()
+        name: key_stem({**plain, name: "another"}).hexdigest() != key_stem(plain).hexdigest()
         for name in plain
     }
     assert [name for name, changes in heads.items() if not changes] == ["template", "max_length"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +15,18 @@ import torch
 
 from evalkit.config import HFModel
 from evalkit.errors import ModelError
-from evalkit.models.hf import open_hf
-from evalkit.models.hf.loading import place
+from evalkit.models.hf import open_hf, trials
+from evalkit.models.hf.loading import device_name, place
 from evalkit.models.hf.memory import free_bytes, is_out_of_memory
-from tests.models.hf.tiny_models import Tiny, answers, config, likelihood, open_arms
+from tests.models.hf.tiny_models import (
+    Tiny,
+    answers,
+    config,
+    likelihood,
+    make_tokenizer,
+    open_arms,
+    writing,
+)
 
 FREE = {0: 3 * 2**30, 1: 5 * 2**30}
 
@@ -58,6 +68,7 @@ def test_memory_is_that_of_the_gpus_the_weights_are_on(
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
         (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB, …)"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …"), True),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (ValueError("CUDA error: out of memory"), False),
@@ -88,6 +99,98 @@ def test_a_pickle_is_not_opened_beside_safetensors_of_another_name(
     engine = open_hf({"base": config(folder)}, offline=True)
     with pytest.raises(ModelError, match=r"model\.safetensors"):
         answers(engine, [likelihood("The", " fox")])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (None, "damaged or incomplete"),
+    ],
+)
+def test_weights_that_are_none_say_what_to_do(
+    tiny: Callable[..., Tiny], tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    folder = shutil.copytree(tiny().model, tmp_path / "model")
+    file = folder / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(ModelError, match=f"{re.escape(str(file))}.*{told}"):
+        open_hf({"base": config(folder)}, offline=True)
+
+
+def test_tokens_that_were_added_without_resizing_the_model_are_no_crash(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny().model, tmp_path / "model")
+    known = json.loads((folder / "config.json").read_text())["vocab_size"]
+    added = make_tokenizer()
+    added.add_special_tokens({"additional_special_tokens": ["<|new|>"]})
+    assert added.convert_tokens_to_ids("<|new|>") == known
+    added.save_pretrained(folder)
+    engine = open_hf({"base": config(folder)}, offline=True)
+    requests = [likelihood("The", " fox"), likelihood("The <|new|>", " fox"), writing("<|new|>")]
+    good, *bad = answers(engine, requests)
+    assert good.logprobs
+    for one in bad:
+        assert (one.stop_reason, one.logprobs) == ("error", ())
+        assert f"token {known} ('<|new|>')" in one.error
+        assert "resize_token_embeddings" in one.error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("CUDA driver"), r"first forward pass \(RuntimeError: CUDA driver\)"),
+        (torch.OutOfMemoryError("full"), "left no memory for its first forward pass"),
+    ],
+)
+@pytest.mark.parametrize("call", range(4))
+def test_whatever_goes_wrong_in_the_first_forwards_is_explained(
+    tiny: Callable[..., Tiny],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    told: str,
+    call: int,
+) -> None:
+    """Twice before the adapter is attached, after it, and with it; the trial is recalled."""
+    answers(open_arms(tiny()), [likelihood("The", " fox")])
+    real, calls = trials.plain_logits, iter(range(9))
+
+    def failing(*given: Any) -> torch.Tensor:
+        if next(calls) == call:
+            raise error
+        return real(*given)
+
+    monkeypatch.setattr(trials, "plain_logits", failing)
+    with pytest.raises(ModelError, match=told):
+        answers(open_arms(tiny()), [likelihood("The", " fox")])
+    assert next(calls) == call + 1
+
+
+def test_an_adapter_for_which_there_is_no_memory_is_not_called_unfit(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peft import PeftModel
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(PeftModel, "from_pretrained", full)
+    with pytest.raises(ModelError, match=r"no memory left for the adapter .* Use model\.quant"):
+        answers(open_arms(tiny()), [likelihood("The", " fox", arm="tuned")])
+
+
+@pytest.mark.parametrize("kind", ["bf16", "amx_tile"])
+def test_a_processor_that_multiplies_16_bits_by_itself_is_another_device(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    names = {"bf16": "_is_avx512_bf16_supported", "amx_tile": "_is_amx_tile_supported"}
+    told = set()
+    for has in (True, False):
+        monkeypatch.setattr(torch.cpu, names[kind], lambda has=has: has)
+        told.add(device_name(torch.device("cpu")))
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])

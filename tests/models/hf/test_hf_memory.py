@@ -186,6 +186,36 @@ def test_scoring_that_runs_out_of_memory_is_halved_and_repeats_nothing(
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
+SHOT = "What is A? A is B.\n"
+NESTED = [SHOT * 2 + f"{a} {b}? It is" for a in "AB" for b in range(50)] + [
+    SHOT * 4 + f"{a} {b}" for a in ("the dog", "北京") for b in range(50)
+]
+"""Questions on a start, and more on a longer one that begins with it."""
+ENDS = (" A", "北京", " the dog")
+
+
+def test_starts_that_fill_the_memory_are_given_back_before_less_is_read_at_a_time(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [likelihood(text + end, " fox") for text in NESTED for end in ENDS]
+    expected = answers(open_arms(tiny(), batch_tokens=64), requests)
+    engine = open_arms(tiny(), batch_tokens=64)
+    assert isinstance(engine, HFEngine)
+    before = engine._answering.budget
+
+    def kept(*_: Any) -> int:
+        assert engine._loaded is not None
+        return len(engine._loaded.trunks["base"])
+
+    narrow = Narrow(scoring.score_lanes, 1, kept)
+    monkeypatch.setattr(scoring, "score_lanes", narrow)
+    got = answers(engine, requests)
+    assert narrow.failures == 1, "given back once"
+    assert engine._answering.budget == before
+    for one, other in zip(got, expected, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
 def test_the_next_batch_does_not_try_what_did_not_fit(
     tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +258,33 @@ def test_decoding_that_runs_out_of_memory_goes_on_with_half_the_rows_and_loses_n
     assert max(narrow.sizes) <= 3
     assert [c.text for c in got] == [c.text for c in expected]
     assert [c.token_ids for c in got] == [c.token_ids for c in expected]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(decoding, "next_logits"), (decoding, "choose"), (caches.Desk, "put")],
+)
+def test_texts_that_share_starts_are_decoded_though_only_one_of_these_fits(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+) -> None:
+    """Wherever in a turn memory runs out: what is half done is done again."""
+    short = Decoding(max_new_tokens=3)
+    requests = [writing(text, short) for text in [*NESTED[:12], *NESTED[-12:]]]
+    expected = answers(open_arms(tiny()), requests)
+    engine = open_arms(tiny())
+    assert isinstance(engine, HFEngine)
+
+    def kept(*_: Any) -> int:
+        assert engine._loaded is not None
+        return len(engine._loaded.trunks["base"])
+
+    narrow = Narrow(getattr(module, name), 1, kept)
+    monkeypatch.setattr(module, name, lambda *given: narrow(*given))  # a method is bound
+    before = engine._answering.budget
+    got = answers(engine, requests)
+    assert narrow.failures >= 1
+    assert engine._answering.budget == before
+    assert [c.text for c in got] == [c.text for c in expected]
 
 
 def test_memory_that_runs_out_while_rows_are_seated_decodes_no_text_twice(

@@ -8,12 +8,22 @@ from dataclasses import replace
 
 from evalkit.models.base import Batch, Prepared
 from evalkit.models.hf.lanes import Span, lay
-from evalkit.models.hf.plan import ROW, Budget, cut, seated, size, starts, trunks, width
+from evalkit.models.hf.plan import (
+    NESTED,
+    ROW,
+    Budget,
+    cut,
+    seated,
+    starts,
+    trunks,
+    width,
+)
 from evalkit.models.hf.prefixes import Prefixes
+from evalkit.models.hf.sizes import size
 from evalkit.records import Decoding, Request, RequestKind
 
 Ids = tuple[int, ...]
-BUDGET = Budget(score_tokens=1024, decode_tokens=4096, decode_rows=8)
+BUDGET = Budget(score_tokens=1024, decode_tokens=4096, decode_rows=8, trunk_tokens=200_000)
 
 
 def asked(
@@ -83,7 +93,7 @@ def test_a_subject_within_a_benchmark_has_a_trunk_of_its_own_below_the_common_on
         for _ in range(30):
             own = [rng.randrange(50_000) for _ in range(40)]
             items.append(asked([*common, *subject, *own], [1, 2]))
-    found = trunks(Prefixes(items, ROW), ROW)
+    found = trunks(Prefixes(items, ROW), ROW, 10_000)
     assert [trunk.shared for trunk in found] == [300, 300, 300]
     wanted = sorted(item.prompt_ids for item in items)
     tree = Prefixes(items, ROW)
@@ -196,6 +206,11 @@ def test_the_size_counts_every_prefix_once_per_arm() -> None:
     assert got.unique == 2 * nodes(sorted(read))
     seen = {text[:end] for text in read for end in range(1, len(text) + 1)}
     assert got.places == 2 * sum(map(len, seen))
+    one_whole = size(batches, 4096, {"tuned"})
+    alone = [(*o.prompt_ids, *o.continuation_ids[:-1]) for o in items if o.request.arm == "tuned"]
+    assert one_whole.tokens == got.tokens
+    assert one_whole.unique == got.unique // 2 + sum(map(len, alone))
+    assert one_whole.places == got.places // 2 + sum(len(a) * (len(a) + 1) // 2 for a in alone)
 
 
 def test_what_is_stored_already_leaves_its_batch() -> None:
@@ -227,7 +242,7 @@ def test_prompts_to_go_on_from_share_their_starts_whatever_stands_among_them() -
     block = [rng.randrange(50_000) for _ in range(100)]
     alike = [asked([*block, n, n + 1], kind="generate", new=8) for n in range(20)]
     other = asked([1, 2, 3], kind="generate", new=8)
-    found = starts([*alike, other])
+    found = starts([*alike, other], BUDGET)
     assert {found[one.prompt_ids] for one in alike} == {100}
     assert found[other.prompt_ids] == 0
 
@@ -250,3 +265,7 @@ def test_prompts_that_go_on_from_one_another_nest_only_so_deep() -> None:
     ]
     batches = cut(items, [["base"]], BUDGET)
     assert sum(map(len, batches)) == len(items)
+    assert len({batch.shared for batch in batches if batch.shared}) == NESTED
+    narrow = cut(items, [["base"]], replace(BUDGET, trunk_tokens=5_000))
+    assert sum(map(len, narrow)) == len(items)
+    assert 4_000 < sum({batch.shared for batch in narrow}) <= 5_000, "all lie on one way"

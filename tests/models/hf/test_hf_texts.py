@@ -142,6 +142,7 @@ def encoded(tokenizer: Any, pairs: Sequence[tuple[str, str]], arms: str = "b") -
         empty_prefix=1,
         stop_ids=frozenset(),
         end_of_turn=None,
+        unembedded_from=None,
         tokenizer_hash="",
         template_hash="",
         warn=lambda _: None,

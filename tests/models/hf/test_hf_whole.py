@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from evalkit.models.base import Engine
-from evalkit.models.hf import answering, heads, network, open_hf
+from evalkit.models.hf import answering, network, open_hf, openings
 from evalkit.models.hf.engine import HFEngine
 from evalkit.models.hf.network import read_on
-from evalkit.models.hf.plan import size
+from evalkit.models.hf.sizes import size
 from evalkit.records import Request
 from tests.models.hf.oracle import CLOSE, Oracle
 from tests.models.hf.tiny_models import Tiny, answers, config, likelihood, some_text
@@ -99,7 +99,7 @@ def test_a_shared_start_is_read_once_for_its_scores_and_its_keys_in_parts(
             parts.append((part.stop - part.start, ids[: part.stop]))
             yield part, chunks
 
-    for module in (heads, network):
+    for module in (openings, network):
         monkeypatch.setattr(module, "read_on", noted)
     monkeypatch.setattr(answering, "LEAST", 16)
     made, asked = tiny("llama"), texts()

@@ -20,7 +20,7 @@ from evalkit.models.hf.network import Network, read_on
 from evalkit.models.hf.scoring import Reads, Scored, pick
 
 
-class Head(NamedTuple):
+class Opening(NamedTuple):
     """Scores of a start's tokens from its second on, and log-probabilities [V] of the next."""
 
     scored: Scored
@@ -33,15 +33,15 @@ class Head(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
-    """The heads on the way to the present start of one arm, each going on from one before it."""
+class Openings:
+    """The openings on the way to the present start of one arm, each going on from one before it."""
 
-    _known: dict[Ids, Head] = field(default_factory=dict)
+    _known: dict[Ids, Opening] = field(default_factory=dict)
 
-    def of(self, network: Network, trunks: Trunks, start: Ids, most: int) -> tuple[Head, int]:
-        """The head of a start, and how many tokens were read for it, at most `most` at a time.
+    def of(self, network: Network, trunks: Trunks, start: Ids, most: int) -> tuple[Opening, int]:
+        """The opening of a start, and how many tokens were read for it, at most `most` at a time.
 
-        It goes on from the nearest start that is kept with its head; its keys are kept, too.
+        It goes on from the nearest start that is kept with its opening; its keys are kept, too.
         """
         if start in self._known:
             return self._known[start], 0
@@ -59,9 +59,9 @@ class Heads:
 
 
 def _grown(
-    network: Network, start: Ids, before: int, base: Head | None, cache: Any, most: int
-) -> Head:
-    """The head of a start, whose first `before` tokens are in the cache and have their own."""
+    network: Network, start: Ids, before: int, base: Opening | None, cache: Any, most: int
+) -> Opening:
+    """The opening of a start, whose first `before` tokens are in the cache and have their own."""
     last: list[Tensor] = []
     scored = base.through(start[before]) if base is not None else Scored((), True)
     for part, logits in read_on(network, cache, start, before, most, logits=True):
@@ -70,7 +70,7 @@ def _grown(
         reads = Reads(columns, columns, columns[: len(targets)], targets)
         values, hits = pick(network, _noting_last(logits.parts(), last), reads)
         scored = scored.followed_by(Scored(tuple(values.tolist()), bool(hits.all())))
-    return Head(scored, last[0].float().log_softmax(0).cpu())
+    return Opening(scored, last[0].float().log_softmax(0).cpu())
 
 
 def _noting_last(parts: Iterator[Tensor], last: list[Tensor]) -> Iterator[Tensor]:
