@@ -116,7 +116,8 @@ def test_what_was_noted_elsewhere_is_taken_with_its_place(code: Path, tmp_path: 
     found, other = measured(tmp_path), Results(tmp_path / "other.json")
     other.put("second", "float32", {"value": 0.5}, {**PLACE, "cores": 4})
     other.adopt(found, "letters", "float32")
-    assert other.is_current("letters", "float32", PLACE, "questions=2")
+    assert other.rows["letters"]["float32"]["value"] == 5.0
+    assert "asked" not in other.rows["letters"]["float32"]
     assert [place["cores"] for place in other.places] == [4, 2]
 
 

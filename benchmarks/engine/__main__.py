@@ -148,8 +148,8 @@ def _measure_all(
                 each.fail(row.key, dtype, str(error))
             print(f"  {error}", flush=True)
         else:
-            for each in (results, noted):
-                each.put(row.key, dtype, {**record, "asked": asked}, place)
+            results.put(row.key, dtype, record, place)
+            noted.put(row.key, dtype, {**record, "asked": asked}, place)
             print(f"  {record['value']:.3g} {row.unit}", flush=True)
             done.append((row, dtype))
     return done, failed

@@ -58,8 +58,9 @@ class Results:
         )
 
     def adopt(self, other: Results, row: str, dtype: str) -> None:
-        """Take a record from other results as it is, with its date, commit and place."""
-        record = other.rows[row][dtype]
+        """Take a record from a checkout's notes, with its date, commit and place; what was asked,
+        folders of that machine among it, stays there."""
+        record = {name: one for name, one in other.rows[row][dtype].items() if name != "asked"}
         place = other.places[record["place"]]
         if place not in self.places:
             self.places.append(place)
