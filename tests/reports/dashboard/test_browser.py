@@ -100,6 +100,8 @@ def test_an_address_restores_the_arm_the_filters_and_the_sample(address: str, pa
         _choose(page, key, value)
     page.locator(".st-key-change").get_by_text("Gained", exact=True).click()
     expect(page.locator(".st-key-steps")).to_contain_text("1 of 12")
+    # The address was seen without what was typed where the run before was still at work.
+    expect(page.locator(IDLE)).to_be_visible()
     page.locator(".st-key-text input").fill("第13篇")
     page.locator(".st-key-text input").press("Enter")
     expect(page.locator(".st-key-steps")).to_contain_text(_ALONE)
