@@ -102,15 +102,15 @@ class Decoder:
         return self._step()
 
     def _make_room(self, waiting: deque[Row]) -> None:
-        """Out of memory: go on without the starts that were kept or, where there are none but the
-        present, with half the places. All leave the desk, for nobody knows what of the last turn
-        was done; they keep what is written, and wait."""
-        if self._has_way:
-            for arm in self.arms.values():
-                arm.trunks.forget()
-        else:
-            self.places = max(1, min(self.places, len(self._active) or self.places) // 2)
-            self.read_tokens = max(64, self.read_tokens // 2)
+        """Out of memory: half the places, and no start is kept. All leave the desk, for nobody
+        knows what of the last turn was done; they keep what is written, and wait.
+
+        Not the starts alone: the same rows would bring the same ones back, again and again.
+        """
+        for arm in self.arms.values():
+            arm.trunks.forget()
+        self.places = max(1, min(self.places, len(self._active) or self.places) // 2)
+        self.read_tokens = max(64, self.read_tokens // 2)
         waiting.extendleft(reversed(self._active))
         self._active, self._lengths, self._desk = [], [], None
         memory.release()

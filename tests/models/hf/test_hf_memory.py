@@ -280,10 +280,8 @@ def test_texts_that_share_starts_are_decoded_though_only_one_of_these_fits(
 
     narrow = Narrow(getattr(module, name), 1, kept)
     monkeypatch.setattr(module, name, lambda *given: narrow(*given))  # a method is bound
-    before = engine._answering.budget
     got = answers(engine, requests)
-    assert narrow.failures >= 1
-    assert engine._answering.budget == before
+    assert 1 <= narrow.failures <= 5, "places are halved each time, until one start is enough"
     assert [c.text for c in got] == [c.text for c in expected]
 
 
