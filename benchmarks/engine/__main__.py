@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add("--growth", default="100,1000,10000,40000", help="how many requests; three or more")
     add("--again", type=int, default=10_000, help="samples of again")
     add("--batch", default="search", help="lm-eval's batch size, instead of searching for it")
-    add("--search", type=int, default=64, help="requests of each trial of it; of texts all")
+    add("--search", type=int, default=32, help="requests of each trial of it; of texts all")
     add("--data", type=Path, default=Path("../shared/data/cmmlu"), help="folder of CMMLU")
     add("--adapter", type=Path, help=f"a trained adapter; else {RECIPE} is trained (not timed)")
     add("--keep", type=Path, help="leave all that was run in this folder")
