@@ -21,7 +21,7 @@ comparison_json (`evalkit compare --json`, report.json):
             suite, metric, slice ("" = the whole suite), unit, higher_is_better (null: described
             only), kind, base, tuned, difference (tuned − base), low, high, level, boot_low,
             boot_high, standard_error, p_value, interval (tango | t | wild | bootstrap |
-            sequence: it holds at every look | none),
+            sequence: it holds at every look | corrected: by people's labels | none),
             tails (one-sided bounds that cannot be had again from the rest: {alpha, low, high}),
             method, tuned_error (standard error of the tuned score), tuned_tails (its bounds, kept
             with a sequence), skewness, tuned_skewness (of the differences and of the tuned

@@ -37,9 +37,9 @@ RubricNames: TypeAlias = Annotated[
     "try",
     epilog=examples(
         "evalkit judge try base.yaml runs/compare/base-vs-tuned-1a2b3c "
-        "--suite style/rednote-en --sample notes-3",
+        "--suite style/rednote-en --sample rn-en-003",
         "evalkit judge try base.yaml runs/base-1a2b3c runs/tuned-4d5e6f "
-        "--suite style/rednote-en --sample notes-3 --judge strict",
+        "--suite style/rednote-en --sample rn-en-003 --judge strict",
     ),
 )
 @spread
