@@ -160,7 +160,12 @@ def _check_record(adapter: Adapter, model: HFModel, base_hash: str) -> Check:
 
 
 def _last_part(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2].lower()
+    """The model's own name, also from where the hubs' libraries keep what they fetched."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part]
+    if "snapshots" in parts[:-1]:  # …/models--ORG--NAME/snapshots/COMMIT
+        parts = parts[: parts.index("snapshots")]
+    last = parts[-1].rpartition("--")[2] if parts else ""
+    return last.replace("___", ".").lower()  # ModelScope's library writes a dot as ___
 
 
 def _check_values(adapter: Adapter) -> None:

@@ -208,6 +208,31 @@ def test_an_adapter_recorded_on_other_weights_is_refused_unless_allowed(
     assert any("allowed by allow_other_base" in message for message in said.messages)
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "status"),
+    [
+        ("Qwen/Qwen2.5-0.5B", "ok"),
+        ("/cache/hub/models--Qwen--Qwen2.5-0.5B/snapshots/060db6499f32", "ok"),
+        ("/cache/modelscope/hub/Qwen/Qwen2___5-0___5B/", "ok"),
+        ("/home/evalkit/models/Qwen--Qwen2.5-0.5B", "ok"),
+        ("Qwen/Qwen2.5-1.5B", "warning"),
+        ("/cache/hub/models--Qwen--Qwen2.5-1.5B/snapshots/060db6499f32", "warning"),
+        ("", "warning"),
+    ],
+)
+def test_another_trainers_adapter_is_known_by_its_bases_name_wherever_that_lay(
+    tiny: Callable[..., Tiny], tmp_path: Path, trained_on: str, status: str
+) -> None:
+    base, adapter = tmp_path / "Qwen2.5-0.5B", tmp_path / "adapter"
+    shutil.copytree(tiny().model, base)
+    shutil.copytree(tiny().adapter, adapter)
+    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    settings["base_model_name_or_path"] = trained_on
+    (adapter / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    checks = open_with(base, adapter).checks("tuned")
+    assert [one.status for one in checks if one.name == "trained on this base"] == [status]
+
+
 def test_an_adapter_recorded_on_these_weights_needs_no_name(
     tiny: Callable[..., Tiny], tmp_path: Path, said: Heard
 ) -> None:
