@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,8 +97,7 @@ def demo(
             f"There is no {folder / 'base.yaml'}. The example is not in the installed package: run "
             "this in a checkout of the repository, or name the folder with --folder."
         )
-    given = {"fresh": fresh, **asdict(manner)}
-    flags = [f"--{name}" for name, wanted in given.items() if wanted]
+    flags = _flags({"fresh": fresh, **asdict(manner)})
     recipes = ["qlora.yaml", "qlora-mixed.yaml"] if fixed else ["qlora.yaml"]
     tuned = []
     for number, name in enumerate(recipes, start=1):
@@ -112,6 +111,16 @@ def demo(
     configs = load_configs(files, Questions(sets=sets))
     code = compare_arms(configs, Results(fresh=fresh), manner)
     typer.echo(f"\n`evalkit compare` would end with exit code {code.value} ({MEANING[code]}).")
+
+
+def _flags(given: Mapping[str, Any]) -> list[str]:
+    """Options as they were given: switches by their name, others with their value."""
+    flags = []
+    for name, value in given.items():
+        if value:
+            flags.append(f"--{name.replace('_', '-')}")
+            flags += [] if value is True else [str(value)]
+    return flags
 
 
 def _command(

@@ -76,6 +76,13 @@ def test_the_commands_it_prints_do_what_it_did(example: Bench, models: Path) -> 
     assert example.run(*shlex.split(line)[1:]).code == _told(demo)[0]
 
 
+def test_an_option_with_a_value_is_printed_with_it(example: Bench, models: Path) -> None:
+    demo = _demo(example, models, "--data-root", str(models))
+    for words in _printed(demo):
+        assert words[words.index("--data-root") + 1] == str(models)
+        assert "--offline" in words
+
+
 def test_the_fixed_demo_compares_three_arms(example: Bench, models: Path) -> None:
     said = _demo(example, models, "--fixed")
     assert said.code == 0, said.err
