@@ -104,7 +104,7 @@ def _texts(adapter: Path) -> Run:
 
     def run(onednn: bool) -> None:
         engine = engines[onednn]
-        with patch.object(products, "_has_onednn", lambda: onednn):
+        with patch.object(products, "_has_onednn", lambda _: onednn):
             for batch in engine.batches(engine.prepare(asked)):
                 list(engine.complete(batch))
 

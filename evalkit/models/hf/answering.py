@@ -214,7 +214,7 @@ class Answering:
         try:
             with torch.inference_mode():
                 for step, logits in enumerate(decoding.alone(network, row)):
-                    generation.choose(network.model, logits, [row], self.rules)
+                    generation.choose(network.model, [logits], [row], self.rules)
                     if step == 0:
                         read = time.perf_counter() - started
                     if row.stop_reason is not None:

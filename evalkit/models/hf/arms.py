@@ -7,9 +7,9 @@ from typing import Any
 
 from evalkit.errors import AdapterError, ModelError
 from evalkit.models.hf.adapters import WEIGHTS, Adapter
+from evalkit.models.hf.adding import add_in_place
 from evalkit.models.hf.loading import SMALLER, quiet
 from evalkit.models.hf.memory import is_out_of_memory
-from evalkit.models.hf.products import add_in_place
 
 EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out", "word_embeddings")
 

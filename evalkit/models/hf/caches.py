@@ -142,7 +142,7 @@ class Trunks:
 
 
 class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
-    """One layer's keys and values of texts in the making: [rows, heads, tokens, width], made once.
+    """One layer's keys and values of texts in the making: [rows, heads, tokens, width].
 
     `write_at` says at which token of each row the next key belongs. What lies beyond a row's end is
     garbage that the mask hides. `wide`: they are kept in float32, whatever the model computes in.
@@ -150,10 +150,10 @@ class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
 
     is_sliding = False
 
-    def __init__(self, rows: int, tokens: int, *, wide: bool = False) -> None:
+    def __init__(self, *, wide: bool = False) -> None:
         super().__init__()
         self.is_initialized = True
-        self.rows, self.tokens, self.wide = rows, tokens, wide
+        self.rows, self.tokens, self.wide = 0, 0, wide
         self.write_at: tuple[Tensor, Tensor, int] | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -162,6 +162,13 @@ class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
             shape = (self.rows, states.shape[1], self.tokens, states.shape[3])
             dtype = torch.float32 if self.wide else states.dtype
             setattr(self, name, _room(shape, dtype, states.device))
+
+    def widen(self, rows: int, tokens: int, kept: int) -> None:
+        """Have room for so many rows and tokens of each; the first `kept` rows keep theirs."""
+        self.rows, self.tokens = rows, tokens
+        if self.keys is not None:
+            for name in ("keys", "values"):
+                setattr(self, name, _relaid(getattr(self, name), rows, tokens, kept))
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> Any:
         """Write one token of each active row in place; gives all that the mask may show."""
@@ -200,6 +207,20 @@ class Places(CacheLayerMixin):  # type: ignore[misc]  # untyped in transformers
         return self.tokens
 
 
+def _relaid(old: Tensor, rows: int, tokens: int, kept: int) -> Tensor:
+    """[rows, heads, tokens, width] with what stood in the first `kept` rows: in the same memory if
+    it is enough, for new memory is what costs most, and rows that have left give theirs."""
+    shape = (rows, old.shape[1], tokens, old.shape[3])
+    memory = old.untyped_storage().nbytes() // old.itemsize
+    if math.prod(shape) <= memory:
+        found = old[:kept].clone()  # the rows move over each other
+        new = old.as_strided((memory,), (1,))[: math.prod(shape)].view(shape)
+    else:
+        found, new = old[:kept], _room(shape, old.dtype, old.device)
+    new[:kept, :, : old.shape[2]] = found
+    return new
+
+
 def _room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Zeros: what is masked counts nothing, but nothing times NaN is NaN.
 
@@ -211,21 +232,31 @@ def _room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
     return torch.from_numpy(blank).view(dtype).reshape(shape)
 
 
-class Desk:
-    """Room for `rows` texts in the making of at most `tokens` tokens, in all layers.
+_LEAST, _MORE = 64, 1.5
+"""Tokens there is room for at first; how much more of it is made than is wanted."""
 
-    Active rows are the first ones: whoever takes a row out moves the last into its place.
+
+class Desk:
+    """Room for texts in the making of at most `tokens` tokens, in all layers.
+
+    Active rows are the first ones: whoever takes a row out moves the last into its place. `seats`
+    is how many may come to sit here at a time, for the owner to lower as fewer are left. The room
+    is as long as the longest text wants it, and some more: most texts end long before the limit,
+    and when the last few are near it the others have left.
     """
 
-    def __init__(self, layers: int, rows: int, tokens: int, *, wide: bool = False) -> None:
-        self.wide = wide
-        self._layers = [Places(rows, tokens, wide=wide) for _ in range(layers)]
+    def __init__(self, layers: int, seats: int, tokens: int, *, wide: bool = False) -> None:
+        self.wide, self.seats = wide, seats
+        self._tokens = tokens
+        self._layers = [Places(wide=wide) for _ in range(layers)]
         self.cache: Any = Cache(layers=list(self._layers))
 
     def put(self, first: int, source: Any, texts: Sequence[Where]) -> None:
         """Seat texts that were read in a lent cache, by where they stand there, from row `first`
         on."""
         rows = slice(first, first + len(texts))
+        longest = max(part.stop - part.start for _, part in texts)
+        self._have_room(source.layers[0].get_seq_length() + longest, first)
         for place, layer in zip(self._layers, source.layers, strict=True):
             start = layer.get_seq_length()
             keys, values = layer.fresh
@@ -235,6 +266,15 @@ class Desk:
                 text = (slice(row, row + 1), slice(None), part)
                 place.put(slice(seat, seat + 1), keys[text], values[text], start)
 
+    def _have_room(self, tokens: int, kept: int) -> None:
+        """Room for texts of so many tokens; the first `kept` rows are those that hold something."""
+        if tokens <= self._layers[0].tokens:
+            return
+        more = max(tokens, min(self._tokens, max(_LEAST, int(_MORE * tokens))))
+        with torch.inference_mode():
+            for place in self._layers:
+                place.widen(self.seats, more, kept)
+
     def move(self, source: int, target: int, tokens: int) -> None:
         """Let one row take another's place."""
         with torch.inference_mode():
@@ -243,6 +283,7 @@ class Desk:
 
     def next_token(self, lengths: Sequence[int], device: torch.device) -> None:
         """The next forward writes token `lengths[i]` of row i and sees the longest of them."""
+        self._have_room(max(lengths) + 1, len(lengths))
         rows = torch.arange(len(lengths), device=device)
         at = torch.tensor(lengths, device=device)
         for place in self._layers:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
 from typing import Any
@@ -21,6 +21,7 @@ from evalkit.errors import ModelError
 from evalkit.models.hf import caches, memory
 from evalkit.models.hf.generation import Row, Rules, choose
 from evalkit.models.hf.lanes import Lane, Span, first_part, lay
+from evalkit.models.hf.logits import Logits
 from evalkit.models.hf.network import Network, next_logits, read_trunk
 from evalkit.models.hf.sizes import Size
 
@@ -95,6 +96,8 @@ class Decoder:
 
     def _turn(self, waiting: deque[Row]) -> list[Row]:
         """Let rows in where places are free, or else give every row one more token."""
+        if self._desk is not None:
+            self._desk.seats = min(self.places, len(self._active) + len(waiting))
         free = self.places - len(self._active)
         enough = min(-(-self.places // REFILL), len(waiting))
         if waiting and (not self._active or free >= enough):
@@ -137,7 +140,7 @@ class Decoder:
         logits = self._read(self.arms[arm], start, newcomers, lanes)
         for row in newcomers:
             waiting.remove(row)
-        finished = self._chosen(newcomers, logits, started)
+        finished = self._chosen(newcomers, [logits], started)
         self.spent.prefill_seconds += time.perf_counter() - started
         return finished
 
@@ -189,11 +192,11 @@ class Decoder:
         logits = self._logits()
         self.spent.decode_tokens += len(self._active)
         self._lengths = [length + 1 for length in self._lengths]
-        finished = self._chosen(self._active, logits, started)
+        finished = self._chosen(self._active, logits.parts(), started)
         self.spent.decode_seconds += time.perf_counter() - started
         return finished
 
-    def _logits(self) -> Tensor:
+    def _logits(self) -> Logits:
         assert self._desk is not None
         arm = self._arm()
         arm.use()
@@ -213,10 +216,11 @@ class Decoder:
         assert self.mixed is not None, "rows of several arms at one desk need a mixed network"
         return self.mixed
 
-    def _chosen(self, rows: list[Row], logits: Tensor, started: float) -> list[Row]:
+    def _chosen(self, rows: list[Row], parts: Iterable[Tensor], started: float) -> list[Row]:
         """Give each row its token; those that ended leave the desk."""
         model = next(iter(self.arms.values())).network.model
-        choose(model, logits, rows, self.rules)
+        with torch.inference_mode():  # in which their logits are computed as they are read
+            choose(model, parts, rows, self.rules)
         share = (time.perf_counter() - started) / len(rows)
         for row in rows:
             row.seconds += share

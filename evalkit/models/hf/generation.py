@@ -129,30 +129,41 @@ def rows_for(items: Sequence[Prepared]) -> list[Row]:
     return [Row(item, _decoding(item), _chance(item)) for item in items]
 
 
-def choose(model: Any, logits: Tensor, rows: Sequence[Row], rules: Rules) -> None:
-    """Append one token to each row, from logits [B, V]; marks the rows that end with it.
+def choose(model: Any, parts: Iterable[Tensor], rows: Sequence[Row], rules: Rules) -> None:
+    """Append one token to each row, from logits [n, V] of some rows after the others; marks the
+    rows that end with it.
 
     Greedy is the argmax, as of `generate` on that row alone; only where the two best logits
     differ by less than rounding (1e-5 in float32) may it be the other one.
     """
-    logits = logits.float()
-    plain = logits
+    tokens: list[int] = []
+    logprobs: list[float] = []
+    for logits in parts:
+        chosen, theirs = _chosen(logits.float(), rows[len(tokens) :][: len(logits)], rules)
+        if not bool(torch.isfinite(theirs).all()):
+            raise ModelError(not_finite(model))
+        tokens += chosen.tolist()
+        logprobs += theirs.tolist()
+    # Not before all are there: memory that runs out on the way leaves every row as it was.
+    for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+        row.ids.append(token)
+        row.logprobs.append(logprob)
+        _end(row, rules)
+
+
+def _chosen(plain: Tensor, rows: Sequence[Row], rules: Rules) -> tuple[Tensor, Tensor]:
+    """The next token of each row [n] from its logits [n, V], and its log-probability [n]."""
+    logits = plain
     if rules.repetition_penalty != 1.0:
-        logits = _penalised(logits, rows, rules.repetition_penalty)
+        logits = _penalised(plain, rows, rules.repetition_penalty)
     chosen = logits.argmax(1)
-    every = plain.log_softmax(1)  # as in scoring
     drawn = [index for index, row in enumerate(rows) if row.decoding.temperature > 0]
     most = max(1, _SORTED // logits.shape[1])
     for start in range(0, len(drawn), most):
         some = drawn[start : start + most]
         chosen[some] = _sample(logits[some], [rows[index] for index in some])
-    logprobs = every.gather(1, chosen[:, None])[:, 0]
-    if not bool(torch.isfinite(logprobs).all()):
-        raise ModelError(not_finite(model))
-    for row, token, logprob in zip(rows, chosen.tolist(), logprobs.tolist(), strict=True):
-        row.ids.append(token)
-        row.logprobs.append(logprob)
-        _end(row, rules)
+    every = plain.log_softmax(1)  # as in scoring
+    return chosen, every.gather(1, chosen[:, None])[:, 0]
 
 
 def _end(row: Row, rules: Rules) -> None:

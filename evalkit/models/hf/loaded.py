@@ -14,6 +14,7 @@ from evalkit.config import HFModel
 from evalkit.errors import EvalkitError, ModelError
 from evalkit.models.hf import trials
 from evalkit.models.hf.adapters import Adapter, check_base, check_changes
+from evalkit.models.hf.adding import all_add_in_place
 from evalkit.models.hf.arms import Arms
 from evalkit.models.hf.caches import Trunks
 from evalkit.models.hf.imports import for_weights
@@ -21,7 +22,6 @@ from evalkit.models.hf.loading import SMALLER, Placement, load_base, quiet
 from evalkit.models.hf.masks import layers_of, switches_at
 from evalkit.models.hf.memory import is_out_of_memory
 from evalkit.models.hf.network import Network, not_finite
-from evalkit.models.hf.products import all_add_in_place
 from evalkit.models.hf.recall import keep, recall, shares
 from evalkit.models.hf.tokens import Tokens
 from evalkit.progress import Progress

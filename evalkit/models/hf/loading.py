@@ -49,7 +49,7 @@ class Placement:
     @property
     def kept_in(self) -> torch.dtype:
         """What keys and values of texts in the making are reckoned with: on a CPU float32, in which
-        texts of 16 bits look back there (`attention.may_widen`)."""
+        texts of 16 bits look back there (`attention.may_step`)."""
         return torch.float32 if self.device.type == "cpu" else self.dtype
 
 

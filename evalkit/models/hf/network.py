@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from evalkit.models.hf import attention, caches, products
+from evalkit.models.hf import adding, attention, caches, products
 from evalkit.models.hf.lanes import Lane, Packed, chain, pack
 from evalkit.models.hf.logits import CHUNK, CHUNK_NUMBERS, UNCHANGED, Finish, Logits
 from evalkit.models.hf.masks import Layers, seen_mask
@@ -70,11 +70,13 @@ class Network:
             picked = logits[rows.to(logits.device), columns.to(logits.device)]
             return Logits(chunks=[picked], device=self.device), out
         gathered: list[Tensor] = []
+        # PEFT looks at the rows of a head that an adapter changes: one for each name.
+        by_name = bool(self.names) and not products.in_pieces(self.head)
 
         def gather(_: Any, args: tuple[Tensor, ...]) -> tuple[Tensor]:
             hidden = args[0][rows.to(args[0].device), columns.to(args[0].device)]
             gathered.append(hidden)
-            if self.names:  # one row for each name: PEFT looks at them
+            if by_name:
                 return (hidden[:, None],)
             return ((hidden if self.logits_from == "tail" else hidden[:1])[None],)
 
@@ -86,7 +88,7 @@ class Network:
                 out = self._forward(input_ids, inputs)
         finally:
             hook.remove()
-        if self.names:
+        if by_name:
             return Logits(chunks=[out.logits[:, 0]], device=self.device), out
         if self.logits_from == "tail":
             return Logits(chunks=[out.logits[0]], device=self.device), out
@@ -97,17 +99,17 @@ class Network:
         if self.names and not self.tells_rows:
             inputs["adapter_names"] = list(self.names)
         try:
-            with products.rows_of(self.names if self.tells_rows else ()):
+            with adding.rows_of(self.names if self.tells_rows else ()):
                 return self.model(input_ids=input_ids, **inputs)
         except BaseException:
             if self.names:
                 _forget_names(self.model)
             raise
 
-    def desk(self, layers: int, rows: int, tokens: int) -> caches.Desk:
+    def desk(self, layers: int, seats: int, tokens: int) -> caches.Desk:
         """Room for texts in the making, as this network looks back on it."""
-        wide = attention.may_widen(self.device, self.layers)
-        return caches.Desk(layers, rows, tokens, wide=wide)
+        wide = attention.may_step(self.device, self.layers)
+        return caches.Desk(layers, seats, tokens, wide=wide)
 
     def lent(self, start: Any, *, keep: bool) -> Any:
         """A cache of `start` for the rows of one packed forward, as this network takes it."""
@@ -174,14 +176,14 @@ def read_on(
 
 def next_logits(
     network: Network, desk: caches.Desk, lengths: Sequence[int], ids: Sequence[int]
-) -> Tensor:
-    """Logits [B, V] after one more token of each text at a desk; `lengths` are those before it."""
+) -> Logits:
+    """Logits of B texts after one more token of each, at a desk; `lengths` are those before it."""
     desk.next_token(lengths, network.device)
     at = torch.tensor(lengths, device=network.device)
     keys = torch.arange(max(lengths) + 1, device=network.device).expand(len(lengths), -1)
     everyone = torch.arange(len(lengths), device=network.device)
     mask = seen_mask((keys <= at[:, None])[:, None], at[:, None], keys, network.layers)
-    with attention.widened(network.model) if desk.wide else nullcontext():
+    with attention.stepping(network.model) if desk.wide else nullcontext():
         logits, _ = network.logits_at(
             torch.tensor(ids, device=network.device)[:, None],
             everyone,
@@ -191,7 +193,7 @@ def next_logits(
             past_key_values=desk.cache,
             use_cache=True,
         )
-    return logits.whole()
+    return logits
 
 
 def not_finite(model: Any) -> str:

@@ -1,76 +1,133 @@
 """Matrix products arranged for the processor: the same numbers as the libraries', sooner.
 
 PyTorch multiplies float32 by MKL, which is behind oneDNN, its own choice for 16 bits, where rows
-are few. A LoRA layer of PEFT computes `x A B`, scales it and adds it to what the layer gives: three
-tensors of the layer's size that are written and read again, five where the layer is of 16 bits and
-the adapter of 32. A product that adds to what is there does it in one. An output head is a product
-with so many columns that a CPU loses its caches on the way.
+are few. oneDNN puts the weights into an order of its own in each product; they can be kept in it.
+An output head is a product with so many columns that a CPU loses its caches on the way.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache, lru_cache, partial
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from evalkit.models.hf.memory import free_bytes
+
 FEW = 256
-"""Rows up to which oneDNN is taken. With more there is less to gain, and the many tokens of
-a long text add up what the two libraries round otherwise: in 1,600 tokens to 1.4e-3 nats."""
+"""Rows up to which oneDNN is taken for float32. With more there is less to gain, and the many
+tokens of a long text add up what the two libraries round otherwise: in 1,600 tokens to 1.4e-3
+nats. In 16 bits it is PyTorch's own choice for any number."""
+
+OFTEN = 8
+"""Products of a layer after which its weights are kept in oneDNN's order: who asks a model little
+need not wait for it."""
+
+PACKED_SHARE = 0.25
+"""Part of the free memory that weights in that order may occupy, beside those as they are."""
 
 PIECE = 3_072
 """Words of the vocabulary whose weights and logits stay in a CPU's cache together."""
 
 
 def multiply_sooner(model: Any) -> None:
-    """Arrange the plain layers of a model on a CPU, and its output head."""
-    for module in model.modules():
-        if _is_plain_linear(module) and _may_suit_onednn(module.weight):
-            module.forward = partial(_linear, module)
+    """Arrange the plain layers of a model on a CPU, and its output head.
+
+    Nobody may write into their weights from then on: those kept in another order would not follow.
+    """
+    layers = [module for module in model.modules() if _is_plain_linear(module)]
+    packs = _fit_twice(layers)
+    for layer in layers:
+        if _may_suit_onednn(layer.weight):
+            layer.forward = Product(layer, packs=packs)
     head: Any = model.get_output_embeddings()
     if _is_plain_linear(head) and head.bias is None and head.weight.device.type == "cpu":
-        head.forward = Pieces(head)
+        head.forward = Pieces(head, packs=packs)
 
 
 def _is_plain_linear(module: Any) -> bool:
     return type(module) is torch.nn.Linear
 
 
-def _linear(layer: Any, x: Tensor) -> Tensor:
-    return multiply(x, layer.weight, layer.bias)
+def _fit_twice(layers: Sequence[Any]) -> bool:
+    weights: int = sum(layer.weight.nbytes for layer in layers)
+    return weights <= PACKED_SHARE * free_bytes(torch.device("cpu"))
+
+
+class InOrder:
+    """A weight in oneDNN's order, from the OFTEN-th time on that it is asked for."""
+
+    def __init__(self, *, packs: bool) -> None:
+        self._packs = packs
+        self._asked = 0
+        self._of: tuple[int, torch.dtype] | None = None
+        self._packed: Tensor | None = None
+
+    def __deepcopy__(self, _: object) -> InOrder:
+        """PEFT copies a layer to write an adapter's own weights into it."""
+        return InOrder(packs=self._packs)
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        """The weight [out, in], in its own order or in the other."""
+        if not self._packs:
+            return weight
+        if self._of != (of := (weight.data_ptr(), weight.dtype)):
+            self._of, self._asked, self._packed = of, 0, None
+        self._asked += 1
+        if self._asked == OFTEN:
+            self._packed = _packed(weight)
+        return weight if self._packed is None else self._packed
+
+
+class Product:
+    """The forward of a plain layer: x W^T + b [..., out] of x [..., in] and weights W [out, in]."""
+
+    def __init__(self, layer: Any, *, packs: bool) -> None:
+        self._layer = layer
+        self._in_order = InOrder(packs=packs)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The product, by whichever library is sooner."""
+        weight, bias = self._layer.weight, self._layer.bias
+        if suits_onednn(x, weight):
+            return _by_onednn(x, self._in_order(weight), bias)
+        return torch.nn.functional.linear(x, weight, bias)
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b [..., out] of x [..., in] and W [out, in], as plain layers compute it here."""
-    if _suits_onednn(x, weight):
+    """x W^T + b [..., out] of x [..., in] and W [out, in], as plain layers compute it at first."""
+    if suits_onednn(x, weight):
         return _by_onednn(x, weight, bias)
     return torch.nn.functional.linear(x, weight, bias)
 
 
-def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
-    few = x.numel() <= FEW * x.shape[-1]
-    # Nothing to derive: its product has no derivative here.
-    return few and not torch.is_grad_enabled() and _may_suit_onednn(weight)
+def suits_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN is to multiply these rows: where nothing is derived, as its product has no
+    derivative here."""
+    wanted = weight.dtype == torch.bfloat16 or x.numel() <= FEW * x.shape[-1]
+    alike = x.dtype == weight.dtype
+    return wanted and alike and not torch.is_grad_enabled() and _may_suit_onednn(weight)
 
 
 def _may_suit_onednn(weight: Tensor) -> bool:
-    return weight.dtype == torch.float32 and weight.device.type == "cpu" and _has_onednn()
+    return weight.device.type == "cpu" and _has_onednn(weight.dtype)
 
 
 @cache
-def _has_onednn() -> bool:
-    """Whether this PyTorch has the product, which is not one that it promises, and the processor
-    is of the kind where it was measured."""
+def _has_onednn(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch has the products, which are not ones that it promises, and the processor
+    is of the kind where they were measured."""
+    if dtype not in (torch.float32, torch.bfloat16):
+        return False
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
-    x, weight = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(4, 3)
+    x, weight = torch.arange(6.0).view(2, 3).to(dtype), torch.arange(12.0).view(4, 3).to(dtype)
+    wanted = x @ weight.T
     try:
-        return torch.equal(_by_onednn(x, weight), x @ weight.T)
+        return all(torch.equal(_by_onednn(x, one), wanted) for one in (weight, _packed(weight)))
     except (AttributeError, RuntimeError):
         return False
 
@@ -80,18 +137,28 @@ def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product
 
 
+def _packed(weight: Tensor) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+    return packed
+
+
+def in_pieces(head: Any) -> bool:
+    """Whether an output head is arranged so, and no adapter changes what it computes."""
+    return isinstance(getattr(head, "forward", None), Pieces)
+
+
 def passing(head: Any, hidden: Tensor) -> Tensor:
     """Logits [N, V] of hidden states [N, width], to be read before the head is asked again."""
-    pieces = getattr(head, "forward", None)
-    logits: Tensor = pieces.passing(hidden) if isinstance(pieces, Pieces) else head(hidden)
+    logits: Tensor = head.forward.passing(hidden) if in_pieces(head) else head(hidden)
     return logits
 
 
 class Pieces:
     """The forward of an output head."""
 
-    def __init__(self, head: Any) -> None:
+    def __init__(self, head: Any, *, packs: bool) -> None:
         self._head = head
+        self._in_order = [InOrder(packs=packs) for _ in torch.split(head.weight, PIECE)]
         self._room = torch.empty(0)
 
     def __call__(self, hidden: Tensor) -> Tensor:
@@ -118,135 +185,12 @@ class Pieces:
         return self._into(self._room[:size].view(len(hidden), -1), hidden)
 
     def _into(self, logits: Tensor, hidden: Tensor) -> Tensor:
-        weight = self._head.weight
-        for start in range(0, len(weight), PIECE):
-            part = slice(start, start + PIECE)
-            if _suits_onednn(hidden, weight):
-                logits[:, part] = _by_onednn(hidden, weight[part])
+        weights = torch.split(self._head.weight, PIECE)
+        parts = zip(torch.split(logits, PIECE, 1), weights, self._in_order, strict=True)
+        few = len(hidden) <= FEW  # of many, one product more would have to be copied
+        for part, weight, in_order in parts:
+            if few and suits_onednn(hidden, weight):
+                part.copy_(_by_onednn(hidden, in_order(weight)))
             else:
-                torch.mm(hidden, weight[part].T, out=logits[:, part])
+                torch.mm(hidden, weight.T, out=part)
         return logits
-
-
-def add_in_place(model: Any) -> None:
-    """Have the plain LoRA layers of a PEFT model add in place, those on four bits too; every other
-    kind stays PEFT's."""
-    for module in model.modules():
-        if _may_add(module):
-            module.forward = Adding(module)
-
-
-def _may_add(module: Any) -> bool:
-    from peft.tuners.lora.layer import Linear
-
-    if type(module) is Linear:
-        return type(module.base_layer) is torch.nn.Linear
-    # By its name: importing the class would bring bitsandbytes in where nothing is quantised.
-    return (type(module).__module__, type(module).__name__) == _FOUR_BITS
-
-
-_FOUR_BITS = ("peft.tuners.lora.bnb", "Linear4bit")
-
-
-_ROWS: ContextVar[Sequence[str]] = ContextVar("rows", default=())
-
-
-@contextmanager
-def rows_of(names: Sequence[str]) -> Iterator[None]:
-    """Within, each row of a forward has the adapter of this name; no names: all have the active.
-
-    PEFT does the same by hooks on every layer, put there and taken away in every forward: a
-    twelfth of a decoding step (SmolLM2, 117 rows).
-    """
-    token = _ROWS.set(names)
-    try:
-        yield
-    finally:
-        _ROWS.reset(token)
-
-
-def all_add_in_place(model: Any) -> bool:
-    """Whether `rows_of` reaches all that adapters change in a PEFT model."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-    from peft.utils.other import AuxiliaryTrainingWrapper
-
-    return not any(
-        isinstance(one, AuxiliaryTrainingWrapper)
-        or (isinstance(one, BaseTunerLayer) and not isinstance(one.forward, Adding))
-        for one in model.modules()
-    )
-
-
-class Adding:
-    """The forward of one LoRA layer of PEFT."""
-
-    def __init__(self, layer: Any) -> None:
-        self._layer = layer
-        self._halves: dict[str, Tensor] = {}
-
-    def __call__(self, x: Tensor, **kwargs: Any) -> Tensor:
-        """What the layer gives for x [B, ..., in]; PEFT's own forward where anything is unusual."""
-        layer = self._layer
-        names: Sequence[str] = kwargs.get("adapter_names") or _ROWS.get()
-        wanted = [] if layer.disable_adapters else sorted(set(names or layer.active_adapters))
-        adapters = [name for name in wanted if name in layer.lora_A]
-        if layer.merged or not all(_is_plain(layer, name, x) for name in adapters):
-            if names:
-                kwargs["adapter_names"] = names
-            result: Tensor = type(layer).forward(layer, x, **kwargs)
-            return result
-        result = layer.base_layer(x)
-        for name in adapters:
-            down = layer.lora_A[name].weight
-            low = torch.nn.functional.linear(x.to(down.dtype), down)
-            if names:
-                others = _rows_of_others(name, tuple(names), low.device)
-                low.masked_fill_(others.view(-1, *[1] * (low.dim() - 1)), 0.0)
-            self._add(result.view(-1, result.shape[-1]), low.flatten(0, -2), name)
-        return result
-
-    def _add(self, result: Tensor, low: Tensor, name: str) -> None:
-        """Add the adapter's part to result [N, out], from its inner numbers low [N, rank]."""
-        scale, up = self._layer.scaling[name], self._layer.lora_B[name].weight
-        if result.dtype == up.dtype:
-            result.addmm_(low, up.T, alpha=scale)
-            return
-        if result.dtype == torch.float16:  # whose range its own halves would leave
-            result.add_(low @ up.T, alpha=scale)
-            return
-        if name not in self._halves:
-            high, rest = in_halves(up.T)
-            self._halves[name] = torch.cat([high, high, rest])
-        high, rest = in_halves(low.mul_(scale))
-        result.addmm_(torch.cat([high, rest, high], dim=1), self._halves[name])
-
-
-def in_halves(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """float32 as the sum of two bfloat16, right to 2^-17 of each number.
-
-    A product of two float32 is three of such halves (the fourth is smaller than what is lost),
-    whose sums a processor that multiplies bfloat16 keeps in float32 by itself.
-    """
-    high = numbers.to(torch.bfloat16)
-    return high, (numbers - high).to(torch.bfloat16)
-
-
-def _is_plain(layer: Any, name: str, x: Tensor) -> bool:
-    """No variant (DoRA …), no bias, nothing dropped; and one dtype throughout, or an adapter in
-    float32 (as PEFT holds it) on a layer of 16 bits. Four bits give what they are given."""
-    weight, own = layer.base_layer.weight, layer.lora_A[name].weight.dtype
-    finer = own == torch.float32 and x.dtype in (torch.bfloat16, torch.float16)
-    return (
-        name not in layer.lora_variant
-        and layer.lora_B[name].bias is None
-        and not layer.training
-        and (weight.dtype == x.dtype or not weight.is_floating_point())
-        and (own == x.dtype or finer)
-        and not torch.is_grad_enabled()
-    )
-
-
-@lru_cache(maxsize=8)
-def _rows_of_others(name: str, names: tuple[str, ...], device: torch.device) -> Tensor:
-    """Which rows [B] are not this adapter's; every layer of a forward asks the same."""
-    return torch.tensor([one != name for one in names], device=device)

@@ -224,9 +224,8 @@ def _at_a_desk(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     desk.put(0, cache, [packed.part(i, len(lane)) for i, lane in enumerate(lanes)])
     for step in range(2):
         lengths = [30 + step, 20 + step]
-        got.append(
-            next_logits(network, desk, lengths, [known.long[30 + step], known.short[20 + step]])
-        )
+        ids = [known.long[30 + step], known.short[20 + step]]
+        got.append(next_logits(network, desk, lengths, ids).whole())
     wanted = torch.stack([known.of_long[29:32], known.of_short[19:22]], dim=1).flatten(0, 1)
     return torch.cat(got), wanted
 

@@ -129,19 +129,30 @@ def test_the_model_has_its_own_attention_back_after_an_error(tiny: Callable[...,
     assert attention._PIECES.get() == ()
 
 
+@pytest.mark.parametrize("made", [False, True], ids=["seen", "added"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("groups", [1, 3])
-def test_wide_attention_loses_nothing_but_the_rounding_of_its_output(groups: int) -> None:
-    query = heads(4, 2 * groups, 1, 8).bfloat16()
-    keys, values = (heads(4, 2, n, 8)[:, :, :30].bfloat16() for n in (30, 31))
-    seen = torch.arange(30) < torch.tensor([[30], [7], [1], [19]])
+def test_single_tokens_lose_nothing_but_the_rounding_of_their_output(
+    groups: int, dtype: torch.dtype, *, made: bool
+) -> None:
+    query = heads(4, 2 * groups, 1, 8).to(dtype)
+    keys, values = (heads(5, 2, n, 8)[:4, :, :30].to(dtype).float() for n in (30, 31))
+    seen = (torch.arange(30) < torch.tensor([[30], [7], [1], [19]]))[:, None, None]
     module: Any = SimpleNamespace(num_key_value_groups=groups, is_causal=True)
-    found, _ = attention._wide_attention(
-        module, query, keys.float(), values.float(), seen[:, None, None], scaling=0.7
-    )
-    wanted = plain(query, keys, values, seen[:, None, None], 0.7)
-    assert found.dtype == torch.bfloat16
-    # As far as a number of 8 bits may be from what it stands for.
-    torch.testing.assert_close(found.double(), wanted, rtol=2**-8, atol=1e-6)
+    mask = torch.zeros(4, 1, 1, 30, dtype=dtype).masked_fill_(~seen, -1e9) if made else seen
+    found, _ = attention._step_attention(module, query, keys, values, mask, scaling=0.7)
+    wanted = plain(query, keys, values, seen, 0.7)
+    assert found.dtype == dtype
+    # As far as a number of so many bits may be from what it stands for.
+    rounding = 2**-8 if dtype == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(found.double(), wanted, rtol=rounding, atol=1e-6)
+
+
+def test_single_tokens_are_scaled_by_their_width_unless_told() -> None:
+    query, keys, values = heads(2, 4, 1, 16), heads(2, 2, 5, 16), heads(2, 2, 5, 16) + 1
+    seen = torch.ones(2, 1, 1, 5, dtype=torch.bool)
+    found, _ = attention._step_attention(None, query, keys, values, seen)
+    torch.testing.assert_close(found, plain(query, keys, values, seen, 0.25).float())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -149,11 +160,11 @@ def test_texts_in_the_making_are_kept_in_float32_on_a_cpu(
     tiny: Callable[..., Tiny], dtype: torch.dtype
 ) -> None:
     network = surveyed(tiny().model, dtype)
-    desk = network.desk(network.model.config.num_hidden_layers, rows=2, tokens=8)
+    desk = network.desk(network.model.config.num_hidden_layers, seats=2, tokens=8)
     with torch.inference_mode():
-        logits = next_logits(network, desk, [0, 0], [5, 9])
+        logits = next_logits(network, desk, [0, 0], [5, 9]).whole()
         alone = network.model(torch.tensor([[5], [9]])).logits[:, 0]
-    assert desk.wide is (dtype == torch.bfloat16)
+    assert desk.wide
     assert {layer.keys.dtype for layer in desk.cache.layers} == {torch.float32}
     torch.testing.assert_close(logits.float(), alone.float(), rtol=0.02, atol=0.02)
     assert network.model.config._attn_implementation == "sdpa"

@@ -118,7 +118,7 @@ def test_smollm2_equals_lm_eval(
 ) -> None:
     # With lm-eval's own products, and with those of another library: these round otherwise, which
     # adds up over a long text, and are as near to the truth (see test_hf_products).
-    monkeypatch.setattr(products, "_has_onednn", lambda: sooner)
+    monkeypatch.setattr(products, "_has_onednn", lambda _: sooner)
     engine = open_arms(smollm2, max_length=96)
     pairs = [
         *scorable(fuzzed_pairs(seed=2, count=10), engine),

@@ -260,6 +260,44 @@ def test_decoding_that_runs_out_of_memory_goes_on_with_half_the_rows_and_loses_n
     assert [c.token_ids for c in got] == [c.token_ids for c in expected]
 
 
+def test_room_grows_with_the_texts_and_none_loses_a_token(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where memory runs out while it grows, in the midst of the layers."""
+    long = Decoding(max_new_tokens=14)
+    requests = [writing(text[:9], long, arm) for arm in ARMS for text in TEXTS]
+    expected = answers(open_arms(tiny()), requests)
+    monkeypatch.setattr(caches, "_LEAST", 4)
+    monkeypatch.setattr(caches, "_MORE", 1.1)
+    real, rooms = caches.Places.widen, []
+
+    def widen(place: caches.Places, rows: int, tokens: int, kept: int) -> None:
+        rooms.append(tokens)
+        if len(rooms) == 8:  # the second of two layers
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        real(place, rows, tokens, kept)
+
+    monkeypatch.setattr(caches.Places, "widen", widen)
+    got = answers(open_arms(tiny()), requests)
+    assert len(set(rooms)) > 4
+    assert [c.token_ids for c in got] == [c.token_ids for c in expected]
+
+
+@pytest.mark.parametrize(("rows", "tokens"), [(2, 9), (3, 6), (5, 9)])
+def test_rows_that_have_left_give_their_memory_to_longer_ones(rows: int, tokens: int) -> None:
+    """Two rows of five stay: where the memory is enough, in it, and nowhere else."""
+    held = torch.randn(2, 3, 4, 8)
+    old = torch.zeros(5, 3, 4, 8)
+    old[:2] = held
+    new = caches._relaid(old, rows, tokens, kept=2)
+    assert new.shape == (rows, 3, tokens, 8)
+    assert torch.equal(new[:2, :, :4], held)
+    assert (new.data_ptr() == old.data_ptr()) is (rows * tokens <= 5 * 4)
+    again = caches._relaid(new[:2], 2, 10, kept=2)  # a part of the memory knows all of it
+    assert (again.data_ptr() == new.data_ptr()) is (max(rows * tokens, 5 * 4) >= 2 * 10)
+    assert torch.equal(again[:2, :, :4], held)
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
     [(decoding, "next_logits"), (decoding, "choose"), (caches.Desk, "put")],

@@ -68,7 +68,7 @@ def test_rows_that_are_drawn_together_get_what_each_gets_alone(
         logits = 3 * torch.randn(
             len(ours), VOCABULARY, generator=torch.Generator().manual_seed(step)
         )
-        choose(None, logits, ours, RULES)
+        choose(None, [logits], ours, RULES)
         wanted = [
             inverted(numbers.double().numpy(), row)
             for numbers, row in zip(logits, theirs, strict=True)
@@ -80,13 +80,13 @@ def test_a_step_that_is_repeated_draws_the_same(rows: Callable[[], list[Row]]) -
     """Memory may run out behind the draw; the text must not depend on it."""
     logits = torch.zeros(len(SHAPES) * 3, VOCABULARY)
     once, again = rows(), rows()
-    choose(None, logits, once, RULES)
+    choose(None, [logits], once, RULES)
     for row in again:
         assert row.draw() == row.draw()
-    choose(None, logits, again, RULES)
+    choose(None, [logits], again, RULES)
     assert [row.ids for row in again] == [row.ids for row in once]
     before = [row.draw() for row in once]
-    choose(None, logits, once, RULES)
+    choose(None, [logits], once, RULES)
     assert [row.draw() for row in once] != before
 
 
@@ -94,7 +94,7 @@ def test_what_is_no_number_is_an_error_and_no_token(rows: Callable[[], list[Row]
     logits = torch.full((len(SHAPES) * 3, VOCABULARY), torch.nan)
     model = SimpleNamespace(named_parameters=list)
     with pytest.raises(ModelError, match="NaN"):
-        choose(model, logits, rows(), RULES)
+        choose(model, [logits], rows(), RULES)
 
 
 @pytest.mark.parametrize(
