@@ -22,7 +22,7 @@ FEW = 256
 tokens of a long text add up what the two libraries round otherwise: in 1,600 tokens to 1.4e-3
 nats. In 16 bits it is PyTorch's own choice for any number."""
 
-OFTEN = 8
+OFTEN = 32
 """Products of a layer after which its weights are kept in oneDNN's order: who asks a model little
 need not wait for it."""
 
