@@ -68,8 +68,8 @@ def may_step(device: torch.device, layers: Layers) -> bool:
     """Whether single tokens had better look back by a function of ours, in float32 and on keys that
     are kept in it.
 
-    A CPU's operator takes one head of one text at a time: up to twice as long, and in 16 bits six
-    times, as products of all the heads that share keys.
+    A CPU's operator takes one head of one text at a time: up to twice as long as products of all
+    the heads that share keys, and in 16 bits three times as long as in 32.
     """
     return device.type == "cpu" and not layers.additive and layers.dtype.itemsize <= 4
 

@@ -38,11 +38,11 @@ def multiply_sooner(model: Any) -> None:
 
     Nobody may write into their weights from then on: those kept in another order would not follow.
     """
-    layers = [module for module in model.modules() if _is_plain_linear(module)]
+    plain = (module for module in model.modules() if _is_plain_linear(module))
+    layers = [layer for layer in plain if _may_suit_onednn(layer.weight)]
     packs = _fit_twice(layers)
     for layer in layers:
-        if _may_suit_onednn(layer.weight):
-            layer.forward = Product(layer, packs=packs)
+        layer.forward = Product(layer, packs=packs)
     head: Any = model.get_output_embeddings()
     if _is_plain_linear(head) and head.bias is None and head.weight.device.type == "cpu":
         head.forward = Pieces(head, packs=packs)
@@ -91,17 +91,16 @@ class Product:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The product, by whichever library is sooner."""
-        weight, bias = self._layer.weight, self._layer.bias
-        if suits_onednn(x, weight):
-            return _by_onednn(x, self._in_order(weight), bias)
+        return multiply(x, self._layer.weight, self._layer.bias, self._in_order)
+
+
+def multiply(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, in_order: InOrder | None = None
+) -> Tensor:
+    """x W^T + b [..., out] of x [..., in] and W [out, in], as plain layers compute it here."""
+    if not suits_onednn(x, weight):
         return torch.nn.functional.linear(x, weight, bias)
-
-
-def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b [..., out] of x [..., in] and W [out, in], as plain layers compute it at first."""
-    if suits_onednn(x, weight):
-        return _by_onednn(x, weight, bias)
-    return torch.nn.functional.linear(x, weight, bias)
+    return _by_onednn(x, in_order(weight) if in_order else weight, bias)
 
 
 def suits_onednn(x: Tensor, weight: Tensor) -> bool:

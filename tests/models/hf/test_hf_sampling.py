@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,6 +88,28 @@ def test_a_step_that_is_repeated_draws_the_same(rows: Callable[[], list[Row]]) -
     before = [row.draw() for row in once]
     choose(None, [logits], once, RULES)
     assert [row.draw() for row in once] != before
+
+
+def test_some_rows_after_the_others_get_what_all_get_at_once(rows: Callable[[], list[Row]]) -> None:
+    logits = 3 * torch.randn(len(SHAPES) * 3, VOCABULARY)
+    at_once, in_parts = rows(), rows()
+    choose(None, [logits], at_once, RULES)
+    choose(None, iter(torch.split(logits, 2)), in_parts, RULES)
+    assert [row.ids for row in in_parts] == [row.ids for row in at_once]
+    assert [row.logprobs for row in in_parts] == [row.logprobs for row in at_once]
+
+
+def test_memory_that_runs_out_between_two_parts_leaves_every_row_as_it_was(
+    rows: Callable[[], list[Row]],
+) -> None:
+    def parts() -> Iterator[torch.Tensor]:
+        yield torch.zeros(2, VOCABULARY)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    ours = rows()
+    with pytest.raises(torch.OutOfMemoryError):
+        choose(None, parts(), ours, RULES)
+    assert not any(row.ids or row.logprobs or row.stop_reason for row in ours)
 
 
 def test_what_is_no_number_is_an_error_and_no_token(rows: Callable[[], list[Row]]) -> None:
