@@ -161,7 +161,7 @@ def _without() -> dict[str, Callable[[], AbstractContextManager[object]]]:
     AttentionMaskInterface.register(wide, sdpa_mask)
     return {
         "oneDNN": lambda: patch.object(products, "_has_onednn", lambda _: False),
-        "weights in order": lambda: patch.object(products, "_fit_twice", lambda _: False),
+        "weights in order": lambda: patch.object(products, "PACKED_SHARE", 0.0),
         "attention": lambda: patch.object(attention, "STEP", wide),
     }
 

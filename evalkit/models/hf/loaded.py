@@ -22,6 +22,7 @@ from evalkit.models.hf.loading import SMALLER, Placement, load_base, quiet
 from evalkit.models.hf.masks import layers_of, switches_at
 from evalkit.models.hf.memory import is_out_of_memory
 from evalkit.models.hf.network import Network, not_finite
+from evalkit.models.hf.products import keep_in_order
 from evalkit.models.hf.recall import keep, recall, shares
 from evalkit.models.hf.tokens import Tokens
 from evalkit.progress import Progress
@@ -166,6 +167,7 @@ class Loader:
                 changes[arm] = check_changes(self.adapters[arm], expected, logits[arm])
         together = self._mixed(arms, fast, logits, probe)
         trunks = {arm: Trunks() for arm in self.configs}
+        keep_in_order(base)
         return Loaded(arms, networks, trunks, together, changes)
 
     def _surveyed(self, plain: Network) -> tuple[Network, list[str]]:

@@ -8,7 +8,6 @@ An output head is a product with so many columns that a CPU loses its caches on 
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -34,64 +33,61 @@ PIECE = 3_072
 
 
 def multiply_sooner(model: Any) -> None:
-    """Arrange the plain layers of a model on a CPU, and its output head.
-
-    Nobody may write into their weights from then on: those kept in another order would not follow.
-    """
-    plain = (module for module in model.modules() if _is_plain_linear(module))
-    layers = [layer for layer in plain if _may_suit_onednn(layer.weight)]
-    packs = _fit_twice(layers)
-    for layer in layers:
-        layer.forward = Product(layer, packs=packs)
+    """Arrange the plain layers of a model on a CPU, and its output head."""
+    for module in model.modules():
+        if _is_plain_linear(module) and _may_suit_onednn(module.weight):
+            module.forward = Product(module)
     head: Any = model.get_output_embeddings()
     if _is_plain_linear(head) and head.bias is None and head.weight.device.type == "cpu":
-        head.forward = Pieces(head, packs=packs)
+        head.forward = Pieces(head)
 
 
 def _is_plain_linear(module: Any) -> bool:
     return type(module) is torch.nn.Linear
 
 
-def _fit_twice(layers: Sequence[Any]) -> bool:
-    weights: int = sum(layer.weight.nbytes for layer in layers)
-    return weights <= PACKED_SHARE * free_bytes(torch.device("cpu"))
+def keep_in_order(model: Any) -> None:
+    """Have weights that are used often kept in oneDNN's order, if all of them fit beside those as
+    they are.
+
+    Once adapters are attached and the base is known to be what it was: from now on nobody may
+    write into weights, which those in the other order would not follow.
+    """
+    layers = [one for one in model.modules() if isinstance(one.forward, Product | Pieces)]
+    weights = sum(layer.weight.nbytes for layer in layers)
+    if weights <= PACKED_SHARE * free_bytes(torch.device("cpu")):
+        for layer in layers:
+            for in_order in layer.forward.orders:
+                in_order.keeps = True
 
 
 class InOrder:
-    """A weight in oneDNN's order, from the OFTEN-th time on that it is asked for."""
+    """A weight in oneDNN's order, once it was asked for OFTEN times and may be kept so."""
 
-    def __init__(self, *, packs: bool) -> None:
-        self._packs = packs
+    def __init__(self) -> None:
+        self.keeps = False
         self._asked = 0
-        self._of: tuple[int, torch.dtype] | None = None
-        self._packed: Tensor | None = None
-
-    def __deepcopy__(self, _: object) -> InOrder:
-        """PEFT copies a layer to write an adapter's own weights into it."""
-        return InOrder(packs=self._packs)
+        self._kept: Tensor | None = None
 
     def __call__(self, weight: Tensor) -> Tensor:
-        """The weight [out, in], in its own order or in the other."""
-        if not self._packs:
-            return weight
-        if self._of != (of := (weight.data_ptr(), weight.dtype)):
-            self._of, self._asked, self._packed = of, 0, None
-        self._asked += 1
-        if self._asked == OFTEN:
-            self._packed = _packed(weight)
-        return weight if self._packed is None else self._packed
+        """The weight [out, in], in its own order or in the other; always the same weight."""
+        if self._kept is None and self.keeps:
+            self._asked += 1
+            if self._asked >= OFTEN:
+                self._kept = _packed(weight)
+        return weight if self._kept is None else self._kept
 
 
 class Product:
     """The forward of a plain layer: x W^T + b [..., out] of x [..., in] and weights W [out, in]."""
 
-    def __init__(self, layer: Any, *, packs: bool) -> None:
+    def __init__(self, layer: Any) -> None:
         self._layer = layer
-        self._in_order = InOrder(packs=packs)
+        self.orders = (InOrder(),)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The product, by whichever library is sooner."""
-        return multiply(x, self._layer.weight, self._layer.bias, self._in_order)
+        return multiply(x, self._layer.weight, self._layer.bias, *self.orders)
 
 
 def multiply(
@@ -155,9 +151,9 @@ def passing(head: Any, hidden: Tensor) -> Tensor:
 class Pieces:
     """The forward of an output head."""
 
-    def __init__(self, head: Any, *, packs: bool) -> None:
+    def __init__(self, head: Any) -> None:
         self._head = head
-        self._in_order = [InOrder(packs=packs) for _ in torch.split(head.weight, PIECE)]
+        self.orders = tuple(InOrder() for _ in torch.split(head.weight, PIECE))
         self._room = torch.empty(0)
 
     def __call__(self, hidden: Tensor) -> Tensor:
@@ -185,7 +181,7 @@ class Pieces:
 
     def _into(self, logits: Tensor, hidden: Tensor) -> Tensor:
         weights = torch.split(self._head.weight, PIECE)
-        parts = zip(torch.split(logits, PIECE, 1), weights, self._in_order, strict=True)
+        parts = zip(torch.split(logits, PIECE, 1), weights, self.orders, strict=True)
         few = len(hidden) <= FEW  # of many, one product more would have to be copied
         for part, weight, in_order in parts:
             if few and suits_onednn(hidden, weight):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from evalkit.models.hf import products
-from evalkit.models.hf.products import multiply, multiply_sooner
+from evalkit.models.hf import loaded, products
+from evalkit.models.hf.products import keep_in_order, multiply, multiply_sooner
+from tests.models.hf.tiny_models import Tiny, answers, open_arms, writing
 
 WIDTH, OUT, ROWS = 96, 160, 7
 
@@ -18,6 +19,11 @@ ONEDNN = pytest.mark.skipif(
     not (products._has_onednn(torch.float32) and products._has_onednn(torch.bfloat16)),
     reason="this PyTorch or this processor has no oneDNN for both dtypes",
 )
+
+
+def is_kept(layer: Any) -> bool:
+    """Whether its weights stand in oneDNN's order, too."""
+    return layer.forward.orders[0]._kept is not None
 
 
 def arranged(layer: Any, dtype: torch.dtype) -> Any:
@@ -89,46 +95,55 @@ def test_weights_in_another_order_give_the_same_numbers(dtype: torch.dtype, *, b
     torch.manual_seed(0)
     layer: Any = torch.nn.Linear(WIDTH, OUT, bias=bias)
     model = arranged(layer, dtype)
+    keep_in_order(model)
     x = torch.randn(5, WIDTH).to(dtype)
     with torch.inference_mode():
         given = [model(x) for _ in range(products.OFTEN + 1)]
-    assert layer.forward._in_order._packed is not None
+    assert is_kept(layer)
     for one in given:
         torch.testing.assert_close(one, given[0])
     torch.testing.assert_close(given[0], torch.nn.functional.linear(x, layer.weight, layer.bias))
 
 
 @ONEDNN
-def test_only_weights_that_fit_twice_are_kept_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "free_bytes", lambda _: 4 * OUT * WIDTH * 4 - 1)
+@pytest.mark.parametrize("free", [4 * OUT * WIDTH * 4 - 1, 4 * OUT * WIDTH * 4])
+def test_only_weights_that_fit_twice_are_kept_in_it(
+    free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "free_bytes", lambda _: free)
     layer: Any = torch.nn.Linear(WIDTH, OUT, bias=False)
     model = arranged(layer, torch.float32)
+    keep_in_order(model)
     with torch.inference_mode():
-        for _ in range(2 * products.OFTEN):
+        for _ in range(products.OFTEN):
+            assert not is_kept(layer)
             model(torch.randn(5, WIDTH))
-    assert layer.forward._in_order._packed is None
+    assert is_kept(layer) is (free == 4 * OUT * WIDTH * 4)
 
 
 @ONEDNN
-def test_a_copy_of_a_layer_and_other_weights_are_put_in_order_anew() -> None:
-    """PEFT copies a layer for the weights that an adapter brings itself."""
-    torch.manual_seed(0)
-    layer: Any = torch.nn.Linear(WIDTH, OUT)
-    model = arranged(layer, torch.float32)
-    x = torch.randn(5, WIDTH)
-    with torch.inference_mode():
-        before = [model(x) for _ in range(products.OFTEN)][-1]
-    copied = deepcopy(layer)
-    with torch.no_grad():
-        copied.weight.copy_(2 * layer.weight)
-        copied.bias.copy_(2 * layer.bias)
-    with torch.inference_mode():
-        for _ in range(products.OFTEN + 1):
-            torch.testing.assert_close(copied(x), 2 * before)
-        layer.weight.data = 3 * layer.weight
-        layer.bias.data = 3 * layer.bias
-        for _ in range(products.OFTEN + 1):
-            torch.testing.assert_close(model(x), 3 * before)
+def test_weights_that_may_still_be_written_to_are_not_kept_in_it(
+    tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a layer computes while adapters are attached and tried is computed by its weights."""
+    monkeypatch.setattr(products, "OFTEN", 1)
+    kept: list[Tensor] = []
+    assert products._has_onednn(torch.float32)  # tried once, with weights of its own
+    order = products._packed
+
+    def noted(weight: Tensor) -> Tensor:
+        kept.append(weight)
+        return order(weight)
+
+    monkeypatch.setattr(products, "_packed", noted)
+
+    def late(model: Any) -> None:
+        assert not kept
+        keep_in_order(model)
+
+    monkeypatch.setattr(loaded, "keep_in_order", late)
+    answers(open_arms(tiny()), [writing("The", arm=arm) for arm in ("base", "tuned")])
+    assert kept
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "arm64"])
