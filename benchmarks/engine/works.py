@@ -75,7 +75,12 @@ class Tokenizer:
 
     def count(self, text: str) -> int:
         """The tokens of a text, without special ones in front."""
-        return len(self._opened.encode(text, add_special_tokens=False).ids)
+        return len(self.ids(text))
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of a text's tokens, without special ones in front."""
+        found: list[int] = self._opened.encode(text, add_special_tokens=False).ids
+        return found
 
 
 def fewshot(count: int) -> Work:

@@ -24,7 +24,7 @@ from evalkit.records import Request
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
-ENGINE_VERSION = "hf-8"
+ENGINE_VERSION = "hf-9"
 """Part of every key: raise it when a change of this package may change a number."""
 
 

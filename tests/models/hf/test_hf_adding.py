@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from evalkit.models.hf.adding import Adding, add_in_place, all_add_in_place, in_halves, rows_of
+from evalkit.models.hf.adding import Adding, add_in_place, all_add_in_place, rows_of
 from evalkit.models.hf.engine import HFEngine
 from tests.models.hf.tiny_models import Tiny, answers, open_arms, writing
 
@@ -66,6 +66,22 @@ def exact(layer: Any, x: Tensor, name: str) -> Tensor:
     return whole
 
 
+def allowed(layer: Any, x: Tensor, name: str) -> Tensor:
+    """How far from `exact` a layer may be, by rounding alone.
+
+    The sum is rounded once. In bfloat16 what it adds has been rounded three times before, once in
+    either weight and once between them: each by at most half an eps of the sum of what its terms
+    are without their signs.
+    """
+    eps = torch.finfo(x.dtype).eps
+    once: Tensor = 0.51 * eps * exact(layer, x, name).abs()
+    if x.dtype != torch.bfloat16:
+        return once + 2e-5
+    low = x.double().abs() @ layer.lora_A[name].weight.double().abs().T
+    terms: Tensor = low @ layer.lora_B[name].weight.double().abs().T * abs(layer.scaling[name])
+    return once + 3.1 * eps / 2 * terms
+
+
 DTYPES = pytest.mark.parametrize("base", [torch.float32, torch.bfloat16, torch.float16])
 FOUR_BITS = pytest.mark.parametrize("four_bits", [False, True], ids=["whole", "four-bits"])
 
@@ -83,12 +99,25 @@ def test_a_lora_layer_adds_what_peft_adds(base: torch.dtype, *, four_bits: bool)
         ours = layer(x)
         true = exact(layer, x, "a")
     assert ours.dtype == theirs.dtype == base
-    # One rounding of the sum, as in PEFT, and no second one of the adapter's part.
-    spacing = torch.finfo(base).eps * true.abs().clamp(min=torch.finfo(base).tiny)
-    assert bool(((ours.double() - true).abs() <= 0.51 * spacing + 2e-5).all())
-    assert float((ours.double() - true).abs().mean()) <= 1.01 * float(
-        (theirs.double() - true).abs().mean() + 1e-7
-    )
+    off = (ours - true).abs()
+    assert bool((off <= allowed(layer, x, "a")).all())
+    if base != torch.bfloat16:  # the sum is rounded once, as in PEFT
+        assert float(off.mean()) <= 1.01 * float((theirs - true).abs().mean()) + 1e-7
+
+
+@FOUR_BITS
+def test_an_adapters_rounding_is_little_beside_that_of_its_layer(*, four_bits: bool) -> None:
+    """It adds a fifth to what the layer gives, as adapters of some training do."""
+    model = lora_layer(torch.bfloat16, scales=(0.2,), four_bits=four_bits)
+    layer = model["layer"]
+    x = torch.randn(400, WIDTH).bfloat16()
+    with torch.inference_mode():
+        theirs = layer(x)
+        add_in_place(model)
+        ours, true = layer(x), exact(layer, x, "a")
+        share = (true - layer.base_layer(x)).norm() / true.norm()
+    assert 0.1 < float(share) < 0.3
+    assert float((ours - true).norm()) <= 1.05 * float((theirs - true).norm())
 
 
 @DTYPES
@@ -100,10 +129,10 @@ def test_rows_of_several_adapters_each_get_their_own(base: torch.dtype, *, four_
     add_in_place(model)
     with torch.inference_mode():
         mixed = layer(x, adapter_names=["b", "__base__", "a"])
-        alone = [exact(layer, x[:1], "b"), layer.base_layer(x)[1:2], exact(layer, x[2:], "a")]
-    for row, want in zip(mixed, alone, strict=True):
-        torch.testing.assert_close(row.double(), want[0].double(), rtol=1e-2, atol=1e-5)
-    assert torch.equal(mixed[1], alone[1][0])
+        for row, name in ((0, "b"), (2, "a")):
+            off = (mixed[row] - exact(layer, x[row], name)).abs()
+            assert bool((off <= allowed(layer, x[row], name)).all())
+        assert torch.equal(mixed[1], layer.base_layer(x)[1])
     with torch.inference_mode(), rows_of(["b", "__base__", "a"]):
         assert torch.equal(layer(x), mixed)
     with torch.inference_mode():
@@ -137,11 +166,3 @@ def test_arms_of_plain_lora_are_decoded_so(tiny: Callable[..., Tiny]) -> None:
     assert engine._loaded is not None
     assert engine._loaded.together is not None
     assert engine._loaded.together.tells_rows
-
-
-def test_two_halves_hold_a_number() -> None:
-    numbers = torch.randn(10_000) * torch.logspace(-20, 20, 10_000)
-    high, rest = in_halves(numbers)
-    assert high.dtype == rest.dtype == torch.bfloat16
-    error = (high.double() + rest.double() - numbers.double()).abs() / numbers.double().abs()
-    assert float(error.max()) <= 2.0**-17
