@@ -27,7 +27,7 @@ MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGES = ("torch", "transformers", "peft")
 LAYERS = ((576, 576), (192, 576), (192, 576), (576, 576), (1536, 576), (1536, 576), (576, 1536))
 """Rows and columns of the weights of one of SmolLM2's thirty blocks."""
-ROWS = (8, 32, 60, 100, 200, 400, 800)
+ROWS = (8, 32, 60, 100, 200, 400, 800, 1600)
 HEADS = ((9, 3, 64), (32, 8, 128), (14, 2, 64), (12, 12, 64))
 """Heads, those that share keys counted once, and their width: SmolLM2, Llama 3, Qwen2, GPT-2."""
 TEXTS = ((100, 80), (30, 150), (8, 600), (1, 1500))

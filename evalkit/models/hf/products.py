@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from functools import cache
+from math import ceil
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ nats. In 16 bits it is PyTorch's own choice for any number."""
 
 OFTEN = 32
 """Products of a layer after which its weights are kept in oneDNN's order: who asks a model little
-need not wait for it."""
+need not wait for it. One of many rows counts as those of FEW that it is made of."""
 
 PACKED_SHARE = 0.25
 """Part of the free memory that weights in that order may occupy, beside those as they are."""
@@ -69,10 +70,11 @@ class InOrder:
         self._asked = 0
         self._kept: Tensor | None = None
 
-    def __call__(self, weight: Tensor) -> Tensor:
-        """The weight [out, in], in its own order or in the other; always the same weight."""
+    def __call__(self, weight: Tensor, rows: int) -> Tensor:
+        """The weight [out, in] for a product of so many rows, in its own order or in the other;
+        always the same weight."""
         if self._kept is None and self.keeps:
-            self._asked += 1
+            self._asked += ceil(rows / FEW)
             if self._asked >= OFTEN:
                 self._kept = _packed(weight)
         return weight if self._kept is None else self._kept
@@ -96,7 +98,8 @@ def multiply(
     """x W^T + b [..., out] of x [..., in] and W [out, in], as plain layers compute it here."""
     if not suits_onednn(x, weight):
         return torch.nn.functional.linear(x, weight, bias)
-    return _by_onednn(x, in_order(weight) if in_order else weight, bias)
+    rows = x.numel() // x.shape[-1]
+    return _by_onednn(x, in_order(weight, rows) if in_order else weight, bias)
 
 
 def suits_onednn(x: Tensor, weight: Tensor) -> bool:
@@ -185,7 +188,7 @@ class Pieces:
         few = len(hidden) <= FEW  # of many, one product more would have to be copied
         for part, weight, in_order in parts:
             if few and suits_onednn(hidden, weight):
-                part.copy_(_by_onednn(hidden, in_order(weight)))
+                part.copy_(_by_onednn(hidden, in_order(weight, len(hidden))))
             else:
                 torch.mm(hidden, weight.T, out=part)
         return logits

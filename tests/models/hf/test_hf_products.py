@@ -122,6 +122,19 @@ def test_only_weights_that_fit_twice_are_kept_in_it(
 
 
 @ONEDNN
+def test_a_product_of_many_rows_counts_as_several_of_few() -> None:
+    layer: Any = torch.nn.Linear(WIDTH, OUT, bias=False)
+    model = arranged(layer, torch.bfloat16)
+    keep_in_order(model)
+    with torch.inference_mode():
+        model(torch.randn(2, products.FEW * (products.OFTEN - 2) // 2, WIDTH).bfloat16())
+        model(torch.randn(1, WIDTH).bfloat16())
+        assert not is_kept(layer)
+        model(torch.randn(1, WIDTH).bfloat16())
+    assert is_kept(layer)
+
+
+@ONEDNN
 def test_weights_that_may_still_be_written_to_are_not_kept_in_it(
     tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
 ) -> None:
