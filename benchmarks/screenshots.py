@@ -6,6 +6,8 @@
 RUNS is a folder that `evalkit demo` (or `compare`) wrote. The two pictures of the README go to
 docs/img; with --all every page is photographed into FOLDER, to be looked at. With --judge RUNS is
 that of the example examples/judged, and the one picture is docs/img/judge-health.png.
+
+Needs Chromium and a font with emojis (fonts-noto-color-emoji), which notes are full of.
 """
 
 from __future__ import annotations
