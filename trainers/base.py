@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import MissingExtraError, ModelError, TrainingError
+from evalkit.models.hf.loading import open_config
 from evalkit.models.hf.tokenizers import (
     chat_template_of,
     generation_defaults,
@@ -24,6 +25,19 @@ def require_packages(config: TrainConfig) -> None:
     needed = (*NEEDED, "bitsandbytes") if config.method == "qlora" else NEEDED
     if any(find_spec(name) is None for name in needed):
         raise MissingExtraError("Training", "train")
+
+
+def require_causal(config: TrainConfig, folder: Path) -> None:
+    """Raise TrainingError where the base is an encoder-decoder model.
+
+    transformers would open the decoder of some of them by itself, and train that.
+    """
+    opened = open_config(folder, trust_remote_code=config.trust_remote_code)
+    if getattr(opened, "is_encoder_decoder", False):
+        raise TrainingError(
+            f"{config.model} is an encoder-decoder model ({opened.model_type}). Only causal "
+            "language models are trained here; train it with other tools, and compare it."
+        )
 
 
 def open_encoder(config: TrainConfig, folder: Path) -> Encoder:

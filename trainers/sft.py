@@ -29,6 +29,7 @@ from trainers.base import (
     lora_config,
     open_encoder,
     open_model,
+    require_causal,
     require_packages,
 )
 from trainers.checks import Checked, check_examples, check_space, shown_example
@@ -104,6 +105,7 @@ def _train(
     from trainers.callbacks import COMPLETE, Recorder, read_metrics, rewind_metrics
 
     started = datetime.now(UTC)
+    require_causal(config, base)
     encoder = open_encoder(config, base)
     checked, card = _data(config, encoder, folder, progress)
     checkpoint = last_checkpoint(folder, COMPLETE)

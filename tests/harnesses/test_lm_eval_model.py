@@ -170,6 +170,27 @@ def test_a_rolling_text_is_lm_evals_with_its_two_bos(other_ends: Path) -> None:
     assert ours[1] == pytest.approx(ours[2])
 
 
+@pytest.mark.parametrize(("architecture", "bos"), [("t5", False), ("bart", True)])
+def test_an_encoder_decoder_models_numbers_are_lm_evals(
+    tmp_path: Path, architecture: str, bos: bool
+) -> None:
+    make_model(tmp_path / "model", architecture, bos=bos)
+    ours, theirs = open_lm(tmp_path / "model"), open_hflm(tmp_path / "model")
+    assert theirs.backend == "seq2seq"
+    pairs = [(text, end) for text in PROMPTS for end in (" A", "北京")]
+    scored, expected = (ask(lm, "loglikelihood", pairs) for lm in (ours, theirs))
+    assert [value for value, _ in scored] == pytest.approx([v for v, _ in expected], abs=1e-3)
+    assert [greedy for _, greedy in scored] == [greedy for _, greedy in expected]
+    texts = [(text,) for text in ("Hello", "<|bos|>Hello", *PROMPTS[:6], "A fox. " * 40)]
+    rolled, expected = (ask(lm, "loglikelihood_rolling", texts) for lm in (ours, theirs))
+    assert rolled == pytest.approx(expected, abs=1e-3)
+    # To the same limit; by itself lm-eval lets it grow by the length of the longest prompt.
+    way = {"until": ["。"], "max_gen_toks": 20}
+    asked = [(text, way) for text in PROMPTS[:8]]
+    longer = [(text, {**way, "max_length": 1 + 20}) for text, _ in asked]
+    assert ask(ours, "generate_until", asked) == ask(theirs, "generate_until", longer)
+
+
 def test_a_text_of_no_tokens_has_lost_nothing(tiny: Tiny) -> None:
     asked = [("",), ("Hello",)]
     ours = ask(open_lm(tiny.model), "loglikelihood_rolling", asked)

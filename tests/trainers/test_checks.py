@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("transformers")
 from evalkit.errors import ModelError, StoreError, TrainingError
 from tests.trainers.tiny import TEMPLATE, tiny_tokenizer
-from trainers.base import open_encoder
+from trainers.base import open_encoder, require_causal
 from trainers.checks import check_examples, check_space, shown_example
 from trainers.config import DataFile, TrainConfig
 from trainers.data.encode import Encoder
@@ -93,6 +93,17 @@ def test_a_model_without_a_chat_template_is_refused_with_the_way_out(
     template.write_bytes("{# größer #}".encode("latin-1"))
     with pytest.raises(ModelError, match=r"cannot read .*chat\.jinja"):
         open_encoder(given, tmp_path / "raw")
+
+
+def test_an_encoder_decoder_model_is_not_trained_as_half_of_itself(
+    tmp_path: Path, notes: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bart", "is_encoder_decoder": true}')
+    config = TrainConfig(name="x", model=str(tmp_path), data=(DataFile(path=notes),))
+    with pytest.raises(TrainingError, match=r"encoder-decoder model \(bart\)"):
+        require_causal(config, tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    require_causal(config, tmp_path)
 
 
 def test_a_disk_too_small_for_the_checkpoints_is_told_before_training(tmp_path: Path) -> None:

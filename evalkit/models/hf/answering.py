@@ -20,6 +20,7 @@ from evalkit.models.hf.loaded import Loaded
 from evalkit.models.hf.network import Network, read_trunk
 from evalkit.models.hf.openings import Openings
 from evalkit.models.hf.plan import Budget
+from evalkit.models.hf.seq2seq.writing import Writer
 from evalkit.models.hf.sizes import Size
 from evalkit.records import Completion
 
@@ -71,7 +72,7 @@ class Answering:
                 cause = error.with_traceback(None)  # which holds the batch's tensors
             if cause is not None:
                 if self._make_room(loaded, arm, part, shared, cause) and len(part) == 1:
-                    waiting[:1] = scoring.apart(part[0], shared)
+                    waiting[:1] = scoring.apart(part[0], shared, network)
                 continue
             waiting = waiting[len(part) :]
             for item, values, seconds in answers.add(*scored):
@@ -122,9 +123,11 @@ class Answering:
         self.tally.trunk_seconds += trunk_seconds
         self.tally.score_seconds += seconds - trunk_seconds
         self.tally.trunks.add_text(shared - read, shared, 0)
+        for prompt in {lane.encoded for lane in lanes}:
+            self.tally.packed.add_encoded(len(prompt))
         for lane in lanes:
             self.tally.packed.unique += len(lane)
-            self.tally.packed.places += sum(lane.places) + len(lane)
+            self.tally.packed.places += sum(lane.places) + len(lane) * (1 + len(lane.encoded))
             self.tally.packed.reads += len({column for one in lane.columns for column in one})
         self.tally.scored_tokens += sum(len(one.logprobs) for one in scored)
         return scored, seconds
@@ -149,7 +152,7 @@ class Answering:
         return True
 
     def generate(self, loaded: Loaded, batch: Batch) -> Iterator[Completion]:
-        """Texts of one or several arms: at one desk, arm by arm, or one text at a time."""
+        """Texts of one or several arms: at one desk, arm by arm, in step, or one at a time."""
         items = list(batch)
         arms = list(dict.fromkeys(one.request.arm for one in items))
         desks = all(loaded.networks[arm].desks for arm in arms)
@@ -158,8 +161,10 @@ class Answering:
             mine = [one for one in items if one.request.arm in some]
             if loaded.networks[some[0]].desks:
                 yield from self._decoded(loaded, some, mine)
+            elif self.rules.text_start:
+                yield from self._in_step(loaded, some[0], mine)
             else:
-                for row in generation.rows_for(mine):
+                for row in generation.rows_for(mine, self.rules):
                     self._write_alone(loaded, row)
                     yield self._written(row)
 
@@ -167,28 +172,51 @@ class Answering:
         self, loaded: Loaded, arms: Sequence[str], items: Sequence[Prepared]
     ) -> Iterator[Completion]:
         loaded.forget_trunks(arms)
-        tokens = max(map(plan.width, items))
         starts = plan.starts(items, self.budget)
-        rows = generation.rows_for(plan.seated(items, starts))
+        rows = generation.rows_for(plan.seated(items, starts), self.rules)
         decoder = decoding.Decoder(
             arms={arm: self._arm(loaded, arm) for arm in arms},
             mixed=self._together(loaded) if len(arms) > 1 else None,
             rules=self.rules,
             starts=starts,
-            places=max(
-                1, min(self.budget.decode_rows, self.budget.decode_tokens // tokens, len(items))
-            ),
-            tokens=tokens,
+            places=self._places(items),
+            tokens=max(map(plan.width, items)),
             read_tokens=max(LEAST, self._tokens(loaded.networks[arms[0]])),
             spent=self.tally.spent,
         )
-        planned = decoder.places
-        yield from map(self._written, decoder.run(rows))
-        if decoder.places < planned:  # what did not fit will not fit the next time
+        yield from self._run(decoder, rows, decoder.tokens)
+
+    def _in_step(self, loaded: Loaded, arm: str, items: Sequence[Prepared]) -> Iterator[Completion]:
+        """Texts of an arm whose prompts an encoder reads."""
+        network = loaded.networks[arm]
+        writer = Writer(
+            network=network,
+            use=partial(loaded.arms.use, arm),
+            rules=self.rules,
+            places=self._places(items) if network.in_step else 1,
+            read_tokens=max(LEAST, self.budget.score_tokens),
+            spent=self.tally.spent,
+        )
+        rows = generation.rows_for(plan.seated(items, {}), self.rules)
+        yield from self._run(writer, rows, max(map(plan.width, items)))
+
+    def _places(self, items: Sequence[Prepared]) -> int:
+        """How many of the texts may be written at once."""
+        tokens = max(map(plan.width, items))
+        most = min(self.budget.decode_rows, self.budget.decode_tokens // tokens, len(items))
+        return max(1, most)
+
+    def _run(
+        self, writer: decoding.Decoder | Writer, rows: Sequence[Row], tokens: int
+    ) -> Iterator[Completion]:
+        """Have rows of at most `tokens` tokens written, and remember what did not fit."""
+        planned = writer.places
+        yield from map(self._written, writer.run(rows))
+        if writer.places < planned:  # what did not fit will not fit the next time
             self.budget = replace(
                 self.budget,
-                decode_tokens=decoder.places * tokens,
-                score_tokens=decoder.read_tokens,
+                decode_tokens=writer.places * tokens,
+                score_tokens=writer.read_tokens,
             )
 
     def _arm(self, loaded: Loaded, arm: str) -> decoding.Arm:

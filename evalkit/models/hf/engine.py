@@ -88,7 +88,7 @@ class HFEngine:
             arm: check_adapter(adapter, configs[arm], weights, tokens)
             for arm, adapter in adapters.items()
         }
-        _tell(checks, folder, progress)
+        _tell(checks, folder, tokens, progress)
         placement = place(first, config)
         identify = partial(
             identity.fingerprints,
@@ -152,23 +152,30 @@ class HFEngine:
 
     def outline(self, batches: Sequence[Batch], /) -> Outline:
         """Tokens from the prefix tree; seconds at most, by two matrix products timed here."""
-        size = sizes.size(batches, self._tokens.max_length)
-        shares = {arm: self._loader.shares(arm) for arm in self.arms}
-        whole = {arm for arm, does in shares.items() if does is False}
-        read = sizes.size(batches, self._tokens.max_length, whole) if whole else size
+        size, read, whole = self._sizes(batches)
         return Outline(
             arms=self.arms,
             requests=sum(map(len, batches)),
             tokens=size.tokens,
             unique_tokens=size.unique,
             read_tokens=read.unique,
-            assumed=None in shares.values(),
+            assumed=any(self._loader.shares(arm) is None for arm in self.arms),
             packets=len(batches),
             flop=self._shape.flop(size),
             seconds=estimate.seconds(
                 batches, read, self._shape, self._placement, self._budget, whole
             ),
         )
+
+    def _sizes(self, batches: Sequence[Batch]) -> tuple[sizes.Size, sizes.Size, set[str]]:
+        """What the work is, what has to be read for it, and whose texts are written one by one."""
+        longest = self._tokens.max_length
+        if self._tokens.decoder_start:
+            size = sizes.paired(batches, longest, len(self._tokens.text_start))
+            return size, size, set()
+        size = sizes.size(batches, longest)
+        whole = {arm for arm in self.arms if self._loader.shares(arm) is False}
+        return size, sizes.size(batches, longest, whole) if whole else size, whole
 
     def profile(self) -> Mapping[str, float]:
         """The rate of a large matrix product on this device, measured now; empty where the model
@@ -275,10 +282,12 @@ def _once(batch: Batch) -> Batch:
     return replace(batch, rows=tuple(rows))
 
 
-def _tell(checks: Mapping[str, tuple[Check, ...]], folder: Path, progress: Progress) -> None:
+def _tell(
+    checks: Mapping[str, tuple[Check, ...]], folder: Path, tokens: Tokens, progress: Progress
+) -> None:
     """What is amiss, or not as the model's makers meant it, and yet no error."""
     for check in (one for found in checks.values() for one in found):
         if check.status != "ok":
             progress.say(check.message + ".")
-    for note in generation.ignored_defaults(folder):
+    for note in generation.ignored_defaults(folder, tokens):
         progress.say(note)

@@ -37,22 +37,26 @@ _OVERHEAD = 1.4
 class Shape:
     """What the cost of a token depends on: the bytes of all weights where the files hold them
     quantised (else 0) and their number, how many of those outside and inside the output head a
-    token meets, and the width of what all layers' heads look back with."""
+    token meets (in an encoder, if there is one, others), and the width of what all layers' heads
+    look back with."""
 
     packed_bytes: int = 0
     weights: int
     body: int
     head: int
+    encoder: int = 0
     looking: int
     width: int
 
+    def met(self, size: Size) -> float:
+        """How often a weight is multiplied in reading the unique tokens, logits where needed."""
+        decoded = size.unique - size.encoded
+        return self.body * decoded + self.encoder * size.encoded + self.head * size.reads
+
     def flop(self, size: Size) -> float:
-        """Floating-point operations of reading the unique tokens (2 for each weight; 4 for each
-        number of a key and its value that is looked back on), logits where they are needed."""
-        return (
-            2.0 * self.body * size.unique + 2.0 * self.head * size.reads
-            + 4.0 * self.looking * size.places
-        )  # fmt: skip
+        """Floating-point operations of reading the unique tokens: 2 for each weight; 4 for each
+        number of a key and its value that is looked back on."""
+        return 2.0 * self.met(size) + 4.0 * self.looking * size.places
 
 
 def shape_of(folder: Path, config: Any) -> Shape:
@@ -63,17 +67,19 @@ def shape_of(folder: Path, config: Any) -> Shape:
     layers = int(getattr(inner, "num_hidden_layers", 0) or 1)
     head = int(getattr(inner, "vocab_size", 0) or 32_000) * width
     bits = _stored_bits(config)
-    weights, of_experts, stored = _weights(weight_files(folder), bits)
+    weights, of_experts, of_encoder, stored = _weights(weight_files(folder), bits)
+    encoder = of_encoder if getattr(config, "is_encoder_decoder", False) else 0
     tied = bool(getattr(config, "tie_word_embeddings", False))
     # Looking a token's embedding up costs nothing, so it counts only where it is the head too.
     body = weights - head if tied else weights - 2 * head
-    body -= round(of_experts * (1 - _asked_experts(inner)))
+    body -= encoder + round(of_experts * (1 - _asked_experts(inner)))
     per_head = int(getattr(inner, "head_dim", 0) or width // heads)
     return Shape(
         packed_bytes=stored if bits else 0,
         weights=weights,
-        body=max(body, (weights - of_experts) // 4),
+        body=max(body, (weights - encoder - of_experts) // 4),
         head=head,
+        encoder=encoder,
         looking=layers * heads * per_head,
         width=width,
     )
@@ -103,7 +109,7 @@ def seconds(
     `size` is what they read; `whole` are arms whose texts are written one at a time.
     """
     wide = _product(_WIDE, shape.width, placement) / _WIDE
-    total = wide * (shape.body * size.unique + shape.head * size.reads)
+    total = wide * shape.met(size)
     for batch in batches:
         for alone in (False, True):
             limits = [
@@ -139,17 +145,19 @@ def _square(rows: int, placement: Placement) -> float:
     return _once(left, right[None])
 
 
-def _weights(files: Sequence[Path], bits: int) -> tuple[int, int, int]:
-    """Number of weights, how many of them are experts', and their bytes, from the headers of the
-    files alone; of `bits` each where whole numbers hold several (0: they are stored plainly)."""
-    count, of_experts, stored = 0, 0, 0
+def _weights(files: Sequence[Path], bits: int) -> tuple[int, int, int, int]:
+    """Number of weights, how many of them are experts' and an encoder's, and their bytes, from the
+    headers of the files alone; of `bits` each where whole numbers hold several (0: they are stored
+    plainly)."""
+    count, of_experts, of_encoder, stored = 0, 0, 0, 0
     for name, numbers, kind in _headers(files):
         width = int("".join(filter(str.isdigit, kind.partition("_")[0])) or 8)  # BF16, F8_E4M3
         weights = numbers * max(1, width // bits) if bits and kind[0] in "IU" else numbers
         count += weights
         of_experts += weights if _OF_EXPERTS.search(name) else 0
+        of_encoder += weights if _OF_ENCODER.search(name) else 0
         stored += numbers * width // 8
-    return count, of_experts, stored
+    return count, of_experts, of_encoder, stored
 
 
 def _headers(files: Sequence[Path]) -> Iterator[tuple[str, int, str]]:
@@ -168,6 +176,9 @@ def _headers(files: Sequence[Path]) -> Iterator[tuple[str, int, str]]:
 
 _OF_EXPERTS = re.compile(r"(^|\.)experts\.")
 """In the names of weights of which a token meets some only; experts that all share are others."""
+
+_OF_ENCODER = re.compile(r"(^|\.)encoder\.(?!embed)")
+"""In the names of weights that prompts meet where an encoder reads them."""
 
 
 def _asked_experts(config: Any) -> float:

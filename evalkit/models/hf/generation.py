@@ -45,6 +45,8 @@ class Row:
     """One text in the making."""
 
     item: Prepared
+    start: tuple[int, ...]
+    """What it goes on from: its prompt; or, where an encoder reads that, the decoder's start."""
     decoding: Decoding
     chance: np.random.Generator
     ids: list[int] = field(default_factory=list)
@@ -57,9 +59,14 @@ class Row:
     """Which tokens occurred so far [V], where that matters."""
 
     @property
+    def prompt(self) -> tuple[int, ...]:
+        """All tokens of its prompt."""
+        return self.item.prompt_ids
+
+    @property
     def read(self) -> tuple[int, ...]:
-        """All tokens of the text so far: those of the prompt, and those written."""
-        return (*self.item.prompt_ids, *self.ids)
+        """All tokens of the text so far: those it goes on from, and those written."""
+        return (*self.start, *self.ids)
 
     def draw(self) -> float:
         """The uniform number that decides on the next token; the same one if asked again, as when
@@ -77,6 +84,8 @@ class Rules:
     stop_ids: frozenset[int]
     end_of_turn: int | None = None
     repetition_penalty: float = 1.0
+    text_start: tuple[int, ...] = ()
+    """What a decoder goes on from where an encoder reads the prompt."""
     special: Mapping[str, int] = field(default_factory=dict)
     """Tokens by their text that no text shows, so that a stop string would never be found in it."""
 
@@ -96,6 +105,7 @@ def rules_of(folder: Path, tokens: Tokens) -> Rules:
         stop_ids=tokens.stop_ids,
         end_of_turn=tokens.end_of_turn,
         repetition_penalty=float(penalty or 1.0),
+        text_start=tokens.text_start,
         special=_hidden(tokens.tokenizer),
     )
 
@@ -111,22 +121,24 @@ def _hidden(tokenizer: Any) -> dict[str, int]:
     }
 
 
-def ignored_defaults(folder: Path) -> list[str]:
+def ignored_defaults(folder: Path, tokens: Tokens) -> list[str]:
     """Settings of generation_config.json that would change texts and are not followed."""
     declared = generation_defaults(folder)
+    followed = ("forced_bos_token_id",) if tokens.text_start else ()
     ignored = [
         f"{name}: {declared[name]}"
         for name, neutral in NEUTRAL.items()
-        if name in declared and declared[name] not in (neutral, None)
+        if name in declared and declared[name] not in (neutral, None) and name not in followed
     ]
     if not ignored:
         return []
     return [f"The model's generation_config.json is not followed in {', '.join(ignored)}."]
 
 
-def rows_for(items: Sequence[Prepared]) -> list[Row]:
+def rows_for(items: Sequence[Prepared], rules: Rules) -> list[Row]:
     """Fresh rows; each has a random stream of its own, so that its neighbours do not matter."""
-    return [Row(item, _decoding(item), _chance(item)) for item in items]
+    start = rules.text_start
+    return [Row(item, start or item.prompt_ids, _decoding(item), _chance(item)) for item in items]
 
 
 def choose(model: Any, parts: Iterable[Tensor], rows: Sequence[Row], rules: Rules) -> None:

@@ -66,7 +66,7 @@ def fingerprints(
     packages += ["peft"] if adapter else []
     if placement.quantiser:
         packages += QUANTISERS.get(placement.quantiser, (placement.quantiser,))
-    return {
+    told = {
         "engine": ENGINE_VERSION,
         "weights": weights,
         "config": config,
@@ -79,6 +79,9 @@ def fingerprints(
         "max_length": str(tokens.max_length),
         "packages": " ".join(f"{name}=={_version(name)}" for name in packages),
     }
+    if tokens.decoder_start:  # of which a part is in generation_config.json
+        told["decoder_start"] = f"{tokens.decoder_start} {tokens.text_start}"
+    return told
 
 
 def key_stem(identity: Mapping[str, str]) -> Hash:

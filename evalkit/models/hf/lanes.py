@@ -35,7 +35,8 @@ class Lane:
     """One packed row: tokens, the place of each in its own text, and what each sees.
 
     `seen` [L, L] is None where the row is one text, read in order. `columns[i]` are the places in
-    the row whose logits predict the tokens of span i.
+    the row whose logits predict the tokens of span i. `encoded` is a prompt that does not stand in
+    the row, for an encoder reads it.
     """
 
     ids: Sequence[int]
@@ -43,10 +44,16 @@ class Lane:
     seen: NDArray[np.bool_] | None
     columns: tuple[tuple[int, ...], ...]
     spans: tuple[Span, ...]
+    encoded: Ids = ()
 
     def __len__(self) -> int:
         """Tokens in the row."""
         return len(self.ids)
+
+    @property
+    def held(self) -> int:
+        """Tokens that are in memory for it."""
+        return len(self.ids) + len(self.encoded)
 
 
 def lay(spans: Sequence[Span], shared: int) -> Lane:
@@ -129,7 +136,7 @@ def _seen(paths: Sequence[list[int]], size: int) -> NDArray[np.bool_] | None:
 
 def amount(lanes: Sequence[Lane], *, chained: bool) -> int:
     """Tokens of one forward of the lanes: in one row, or side by side with their padding."""
-    sizes = [len(lane) for lane in lanes]
+    sizes = [lane.held for lane in lanes]
     return sum(sizes) if chained else max(sizes, default=0) * len(sizes)
 
 
@@ -137,8 +144,8 @@ def first_part(lanes: Sequence[Lane], tokens: int, *, chained: bool) -> list[Lan
     """As many of the lanes, in their order, as `tokens` hold in one forward; one at least."""
     count, total, widest = 0, 0, 0
     for lane in lanes:
-        total += len(lane)
-        widest = max(widest, len(lane))
+        total += lane.held
+        widest = max(widest, lane.held)
         if count and (total if chained else widest * (count + 1)) > tokens:
             break
         count += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from evalkit.models.hf.memory import is_out_of_memory
 from evalkit.models.hf.network import Network, not_finite
 from evalkit.models.hf.products import keep_in_order
 from evalkit.models.hf.recall import keep, recall, shares
+from evalkit.models.hf.seq2seq import trials as seq2seq
 from evalkit.models.hf.tokens import Tokens
 from evalkit.progress import Progress
 
@@ -74,6 +75,8 @@ class Loader:
     def shares(self, arm: str) -> bool | None:
         """Whether the arm's texts are read on shared starts; None before a model's first trial."""
         if arm in self.adapters and self.adapters[arm].virtual_tokens:
+            return False
+        if self.tokens.decoder_start:
             return False
         return shares(self.trial)
 
@@ -133,6 +136,7 @@ class Loader:
             device=base.get_input_embeddings().weight.device,
             layers=layers_of(base),
             singly=reach is not None and self.tokens.max_length > reach,
+            decoder_start=self.tokens.decoder_start,
         )
 
     def _tried(self, base: Any, arms: Arms, bare: Sequence[torch.Tensor]) -> Loaded:
@@ -157,7 +161,7 @@ class Loader:
             own = arms.model(arm)
             networks[arm] = replace(fast, model=own)
             if arms.is_soft(arm):
-                networks[arm], notes = trials.survey(
+                networks[arm], notes = _survey(plain)(
                     replace(plain, model=own), self.tokens.max_length, soft=True
                 )
                 self._say(arm, notes)
@@ -174,7 +178,7 @@ class Loader:
         """What the base can do, recalled or found by trying; and what it cannot."""
         if known := recall(plain, self.trial):
             return known, []
-        fast, notes = trials.survey(plain, self.tokens.max_length)
+        fast, notes = _survey(plain)(plain, self.tokens.max_length)
         keep(fast, self.trial)
         return fast, notes
 
@@ -199,3 +203,7 @@ class Loader:
     def _say(self, who: str, notes: Sequence[str]) -> None:
         if notes:
             self.progress.say(f"{who} {'; '.join(notes)}.")
+
+
+def _survey(network: Network) -> Callable[..., tuple[Network, list[str]]]:
+    return seq2seq.survey if network.decoder_start else trials.survey

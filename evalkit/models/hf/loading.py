@@ -74,13 +74,20 @@ def open_config(folder: Path, *, trust_remote_code: bool) -> Any:
                 "it set model.trust_remote_code: true."
             ) from error
         raise ModelError(f"{folder / 'config.json'} cannot be read: {error}") from error
-    if getattr(config, "is_encoder_decoder", False):
+    if getattr(config, "is_encoder_decoder", False) and not _gives_text(config):
         raise ModelError(
-            f"{folder} is an encoder-decoder model ({config.model_type}). Only causal language "
-            "models are evaluated here: serve it with an OpenAI-compatible server and use "
-            "model.kind: openai, or record its answers (kind: recorded)."
+            f"{folder} is an encoder-decoder model that does not turn text into text "
+            f"({config.model_type}). Record its answers and use model.kind: recorded."
         )
     return config
+
+
+def _gives_text(config: Any) -> bool:
+    """Whether an encoder-decoder model turns text into text, by its kind; loads nothing of it."""
+    from transformers.models.auto import modeling_auto
+
+    known = config.model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    return known or "AutoModelForSeq2SeqLM" in (getattr(config, "auto_map", None) or {})
 
 
 def place(model: HFModel, config: Any) -> Placement:
@@ -163,12 +170,19 @@ def _dtype(wanted: str, config: Any, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if stored == torch.bfloat16 and native else torch.float32
 
 
+def auto_class(config: Any) -> Any:
+    """The class of transformers that opens language models of this kind."""
+    import transformers
+
+    if getattr(config, "is_encoder_decoder", False):
+        return transformers.AutoModelForSeq2SeqLM
+    return transformers.AutoModelForCausalLM
+
+
 def _attention(config: Any) -> str:
     """SDPA where the architecture has it; keys know which, by configuration and version."""
-    from transformers import AutoModelForCausalLM
-
     try:
-        architecture = AutoModelForCausalLM._model_mapping[type(config)]
+        architecture = auto_class(config)._model_mapping[type(config)]
     except KeyError:
         return ""
     return "sdpa" if getattr(architecture, "_supports_sdpa", False) else "eager"
@@ -177,10 +191,8 @@ def _attention(config: Any) -> str:
 def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -> Any:
     """The base model, in evaluation mode on its device.
 
-    Raises ModelError for anything that is not a causal language model or does not load.
+    Raises ModelError for anything that is not a language model or does not load.
     """
-    from transformers import AutoModelForCausalLM
-
     _settle(placement.device)
     options: dict[str, Any] = {"dtype": placement.dtype, "local_files_only": True}
     options["use_safetensors"] = True  # a pickle would be preferred to files of unusual names
@@ -191,7 +203,7 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
     options["device_map"] = "auto" if placement.spread else {"": placement.device}
     with quiet():
         try:
-            loaded, told = AutoModelForCausalLM.from_pretrained(
+            loaded, told = auto_class(config).from_pretrained(
                 str(folder),
                 config=config,
                 trust_remote_code=model.trust_remote_code,
@@ -205,9 +217,9 @@ def load_base(folder: Path, model: HFModel, config: Any, placement: Placement) -
             raise ModelError(f"{model.path} cannot be loaded: {_first_lines(error)}") from error
     if missing := sorted(told["missing_keys"]):
         raise ModelError(
-            f"{model.path} lacks {len(missing)} weights of a causal language model (the first is "
+            f"{model.path} lacks {len(missing)} weights of a language model (the first is "
             f"{missing[0]}); they would be random numbers. Was it saved from another class? Save "
-            "it from AutoModelForCausalLM."
+            f"it from {auto_class(config).__name__}."
         )
     multiply_sooner(loaded)
     _multiply_as_told(loaded, placement.dtype)

@@ -31,6 +31,8 @@ class Network:
     computes depends on how long its neighbours are, so that it has none. `desks`: many texts are
     decoded at once, in places of their own. `steps`: a text goes on from the model's own cache,
     one alone. `trimmed`: the part of the last layer that is computed only where logits are read.
+    `encoder`: what reads prompts, where its states may be handed to the decoder; `in_step`: several
+    texts of such a decoder may be written at once, if they begin together.
     """
 
     model: Any
@@ -45,6 +47,10 @@ class Network:
     desks: bool = False
     steps: bool = False
     trimmed: Any = None
+    encoder: Any = None
+    in_step: bool = False
+    decoder_start: tuple[int, ...] = ()
+    """What the decoder of an encoder-decoder model reads first; empty where there is no encoder."""
     names: tuple[str, ...] = ()
     """PEFT's names of the adapters of the rows, where rows of several arms stand together."""
     tells_rows: bool = False
@@ -57,16 +63,16 @@ class Network:
         return max(16, min(CHUNK, CHUNK_NUMBERS // vocabulary))
 
     def logits_at(
-        self, input_ids: Tensor, rows: Tensor, columns: Tensor, **inputs: Any
+        self, ids: Tensor, rows: Tensor, columns: Tensor, /, **inputs: Any
     ) -> tuple[Logits, Any]:
         """Logits at N positions of ids [B, T]; and the output.
 
-        `inputs` are the model's own: masks, position ids, a cache.
+        `inputs` are the model's own: masks, position ids, a cache, what an encoder reads.
         """
         if self.logits_from == "full":
-            out = self._forward(input_ids, inputs)
+            out = self._forward(ids, inputs)
             # Prompt tuning puts virtual tokens in front: the real ones are the last T.
-            logits = out.logits[:, -input_ids.shape[1] :]
+            logits = out.logits[:, -ids.shape[1] :]
             picked = logits[rows.to(logits.device), columns.to(logits.device)]
             return Logits(chunks=[picked], device=self.device), out
         gathered: list[Tensor] = []
@@ -81,11 +87,11 @@ class Network:
             return ((hidden if self.logits_from == "tail" else hidden[:1])[None],)
 
         # Where nearly all is read, as in decoding, there is nothing to trim; and PEFT counts rows.
-        trims = self.trimmed and not self.names and 2 * len(rows) < input_ids.numel()
+        trims = self.trimmed and not self.names and 2 * len(rows) < ids.numel()
         hook = self.head.register_forward_pre_hook(gather)
         try:
             with only_at(self.trimmed, rows, columns) if trims else nullcontext():
-                out = self._forward(input_ids, inputs)
+                out = self._forward(ids, inputs)
         finally:
             hook.remove()
         if by_name:
@@ -95,12 +101,13 @@ class Network:
         chunks = torch.split(gathered[0], self.chunk)
         return Logits(chunks=chunks, device=self.device, head=self.head, finish=self.finish), out
 
-    def _forward(self, input_ids: Tensor, inputs: dict[str, Any]) -> Any:
+    def _forward(self, ids: Tensor, inputs: dict[str, Any]) -> Any:
         if self.names and not self.tells_rows:
             inputs["adapter_names"] = list(self.names)
+        inputs["decoder_input_ids" if self.decoder_start else "input_ids"] = ids
         try:
             with adding.rows_of(self.names if self.tells_rows else ()):
-                return self.model(input_ids=input_ids, **inputs)
+                return self.model(**inputs)
         except BaseException:
             if self.names:
                 _forget_names(self.model)
@@ -122,11 +129,11 @@ class Network:
         return pack(lanes, shared, self.layers, self.device)
 
     def packed_logits(
-        self, packed: Packed, lanes: Tensor, columns: Tensor, cache: Any = None
+        self, packed: Packed, lanes: Tensor, columns: Tensor, cache: Any = None, **inputs: Any
     ) -> Logits:
         """Logits at N positions, given by lane and place in it, of what goes on from `cache`."""
         rows, columns = packed.where(lanes, columns)
-        inputs: dict[str, Any] = {"use_cache": cache is not None}
+        inputs["use_cache"] = cache is not None
         if packed.mask is not None:
             inputs["attention_mask"] = packed.mask
             inputs["position_ids"] = packed.places

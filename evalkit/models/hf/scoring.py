@@ -12,6 +12,7 @@ from evalkit.errors import ModelError
 from evalkit.models.base import Prepared
 from evalkit.models.hf.lanes import Lane, Span, lay, parted
 from evalkit.models.hf.network import Network, not_finite
+from evalkit.models.hf.seq2seq import reading as seq2seq
 from evalkit.models.hf.sizes import windows
 
 
@@ -62,7 +63,9 @@ def laid(rows: Sequence[Sequence[Text]], shared: int, network: Network) -> Itera
     """The lanes of planned rows; each span in one of its own where nothing may lie side by side."""
     for row in rows:
         spans = [span for text in row for span in text.spans]
-        if not network.packs or any(len(text.spans) > 1 for text in row):
+        if network.decoder_start:
+            yield from seq2seq.laid(spans, network.decoder_start)
+        elif not network.packs or any(len(text.spans) > 1 for text in row):
             yield from (lay([span], shared) for span in spans)
         elif network.chains:
             yield from (lay(part, shared) for part in parted(spans, shared))
@@ -70,8 +73,10 @@ def laid(rows: Sequence[Sequence[Text]], shared: int, network: Network) -> Itera
             yield lay(spans, shared)
 
 
-def apart(lane: Lane, shared: int) -> list[Lane]:
+def apart(lane: Lane, shared: int, network: Network) -> list[Lane]:
     """The spans of a row, each in one of its own."""
+    if network.decoder_start:
+        return seq2seq.apart(lane, network.decoder_start)
     return [lay([span], shared) for span in lane.spans]
 
 
@@ -105,7 +110,8 @@ def score_lanes(network: Network, lanes: Sequence[Lane], shared: int, cache: Any
     packed = network.pack(lanes, shared)
     reads = _reads(lanes, network.device)
     borrowed = network.lent(cache, keep=False) if cache is not None else None
-    logits = network.packed_logits(packed, reads.rows, reads.columns, borrowed)
+    prompts = seq2seq.prompts_of(network, lanes)
+    logits = network.packed_logits(packed, reads.rows, reads.columns, borrowed, **prompts)
     values, hits = pick(network, logits.parts(), reads)
     lengths = [len(span.continuation) for lane in lanes for span in lane.spans]
     return _split(values, hits, lengths)

@@ -13,13 +13,14 @@ from evalkit.models.hf.prefixes import Prefixes
 @dataclass(slots=True)
 class Size:
     """Tokens of some work: all that is asked; and, each prefix counted once per arm, the unique
-    ones, the sum of the places they stand at (what attention looks back on), and the positions
-    whose logits are needed."""
+    ones, the sum of the places they stand at (what attention looks back on), the positions
+    whose logits are needed, and how many of the unique ones an encoder reads."""
 
     tokens: int = 0
     unique: int = 0
     places: int = 0
     reads: int = 0
+    encoded: int = 0
 
     def add(self, other: Size) -> None:
         """Count other work too."""
@@ -27,12 +28,24 @@ class Size:
         self.unique += other.unique
         self.places += other.places
         self.reads += other.reads
+        self.encoded += other.encoded
 
     def add_text(self, start: int, end: int, reads: int) -> None:
         """Count the tokens from `start` to `end` of one text."""
         self.unique += end - start
         self.places += (end * (end + 1) - start * (start + 1)) // 2
         self.reads += reads
+
+    def add_encoded(self, count: int) -> None:
+        """Count a prompt that an encoder reads, every token of which looks at all."""
+        self.unique += count
+        self.places += count * count
+        self.encoded += count
+
+    def add_decoded(self, count: int, prompt: int, reads: int) -> None:
+        """Count what a decoder reads of one text, looking at an encoded prompt, too."""
+        self.add_text(0, count, reads)
+        self.places += count * prompt
 
 
 def size(batches: Sequence[Batch], max_length: int, whole: Collection[str] = ()) -> Size:
@@ -71,6 +84,37 @@ def _add_rolled(total: Size, one: Prepared, max_length: int) -> None:
         read = len(prompt) + len(text) - 1
         total.tokens += read + 1
         total.add_text(0, read, len(text))
+
+
+def paired(batches: Sequence[Batch], max_length: int, started: int) -> Size:
+    """The same where an encoder reads the prompts, equal ones once, and a decoder what follows.
+
+    `started` are the tokens that a decoder reads before it writes.
+    """
+    total = Size()
+    prompts: set[tuple[str, str, Ids]] = set()
+    read: set[tuple[str, Ids, Ids]] = set()
+    for one in (one for batch in batches for one in batch):
+        request = one.request
+        total.tokens += len(one.prompt_ids) + len(one.continuation_ids)
+        if request.kind == "rolling":
+            for prompt, text in windows(one.prompt_ids, one.continuation_ids, max_length):
+                total.add_encoded(len(prompt))
+                total.add_decoded(len(text), len(prompt), len(text))
+            continue
+        known = len(prompts)
+        prompts.add((request.arm, request.kind, one.prompt_ids))
+        if len(prompts) > known:
+            total.add_encoded(len(one.prompt_ids))
+        if request.kind == "generate":
+            total.add_decoded(started, len(one.prompt_ids), 1)
+            continue
+        known = len(read)
+        read.add((request.arm, one.prompt_ids, one.continuation_ids[:-1]))
+        if len(read) > known:
+            scored = len(one.continuation_ids)
+            total.add_decoded(scored, len(one.prompt_ids), scored)
+    return total
 
 
 def _tree_size(items: Sequence[Prepared]) -> Size:

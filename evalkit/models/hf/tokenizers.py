@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import ModelError
+from evalkit.models.hf.seq2seq.tokens import Seq2SeqTokens
 from evalkit.models.hf.texts import Ids
 from evalkit.models.hf.tokens import Tokens
 
@@ -34,19 +35,24 @@ def open_tokens(
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     template = _template(tokenizer, chat_template)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    return Tokens(
-        tokenizer=tokenizer,
-        template=template,
-        max_length=_max_length(config, tokenizer, max_length) - reserved,
-        added_prefix=_added_prefix(tokenizer),
-        empty_prefix=bos if bos is not None else eos,
-        stop_ids=_stop_ids(folder, config, tokenizer),
-        end_of_turn=_end_of_turn(tokenizer, template),
-        unembedded_from=_unembedded_from(config, tokenizer),
-        tokenizer_hash=tokenizer_hash(tokenizer),
-        template_hash=template_hash(template),
-        warn=_once(warn),
-    )
+    prefix, suffix = _added(tokenizer)
+    given: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "template": template,
+        "max_length": _max_length(config, tokenizer, max_length) - reserved,
+        "added_prefix": prefix,
+        "empty_prefix": bos if bos is not None else eos,
+        "stop_ids": _stop_ids(folder, config, tokenizer),
+        "end_of_turn": _end_of_turn(tokenizer, template),
+        "unembedded_from": _unembedded_from(config, tokenizer),
+        "tokenizer_hash": tokenizer_hash(tokenizer),
+        "template_hash": template_hash(template),
+        "warn": _once(warn),
+    }
+    if not getattr(config, "is_encoder_decoder", False):
+        return Tokens(**given)
+    start, written = _decoder_starts(folder, config, tokenizer)
+    return Seq2SeqTokens(**given, added_suffix=suffix, decoder_start=start, text_start=written)
 
 
 def _unembedded_from(config: Any, tokenizer: Any) -> int | None:
@@ -136,14 +142,36 @@ def _max_length(config: Any, tokenizer: Any, wanted: int | None) -> int:
     return wanted or found or DEFAULT_MAX_LENGTH
 
 
-def _added_prefix(tokenizer: Any) -> Ids:
-    """What the tokenizer writes in front of a text of its own accord."""
+def _added(tokenizer: Any) -> tuple[Ids, Ids]:
+    """What the tokenizer writes in front of a text and behind it of its own accord."""
     plain = tuple(tokenizer.encode("a", add_special_tokens=False))
     full = tuple(tokenizer.encode("a", add_special_tokens=True))
     for start in range(len(full) - len(plain) + 1):
         if full[start : start + len(plain)] == plain:
-            return full[:start]
-    return ()
+            return full[:start], full[start + len(plain) :]
+    return (), ()
+
+
+def _decoder_starts(folder: Path, config: Any, tokenizer: Any) -> tuple[Ids, Ids]:
+    """What a decoder reads first where it scores, and where it writes; as in transformers.
+
+    Labels are shifted behind the configuration's token; `generate` asks generation_config.json, and
+    goes on with the first token that this forces.
+    """
+    declared = generation_defaults(folder)
+    own = [getattr(config, "decoder_start_token_id", None), declared.get("decoder_start_token_id")]
+    others = [getattr(config, "bos_token_id", None), tokenizer.bos_token_id]
+    scored, written = (
+        next((token for token in (*order, *others) if token is not None), None)
+        for order in (own, own[::-1])
+    )
+    if scored is None or written is None:
+        raise ModelError(
+            f"{folder} does not say which token its decoder begins with: set "
+            "decoder_start_token_id in its config.json."
+        )
+    forced = declared.get("forced_bos_token_id", getattr(config, "forced_bos_token_id", None))
+    return (scored,), (written,) if forced is None else (written, forced)
 
 
 def _stop_ids(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:

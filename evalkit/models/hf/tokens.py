@@ -10,7 +10,7 @@ doubles the BOS of a rolling text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -53,6 +53,10 @@ class Tokens:
     tokenizer_hash: str
     template_hash: str
     warn: Callable[[str], None]
+    decoder_start: Ids = ()
+    """What a decoder beside an encoder reads first; empty where a model is a decoder alone."""
+    text_start: Ids = ()
+    """The same for texts that are written, with what the model's makers have each begin with."""
 
     def encode(self, requests: Sequence[Request]) -> list[Encoded]:
         """Token ids of the requests, in their order; what is asked twice is encoded once.
@@ -67,21 +71,21 @@ class Tokens:
         done: list[Encoded | None] = [None] * len(jobs)
         for number, job in enumerate(jobs):
             if job.kind == "generate":
-                prompt = self._with_prefix(ids.get(job.context, ()))
+                prompt = self._marked(ids.get(job.context, ()))
                 done[number] = self._cut_prompt(job.request, job.context, prompt)
             elif job.kind == "whole":
                 done[number] = self._whole(job.tail, ids.get(job.tail, ()), starts)
             elif job.context:
                 tails.setdefault(job.context, {})[job.tail] = number
+            elif job.kind == "rolling":
+                prompt, rest = self._rolled(ids.get(job.tail, ()))
+                # A text that is rolled through has no prompt that anybody wrote.
+                done[number] = Encoded(Seen.of(prompt, ""), rest, 0)
             else:
                 prompt, rest = self._after_empty(ids.get(job.tail, ()))
-                # A text that is rolled through has no prompt that anybody wrote.
-                shown = Seen.of(prompt, "") if job.kind == "rolling" else self._shown("", prompt, 0)
-                done[number] = Encoded(shown, rest, 0)
-        for context, wholes in texts.wholes(ids, tails):
-            mine = zip(tails[context].items(), wholes, strict=True)
-            for number, encoded in self._scored(texts, context, ids[context], mine):
-                done[number] = encoded
+                done[number] = Encoded(self._shown("", prompt, 0), rest, 0)
+        for number, encoded in self._continued(texts, ids, tails):
+            done[number] = encoded
         assert all(done), "a request was not encoded"
         return [one for number in order if (one := done[number])]
 
@@ -130,6 +134,14 @@ class Tokens:
             order.append(number)
         return jobs, order
 
+    def _continued(
+        self, texts: Texts, ids: Mapping[str, Ids], tails: Mapping[str, Mapping[str, int]]
+    ) -> Iterator[tuple[int, Encoded]]:
+        """Contexts (of known ids) with the numbered tails of each: encoded as one text and cut."""
+        for context, wholes in texts.wholes(ids, tails):
+            mine = zip(tails[context].items(), wholes, strict=True)
+            yield from self._scored(texts, context, ids[context], mine)
+
     def _scored(
         self,
         texts: Texts,
@@ -138,11 +150,11 @@ class Tokens:
         wholes: Iterable[tuple[tuple[str, int], Ids]],
     ) -> Iterator[tuple[int, Encoded]]:
         """A context with its numbered continuations, of which the wholes' ids are given."""
-        prompt = self._with_prefix(ids)
+        prompt = self._marked(ids)
         before = len(prompt)
         cuts: dict[int, Seen] = {}  # its continuations share what is left of a prompt
         for (tail, number), whole in wholes:
-            rest = (self._with_prefix(whole) if self.added_prefix else whole)[before:]
+            rest = (self._marked(whole) if self.added_prefix else whole)[before:]
             if not rest:  # the boundary merged into one token: encode the parts alone
                 rest = texts.encode([tail]).get(tail, ())
             # The last token is only predicted, never read: one more than max_length fits.
@@ -159,7 +171,7 @@ class Tokens:
         differ in their last token share the rest (`starts`).
         """
         mark = len(self.added_prefix)
-        ids = self._with_prefix(ids) if ids or mark else ids
+        ids = self._marked(ids) if ids or mark else ids
         cut = max(0, len(ids) - self.max_length)
         ids = ids[:mark] + ids[mark + cut :]
         start = starts.get(ids[:-1])
@@ -167,7 +179,7 @@ class Tokens:
             start = starts[ids[:-1]] = Seen.of(ids[:-1], text)
         return Encoded(start._replace(text=text), ids[-1:], cut)
 
-    def _with_prefix(self, ids: Ids) -> Ids:
+    def _marked(self, ids: Ids) -> Ids:
         """The tokenizer's own special tokens in front, unless the text already wrote them."""
         prefix = self.added_prefix
         if ids[: len(prefix)] != prefix:
@@ -179,6 +191,10 @@ class Tokens:
         token = self._empty_token()
         return ((token,), ids[1:] if ids[:1] == (token,) else ids)
 
+    def _rolled(self, ids: Ids) -> tuple[Ids, Ids]:
+        """A text of which every token is scored, behind the token that stands for no prompt."""
+        return self._after_empty(ids)
+
     def _empty_token(self) -> int:
         if self.empty_prefix is None:
             raise ModelError(
@@ -189,7 +205,7 @@ class Tokens:
 
     def _cut_prompt(self, request: Request, text: str, prompt: Ids) -> Encoded:
         new = request.decoding.max_new_tokens if request.decoding else 0
-        room = self.max_length - new
+        room = self._room(new)
         if room < 1:
             raise ModelError(
                 f"{request.suite} asks for up to {new} new tokens, but the model holds "
@@ -197,6 +213,10 @@ class Tokens:
             )
         cut = max(0, len(prompt) - room)
         return Encoded(self._shown(text, prompt, cut), (), cut)
+
+    def _room(self, new: int) -> int:
+        """Tokens of a prompt that fit beside so many new ones."""
+        return self.max_length - new
 
     def _shown(self, text: str, prompt: Ids, cut: int) -> Seen:
         """What is left of a prompt, in tokens and as the model sees it."""

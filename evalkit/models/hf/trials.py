@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from evalkit.models.hf.lanes import Span, lay
 from evalkit.models.hf.logits import finish_of
 from evalkit.models.hf.memory import is_out_of_memory
 from evalkit.models.hf.network import Network, next_logits, not_finite, read_trunk
+from evalkit.models.hf.seq2seq.reading import plain_answer
 from evalkit.models.hf.trimming import last_feed_forward
 
 _LOG = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class Known:
     of_short: Tensor
 
 
-Way = Callable[[Network, Known], tuple[Tensor, Tensor]]
+_K = TypeVar("_K")
+Way = Callable[[Network, _K], tuple[Tensor, Tensor]]
 """Logits [N, V] as a shortcut has them, and as they should be."""
 
 
@@ -60,19 +62,19 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
     plain = known.of_long
     if not bool(torch.isfinite(plain).all()):
         raise ModelError(not_finite(network.model))
-    tolerance = _tolerance(network, plain)
+    tolerance = tolerance_of(network, plain)
     # LLM.int8 looks at all tokens before it rounds any, which is not what is meant here.
     rounds = bool(getattr(network.model, "is_quantized", False))
-    near = 0.05 * float(plain.abs().max()) if rounds else tolerance
-    if not network.singly and not _near(known.of_short[:COMMON], plain[:COMMON], near):
+    close = 0.05 * float(plain.abs().max()) if rounds else tolerance
+    if not network.singly and not near(known.of_short[:COMMON], plain[:COMMON], close):
         raise ModelError(
             f"{type(network.model).__name__} is not causal: its logits depend on what comes after. "
             "Only causal language models can be evaluated here."
         )
     notes: list[str] = []
 
-    def works(way: Way, trial: Network) -> bool:
-        return _agrees(way, trial, known, tolerance)
+    def works(way: Way[Known], trial: Network) -> bool:
+        return agrees(way, trial, known, tolerance)
 
     finish = finish_of(network.model)
     ways = [
@@ -96,7 +98,7 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
     return network, [*notes, *_lacking(network, soft=soft)]
 
 
-def _packing(network: Network, works: Callable[[Way, Network], bool]) -> Network:
+def _packing(network: Network, works: Callable[[Way[Known], Network], bool]) -> Network:
     """The network with those shortcuts that lay texts side by side."""
     packs = replace(network, packs=True)
     chains = replace(packs, chains=True)
@@ -137,11 +139,16 @@ def mixes(network: Network, names: Sequence[str], logits: Sequence[Tensor], prob
             raise
         return False
     wanted = torch.stack([one[-1] for one in logits])
-    return _near(mixed, wanted, _tolerance(network, wanted))
+    return near(mixed, wanted, tolerance_of(network, wanted))
 
 
 def plain_logits(network: Network, ids: Ids) -> Tensor:
-    """All logits [T, V] of one text, float32, without any shortcut."""
+    """All logits [T, V] of one text, float32, without any shortcut.
+
+    Where an encoder reads prompts, it reads the text, and the decoder says it again.
+    """
+    if start := network.decoder_start:
+        return plain_answer(network, ids, (*start, *ids)[: len(ids)])
     whole = torch.tensor([list(ids)], device=network.device)
     out = network.model(input_ids=whole, use_cache=False)
     logits: Tensor = out.logits[0, -len(ids) :].float()
@@ -149,15 +156,20 @@ def plain_logits(network: Network, ids: Ids) -> Tensor:
 
 
 def _known(network: Network) -> Known:
-    """Random tokens: nothing that a model has learnt is asked for."""
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = network.model.get_input_embeddings().weight.shape[0]
-    ids: list[int] = torch.randint(0, vocabulary, (TOKENS,), generator=generator).tolist()
+    ids = random_ids(network, TOKENS)
     long, short = tuple(ids), tuple(ids[:COMMON] + ids[25:36])
     return Known(long, short, plain_logits(network, long), plain_logits(network, short))
 
 
-def _agrees(way: Way, network: Network, known: Known, tolerance: float) -> bool:
+def random_ids(network: Network, count: int) -> list[int]:
+    """Random tokens: nothing that a model has learnt is asked for."""
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = network.model.get_input_embeddings().weight.shape[0]
+    ids: list[int] = torch.randint(0, vocabulary, (count,), generator=generator).tolist()
+    return ids
+
+
+def agrees(way: Way[_K], network: Network, known: _K, tolerance: float) -> bool:
     """Whether a shortcut reproduces the plain logits; one that raises does not."""
     try:
         got, wanted = way(network, known)
@@ -166,17 +178,18 @@ def _agrees(way: Way, network: Network, known: Known, tolerance: float) -> bool:
             raise
         _LOG.debug("%s is not taken: %s", getattr(way, "__name__", way), error)
         return False
-    return got.shape == wanted.shape and _near(got, wanted, tolerance)
+    return got.shape == wanted.shape and near(got, wanted, tolerance)
 
 
-def _tolerance(network: Network, logits: Tensor) -> float:
+def tolerance_of(network: Network, logits: Tensor) -> float:
     """How far two ways may be apart, in the weights' own precision: logits are float32 whatever
     they were computed in."""
     scale = float(logits.abs().max()) + 1e-6
     return scale * (1e-4 if network.model.dtype == torch.float32 else 5e-2)
 
 
-def _near(got: Tensor, wanted: Tensor, tolerance: float) -> bool:
+def near(got: Tensor, wanted: Tensor, tolerance: float) -> bool:
+    """Whether no logit is further off than that."""
     return bool(((got.float() - wanted).abs().max() <= tolerance).item())
 
 

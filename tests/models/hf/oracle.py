@@ -13,7 +13,14 @@ import torch
 
 from evalkit.models.base import Engine, Prepared
 from evalkit.records import Completion, Decoding, Request
-from tests.models.hf.tiny_models import LENGTH, answers, likelihood, rolling, writing
+from tests.models.hf.tiny_models import (
+    LENGTH,
+    answers,
+    likelihood,
+    open_whole,
+    rolling,
+    writing,
+)
 
 TIE = 1e-5
 """Where the two best logits are nearer than this, rounding decides and texts may differ."""
@@ -28,12 +35,12 @@ class Oracle:
     def __init__(self, folder: Path, adapter: Path | None = None, **options: Any) -> None:
         """`options` go to from_pretrained."""
         from peft import PeftModel
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             given = {"dtype": torch.float32, **options}
-            self.model = AutoModelForCausalLM.from_pretrained(folder, **given).eval()
+            self.model = open_whole(folder, **given).eval()
             for layer in self.model.modules():
                 # Else bitsandbytes computes in bfloat16 on a CPU that can, whatever it is told.
                 if getattr(layer, "support_avx512bf16_for_cpu", False):
@@ -98,14 +105,22 @@ class Oracle:
         new: list[int] = out[0, text.shape[1] :].tolist()
         return new
 
+    def scored_text(self, prompt: Sequence[int], new: Sequence[int]) -> list[float]:
+        """The log-probability of each new token of a text."""
+        return self.scored(prompt, new)[0]
+
     def is_tied(self, prompt: Sequence[int], new: Sequence[int], other: Sequence[int]) -> bool:
         """Whether two texts part where the two best tokens are equal but for rounding."""
         pairs = zip(new, other, strict=False)
         parting = next((n for n, (a, b) in enumerate(pairs) if a != b), None)
         if parting is None:
             return False
-        best = self.logits([*prompt, *new[:parting]])[-1].topk(2).values
+        best = self.next_logits(prompt, new[:parting]).topk(2).values
         return float(best[0] - best[1]) < TIE
+
+    def next_logits(self, prompt: Sequence[int], new: Sequence[int]) -> torch.Tensor:
+        """Logits [V] of what comes after a prompt and some new tokens."""
+        return self.logits([*prompt, *new])[-1]
 
     def text(self, ids: Sequence[int], stop: Sequence[str]) -> str:
         """The text of new tokens, without the end token, up to the first of the stop strings."""
@@ -113,6 +128,74 @@ class Oracle:
         text = str(self.tokenizer.decode(ended, skip_special_tokens=True))
         places = [text.find(one) for one in stop if one in text]
         return text[: min(places)] if places else text
+
+
+class PairOracle(Oracle):
+    """An encoder-decoder model's: the prompt to the encoder, what follows to the decoder."""
+
+    def answered(self, prompt: Sequence[int], **decoder: Any) -> torch.Tensor:
+        """Logits [T, V] of one decoder after one prompt, by one plain forward."""
+        text = torch.tensor([list(prompt)])
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            out = self.model(input_ids=text, attention_mask=torch.ones_like(text), **decoder)
+        plain: torch.Tensor = out.logits[0].float()
+        return plain
+
+    def scored(
+        self, prompt: Sequence[int], continuation: Sequence[int]
+    ) -> tuple[list[float], bool]:
+        """As of labels, which transformers shifts by itself."""
+        targets = torch.tensor(list(continuation))
+        given = {"labels": targets[None]}
+        if self.model.config.model_type == "mbart":  # which it has begin with their own last token
+            ids = [self.start[0], *continuation[:-1]]
+            given = {"decoder_input_ids": torch.tensor([ids])}
+        logits = self.answered(prompt, **given)
+        logprobs = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+        return logprobs.tolist(), bool((logits.argmax(-1) == targets).all())
+
+    @property
+    def start(self) -> list[int]:
+        """What `generate` has the decoder begin with."""
+        settings = self.model.generation_config
+        forced = settings.forced_bos_token_id
+        start = settings.decoder_start_token_id
+        start = settings.bos_token_id if start is None else start
+        return [start, *([] if forced is None else [forced])]
+
+    def next_logits(self, prompt: Sequence[int], new: Sequence[int]) -> torch.Tensor:
+        """Logits [V] of what comes after a prompt and some new tokens."""
+        ids = torch.tensor([[*self.start, *new]])
+        return self.answered(prompt, decoder_input_ids=ids, use_cache=False)[-1]
+
+    def scored_text(self, prompt: Sequence[int], new: Sequence[int]) -> list[float]:
+        """The log-probability of each new token of a text."""
+        ids = torch.tensor([[*self.start, *new]])
+        logits = self.answered(prompt, decoder_input_ids=ids[:, :-1], use_cache=False)
+        logprobs = logits[-len(new) :].log_softmax(-1)
+        return logprobs.gather(1, torch.tensor([list(new)]).T)[:, 0].tolist()
+
+    def _write(self, prompt: Sequence[int], tokens: int) -> list[int]:
+        text, begun = torch.tensor([list(prompt)]), len(self.start)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            out = self.model.generate(
+                input_ids=text,
+                attention_mask=torch.ones_like(text),
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=tokens + begun - 1,
+            )
+        return list(out[0, begun:].tolist())
+
+
+def oracle_of(folder: Path, adapter: Path | None = None, **options: Any) -> Oracle:
+    """The oracle of a model of either kind."""
+    from transformers import AutoConfig
+
+    paired = AutoConfig.from_pretrained(folder).is_encoder_decoder
+    return (PairOracle if paired else Oracle)(folder, adapter, **options)
 
 
 START = "The quick brown fox jumps over the lazy dog. What is A?\n"
@@ -195,5 +278,5 @@ def _check_text(oracle: Oracle, item: Prepared, completion: Completion, near: fl
     assert completion.text == oracle.text(new, item.decoding.stop)
     if len(completion.token_ids) < len(new):
         assert completion.stop_reason == "stop", "only a stop string ends a text before the oracle"
-    logprobs, _ = oracle.scored(item.prompt_ids, completion.token_ids)
+    logprobs = oracle.scored_text(item.prompt_ids, completion.token_ids)
     assert completion.logprobs == pytest.approx(logprobs, abs=near)

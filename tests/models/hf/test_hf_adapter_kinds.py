@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.errors import AdapterError
 from evalkit.models.hf import loading, open_hf
-from tests.models.hf.oracle import CLOSE, Oracle, check, scoring_requests, writing_requests
+from tests.models.hf.oracle import CLOSE, check, oracle_of, scoring_requests, writing_requests
 from tests.models.hf.tiny_models import LENGTH, Heard, Tiny, config, make_adapter, make_tuned
 
 pytestmark = pytest.mark.filterwarnings(
@@ -18,12 +18,20 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Careful, disabling adapter layers with bias:UserWarning",
 )
 
-ATTENTION = {"llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"]}
+ATTENTION = {
+    "llama": ["q_proj", "v_proj"],
+    "gpt2": ["c_attn"],
+    "t5": ["q", "v"],
+    "bart": ["q_proj", "v_proj"],
+}
 PLACES = {  # where IA3 scales: keys and values, and inside the feed-forward
     "llama": (["k_proj", "v_proj", "down_proj"], ["down_proj"]),
     "gpt2": (["c_attn", "mlp.c_proj"], ["mlp.c_proj"]),
+    "t5": (["k", "v", "wo"], ["wo"]),
+    "bart": (["k_proj", "v_proj", "fc2"], ["fc2"]),
 }
-HEADS = {"llama": "lm_head", "gpt2": "wte"}
+HEADS = {"llama": "lm_head", "gpt2": "wte", "t5": "lm_head", "bart": "lm_head"}
+TASKS = {"t5": "SEQ_2_SEQ_LM", "bart": "SEQ_2_SEQ_LM"}
 SOFT = ("prompt tuning", "prefix tuning", "p-tuning")
 
 
@@ -43,6 +51,10 @@ def settings(kind: str, architecture: str) -> Any:
     lora = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", **LORA.get(kind, {})}
     attention = ATTENTION[architecture]
     scaled, forward = PLACES[architecture]
+    soft: dict[str, Any] = {
+        "task_type": TASKS.get(architecture, "CAUSAL_LM"),
+        "num_virtual_tokens": 5,
+    }
     match kind:
         case "saved head":
             return peft.LoraConfig(**lora, modules_to_save=[HEADS[architecture]])
@@ -56,13 +68,11 @@ def settings(kind: str, architecture: str) -> Any:
         case "ia3":
             return peft.IA3Config(target_modules=scaled, feedforward_modules=forward)
         case "prompt tuning":
-            return peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)
+            return peft.PromptTuningConfig(**soft)
         case "prefix tuning":
-            return peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)
+            return peft.PrefixTuningConfig(**soft)
         case "p-tuning":
-            return peft.PromptEncoderConfig(
-                task_type="CAUSAL_LM", num_virtual_tokens=5, encoder_hidden_size=16
-            )
+            return peft.PromptEncoderConfig(**soft, encoder_hidden_size=16)
         case _:
             assert kind in LORA
             return peft.LoraConfig(**lora)
@@ -81,8 +91,9 @@ def compare(
     small = {"batch_tokens": 64, **fields}
     arms = {"base": config(model, **small)}
     arms |= {arm: config(model, folder, **small) for arm, folder in adapters.items()}
-    oracles = {"base": Oracle(model, **(oracle or {}))}
-    oracles |= {arm: Oracle(model, folder, **(oracle or {})) for arm, folder in adapters.items()}
+    given = oracle or {}
+    oracles = {"base": oracle_of(model, **given)}
+    oracles |= {arm: oracle_of(model, folder, **given) for arm, folder in adapters.items()}
     room = LENGTH - max(one.virtual for one in oracles.values())
     for one in oracles.values():
         one.room = room
@@ -112,6 +123,18 @@ def compare(
         ("gpt2", "saved head"),
         ("gpt2", "ia3"),
         ("gpt2", "prefix tuning"),
+        ("t5", "dora"),
+        ("t5", "saved head"),
+        ("t5", "loha"),
+        ("t5", "ia3"),
+        ("t5", "prompt tuning"),
+        ("t5", "prefix tuning"),
+        ("t5", "p-tuning"),
+        ("bart", "dora"),
+        ("bart", "saved head"),
+        ("bart", "ia3"),
+        ("bart", "prompt tuning"),
+        ("bart", "prefix tuning"),
     ],
 )
 def test_an_adapter_of_any_kind_beside_its_base(
@@ -156,7 +179,8 @@ def test_adapters_of_all_kinds_beside_one_another(
     compare(model, adapters, said)
 
 
-def test_a_lora_on_a_base_in_nf4(tiny: Callable[..., Tiny], said: Heard) -> None:
+@pytest.mark.parametrize("architecture", ["wide", "t5-wide"])
+def test_a_lora_on_a_base_in_nf4(tiny: Callable[..., Tiny], said: Heard, architecture: str) -> None:
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -167,7 +191,7 @@ def test_a_lora_on_a_base_in_nf4(tiny: Callable[..., Tiny], said: Heard) -> None
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32,
     )
-    model = tiny("wide")
+    model = tiny(architecture)
     compare(
         model.model,
         {"tuned": model.adapter},

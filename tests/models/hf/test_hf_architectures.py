@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,7 +12,13 @@ import pytest
 from evalkit.errors import ModelError
 from evalkit.models.base import Engine
 from evalkit.models.hf import open_hf
-from tests.models.hf.oracle import Oracle, check, scoring_requests, writing_requests
+from tests.models.hf.oracle import (
+    Oracle,
+    check,
+    oracle_of,
+    scoring_requests,
+    writing_requests,
+)
 from tests.models.hf.tiny_models import (
     Heard,
     Tiny,
@@ -61,6 +68,23 @@ RECURRENT = [
 ]
 """A state that cannot be cut or branched like keys and values."""
 
+PAIRED = [
+    "t5",
+    "t5-gated",
+    pytest.param("t5-shallow", marks=pytest.mark.slow),
+    pytest.param("umt5", marks=pytest.mark.slow),
+    pytest.param("longt5", marks=pytest.mark.slow),
+    pytest.param("switch", marks=pytest.mark.slow),
+    "bart",
+    pytest.param("mbart", marks=pytest.mark.slow),
+    pytest.param("pegasus", marks=pytest.mark.slow),
+    "marian",
+    pytest.param("m2m_100", marks=pytest.mark.slow),
+    pytest.param("led", marks=pytest.mark.slow),
+    "t5gemma",
+]
+"""Prompts are read by an encoder, from both ends."""
+
 
 class Opened(NamedTuple):
     """An engine with a base and a LoRA on it, what it said, and what transformers says of both."""
@@ -83,14 +107,14 @@ def opened(tiny: Callable[..., Tiny]) -> Callable[[str], Opened]:
                 "base": config(model.model, batch_tokens=64),
                 "tuned": config(model.model, model.adapter, batch_tokens=64),
             }
-            oracles = {"base": Oracle(*model[:1]), "tuned": Oracle(*model)}
+            oracles = {"base": oracle_of(*model[:1]), "tuned": oracle_of(*model)}
             made[architecture] = Opened(open_hf(arms, offline=True, progress=said), said, oracles)
         return made[architecture]
 
     return get
 
 
-@pytest.mark.parametrize("architecture", [*FAST, *PLACED, *RECURRENT])
+@pytest.mark.parametrize("architecture", [*FAST, *PLACED, *RECURRENT, *PAIRED])
 def test_log_likelihoods_are_those_of_the_plain_forward(
     opened: Callable[[str], Opened], architecture: str
 ) -> None:
@@ -98,7 +122,7 @@ def test_log_likelihoods_are_those_of_the_plain_forward(
     check(engine, [*scoring_requests("base"), *scoring_requests("tuned")], oracles)
 
 
-@pytest.mark.parametrize("architecture", [*FAST, *PLACED, *RECURRENT])
+@pytest.mark.parametrize("architecture", [*FAST, *PLACED, *RECURRENT, *PAIRED])
 def test_greedy_texts_are_those_of_generate(
     opened: Callable[[str], Opened], architecture: str
 ) -> None:
@@ -107,7 +131,7 @@ def test_greedy_texts_are_those_of_generate(
     check(engine, requests, oracles)
 
 
-@pytest.mark.parametrize("architecture", [*FAST, *PLACED, *RECURRENT])
+@pytest.mark.parametrize("architecture", [*FAST, *PLACED, *RECURRENT, *PAIRED])
 def test_a_fallback_is_said_once(opened: Callable[[str], Opened], architecture: str) -> None:
     engine, said, _ = opened(architecture)
     answers(engine, [likelihood("The", " A"), likelihood("The", " A", "tuned")])
@@ -128,26 +152,17 @@ def saved(folder: Path, model: Any) -> Engine:
     return open_hf({"base": config(folder)}, offline=True)
 
 
-def encoder_decoder(kind: str, vocabulary: int) -> Any:
+def test_an_encoder_of_sounds_is_refused_by_what_it_is(tmp_path: Path) -> None:
+    import torch
     import transformers as t
+    from safetensors.torch import save_file
 
-    ids = {"vocab_size": vocabulary, "pad_token_id": 0, "eos_token_id": 3}
-    if kind == "t5":
-        sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
-        return t.T5ForConditionalGeneration(t.T5Config(**ids, **sizes, decoder_start_token_id=0))
-    layers = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 32}
-    sizes = {"encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
-    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
-    return t.BartForConditionalGeneration(t.BartConfig(**ids, **layers, **sizes, **heads))
-
-
-@pytest.mark.parametrize("kind", ["t5", "bart"])
-def test_an_encoder_decoder_is_refused_by_that_name(tmp_path: Path, kind: str) -> None:
-    # transformers opens BART's folder as a causal model too, and computes nonsense with half of it.
-    model = encoder_decoder(kind, len(make_tokenizer()))
-    with pytest.raises(ModelError, match="encoder-decoder") as refused:
-        answers(saved(tmp_path, model), [likelihood("The", " A")])
-    assert len(str(refused.value)) < 500, "not the list of all classes that transformers knows"
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "num_mel_bins": 8}
+    t.WhisperConfig(vocab_size=400, **sizes).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"encoder-decoder model .* text into text \(whisper\)"):
+        open_hf({"base": config(tmp_path)}, offline=True)
 
 
 def test_a_model_that_sees_the_tokens_to_come_is_refused(tmp_path: Path) -> None:
@@ -174,3 +189,17 @@ def test_a_folder_that_lacks_weights_is_refused_with_their_names(
     # transformers fills in random numbers, other ones each time, and only logs it.
     with pytest.raises(ModelError, match=r"lm_head\.weight"):
         answers(saved(tmp_path, headless), [likelihood("The", " A")])
+
+
+def test_half_an_encoder_decoder_is_refused_with_the_class_to_save_it_from(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    copytree(tiny("t5").model, tmp_path / "half")
+    file = tmp_path / "half" / "model.safetensors"
+    kept = {name: one for name, one in load_file(file).items() if not name.startswith("decoder.")}
+    save_file(kept, file, metadata={"format": "pt"})
+    engine = open_hf({"base": config(tmp_path / "half")}, offline=True)
+    with pytest.raises(ModelError, match=r"(?s)decoder\.block.*AutoModelForSeq2SeqLM"):
+        answers(engine, [likelihood("The", " A")])

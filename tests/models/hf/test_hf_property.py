@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evalkit.models.base import Engine
 from evalkit.models.hf import open_hf
 from evalkit.records import Completion, Decoding, Request
-from tests.models.hf.oracle import Oracle, scoring_requests, writing_requests
+from tests.models.hf.oracle import oracle_of, scoring_requests, writing_requests
 from tests.models.hf.tiny_models import Tiny, answers, config, writing
 
 SAMPLED = Decoding(max_new_tokens=8, temperature=1.0, top_p=0.9, seed=4)
@@ -27,10 +27,10 @@ class Known:
     answers: tuple[Completion, ...]
 
 
-@pytest.fixture(scope="module")
-def known(tiny: Callable[..., Tiny]) -> Known:
+@pytest.fixture(scope="module", params=["llama", "t5"])
+def known(tiny: Callable[..., Tiny], request: pytest.FixtureRequest) -> Known:
     """A base, a LoRA on it, and every kind of request to both."""
-    model = tiny()
+    model = tiny(request.param)
     engines = tuple(
         open_hf(
             {
@@ -42,7 +42,7 @@ def known(tiny: Callable[..., Tiny]) -> Known:
         for tokens in (64, 512)
     )
     requests: list[Request] = []
-    for arm, oracle in (("base", Oracle(model.model)), ("tuned", Oracle(*model))):
+    for arm, oracle in (("base", oracle_of(model.model)), ("tuned", oracle_of(*model))):
         requests += scoring_requests(arm) + writing_requests(arm, oracle)
         requests += [writing("The", SAMPLED, arm, index=index) for index in range(3)]
     assert len(engines) == 2

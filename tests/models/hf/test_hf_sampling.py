@@ -14,6 +14,7 @@ import torch
 
 from evalkit.errors import ModelError
 from evalkit.models.hf import generation
+from evalkit.models.hf.engine import HFEngine
 from evalkit.models.hf.generation import Row, Rules, choose, rows_for
 from evalkit.records import Decoding
 from tests.models.hf.tiny_models import Tiny, open_arms, writing
@@ -31,7 +32,7 @@ def rows(tiny: Callable[..., Tiny]) -> Callable[[], list[Row]]:
         for s in range(3)
     ]
     items = open_arms(tiny()).prepare([writing("The", decoding) for decoding in decodings])
-    return lambda: rows_for(items)
+    return lambda: rows_for(items, RULES)
 
 
 class Silent:
@@ -126,13 +127,16 @@ def test_what_is_no_number_is_an_error_and_no_token(rows: Callable[[], list[Row]
         ({"num_beams": 1, "stop_strings": None}, None),
         ({"stop_strings": ["\n"]}, "stop_strings"),
         ({"penalty_alpha": 0.6, "top_k": 4}, "penalty_alpha: 0.6"),
+        ({"forced_bos_token_id": 5}, "forced_bos_token_id: 5"),
         ({"repetition_penalty": 1.1, "temperature": 0.7, "do_sample": True}, None),
     ],
 )
 def test_settings_that_would_change_greedy_texts_are_told(
-    tmp_path: Path, setting: dict[str, object], told: str | None
+    tiny: Callable[..., Tiny], tmp_path: Path, setting: dict[str, object], told: str | None
 ) -> None:
+    engine = open_arms(tiny())
+    assert isinstance(engine, HFEngine)
     (tmp_path / "generation_config.json").write_text(json.dumps(setting))
-    notes = generation.ignored_defaults(tmp_path)
+    notes = generation.ignored_defaults(tmp_path, engine.tokens)
     assert [note for note in notes if told and told in note] == notes
     assert bool(notes) == bool(told)

@@ -55,8 +55,9 @@ class Heard:
         self.messages.append(message)
 
 
-def make_tokenizer(*, bos: bool = False, extra: Sequence[str] = ()) -> Any:
-    """A byte-level BPE of 400 tokens that round-trips any text; `bos` writes <|bos|> in front."""
+def make_tokenizer(*, bos: bool = False, eos: bool = False, extra: Sequence[str] = ()) -> Any:
+    """A byte-level BPE of 400 tokens that round-trips any text; `bos` writes <|bos|> in front,
+    `eos` <|im_end|> behind."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -73,9 +74,10 @@ def make_tokenizer(*, bos: bool = False, extra: Sequence[str] = ()) -> Any:
             show_progress=False,
         ),
     )
-    if bos:
+    if bos or eos:
         backend.post_processor = processors.TemplateProcessing(
-            single="<|bos|> $A", special_tokens=[("<|bos|>", 1)]
+            single="<|bos|> " * bos + "$A" + " <|im_end|>" * eos,
+            special_tokens=[("<|bos|>", 1), ("<|im_end|>", 3)],
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
@@ -180,6 +182,52 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
         {**SIZES, **EXPERTS, **LINEAR, "shared_expert_intermediate_size": 24},
     ),
 }
+ENCODED = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+    "max_position_embeddings": LENGTH,
+    "init_std": 0.3,
+    "decoder_start_token_id": 3,
+    "forced_eos_token_id": None,
+}
+T5 = {
+    "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "n_positions": LENGTH,
+    "decoder_start_token_id": 0,
+}  # fmt: skip
+GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+HALF = {**SIZES, **MIXED, **CAPS, "vocab_size": 400, "bos_token_id": 1}
+ENCODER_DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": ("T5Config", T5),
+    "t5-gated": ("T5Config", {**T5, **GATED}),
+    "t5-wide": ("T5Config", {**T5, "d_model": 64, "d_kv": 16, "d_ff": 128}),
+    "t5-shallow": ("T5Config", {**T5, "num_decoder_layers": 1}),
+    "umt5": ("UMT5Config", {**T5, **GATED}),
+    "longt5": ("LongT5Config", {**T5, "local_radius": 7}),
+    "switch": (
+        "SwitchTransformersConfig",
+        {**T5, "num_decoder_layers": 2, "num_experts": 4, "expert_capacity": 64},
+    ),
+    "bart": ("BartConfig", ENCODED),
+    "mbart": ("MBartConfig", ENCODED),
+    "pegasus": ("PegasusConfig", {**ENCODED, "decoder_start_token_id": 0}),
+    "marian": ("MarianConfig", {**ENCODED, "decoder_start_token_id": 0}),
+    "m2m_100": ("M2M100Config", ENCODED),
+    "led": (
+        "LEDConfig",
+        {
+            **ENCODED,
+            "attention_window": [8, 8],
+            "max_encoder_position_embeddings": LENGTH,
+            "max_decoder_position_embeddings": LENGTH,
+        },
+    ),
+    "t5gemma": ("T5GemmaConfig", {"encoder": HALF, "decoder": HALF}),
+}
 LORA_ON = {  # peft refuses the output projections of state-space layers
     "mamba": ["in_proj", "x_proj"],
     "falcon_h1": ["in_proj", "q_proj", "v_proj", "down_proj"],
@@ -190,7 +238,7 @@ def model_config(architecture: str, vocabulary: int) -> Any:
     """A two-layer configuration of the architecture, with lively random weights."""
     import transformers
 
-    kind, fields = ARCHITECTURES[architecture]
+    kind, fields = (ARCHITECTURES | ENCODER_DECODERS)[architecture]
     ids = {"vocab_size": vocabulary, "bos_token_id": 1, "eos_token_id": 3, "pad_token_id": 0}
     return getattr(transformers, kind)(**{**ids, **fields})
 
@@ -198,14 +246,15 @@ def model_config(architecture: str, vocabulary: int) -> Any:
 def make_model(folder: Path, architecture: str, *, bos: bool = False) -> None:
     """Save a random model of this architecture with its tokenizer."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    tokenizer = make_tokenizer(bos=bos)
+    paired = architecture in ENCODER_DECODERS
+    tokenizer = make_tokenizer(bos=bos, eos=paired)
     tokenizer.model_max_length = LENGTH
     torch.manual_seed(7)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = AutoModelForCausalLM.from_config(model_config(architecture, len(tokenizer)))
+        settings = model_config(architecture, len(tokenizer))
+        model = auto_class(paired=paired).from_config(settings)
         with torch.no_grad():  # norms and biases are made 1 and 0, and could be lost unnoticed
             for weight in model.parameters():
                 if weight.dim() == 1:
@@ -214,18 +263,34 @@ def make_model(folder: Path, architecture: str, *, bos: bool = False) -> None:
         tokenizer.save_pretrained(folder)
 
 
+def auto_class(*, paired: bool) -> Any:
+    """The class of transformers that opens causal models, or encoder-decoder models."""
+    import transformers
+
+    return transformers.AutoModelForSeq2SeqLM if paired else transformers.AutoModelForCausalLM
+
+
+def open_whole(folder: Path, **options: Any) -> Any:
+    """The model in a folder, by transformers alone."""
+    from transformers import AutoConfig
+
+    paired = bool(AutoConfig.from_pretrained(folder).is_encoder_decoder)
+    return auto_class(paired=paired).from_pretrained(folder, **options)
+
+
 def make_adapter(base: Path, folder: Path, *, strength: float = 0.3, **lora: Any) -> Path:
     """Save a random LoRA on all linear layers; `strength` 0 makes it change nothing."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(3)
     settings = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", **lora}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        base_model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-        model = get_peft_model(base_model, LoraConfig(task_type="CAUSAL_LM", **settings))
+        base_model = open_whole(base, dtype=torch.float32)
+        paired = base_model.config.is_encoder_decoder
+        task = "SEQ_2_SEQ_LM" if paired else "CAUSAL_LM"
+        model = get_peft_model(base_model, LoraConfig(task_type=task, **settings))
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 if "lora_B" in name:
@@ -238,12 +303,11 @@ def make_tuned(base: Path, folder: Path, settings: Any, *, strength: float = 0.1
     """Save any adapter of peft's, with noise on all that it would train."""
     import torch
     from peft import get_peft_model
-    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        base_model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        base_model = open_whole(base, dtype=torch.float32)
         model = get_peft_model(base_model, settings)
         with torch.no_grad():
             for weight in model.parameters():
