@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import MissingExtraError, ModelError, TrainingError
-from evalkit.models.hf.loading import open_config
+from evalkit.models.hf.configs import is_encoder_decoder
 from evalkit.models.hf.tokenizers import (
     chat_template_of,
     generation_defaults,
@@ -32,8 +32,10 @@ def require_causal(config: TrainConfig, folder: Path) -> None:
 
     transformers would open the decoder of some of them by itself, and train that.
     """
+    from evalkit.models.hf.loading import open_config
+
     opened = open_config(folder, trust_remote_code=config.trust_remote_code)
-    if getattr(opened, "is_encoder_decoder", False):
+    if is_encoder_decoder(opened):
         raise TrainingError(
             f"{config.model} is an encoder-decoder model ({opened.model_type}). Only causal "
             "language models are trained here; train it with other tools, and compare it."

@@ -20,6 +20,7 @@ from evalkit.config import RunConfig
 from evalkit.configfile import load_arms
 from evalkit.errors import ExitCode, StoreError, TrainingError
 from evalkit.models.weights import read_adapter_record, weights_hash
+from tests.models.hf.tiny_models import make_model
 from trainers.callbacks import read_metrics
 from trainers.config import DataFile, Lora, TrainConfig
 from trainers.quiet import quiet_libraries
@@ -224,6 +225,8 @@ from pathlib import Path
 from trainers.config import TrainConfig
 from trainers.sft import train
 
+from tests.models.hf.tiny_models import make_model
+
 class Killer:
     left = int(sys.argv[2])
     def start(self, *a, **k): pass
@@ -385,3 +388,12 @@ def test_a_finished_run_keeps_its_checkpoints_where_it_is_told_to(
     assert len(list(kept.folder.glob("checkpoints/*/complete"))) == 3
     assert train(kept.model_copy(update={"keep_checkpoints": False})).reused
     assert not (kept.folder / "checkpoints").exists()
+
+
+def test_an_encoder_decoder_model_is_refused_before_it_is_trained(
+    tmp_path: Path, notes: Path
+) -> None:
+    """transformers would open BART's decoder by itself, as a causal model."""
+    make_model(tmp_path / "bart", "bart")
+    with pytest.raises(TrainingError, match=r"encoder-decoder model \(bart\)"):
+        train(config(tmp_path / "bart", notes, tmp_path / "out"))

@@ -287,10 +287,11 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval ships no types
                 continue
             # lm-eval has seeded torch by its --seed: another seed draws other texts here, too.
             way = read_manner(given, eos=eos, seed=torch.initial_seed(), task=task)
-            if way.decoding.max_new_tokens >= self.max_length:
+            tokens = self.engine.tokens
+            if tokens.room(way.decoding.max_new_tokens) < 1:
                 raise UsageError(
                     f"{task} asks for up to {way.decoding.max_new_tokens} new tokens, but the "
-                    f"model holds {self.max_length} in all. Set --gen_kwargs max_gen_toks=… below."
+                    f"model holds {tokens.window} in all. Set --gen_kwargs max_gen_toks=… below."
                 )
             found[key] = way
         return found

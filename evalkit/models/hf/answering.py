@@ -46,7 +46,8 @@ class Answering:
 
     budget: Budget
     rules: Rules
-    max_length: int
+    window: int
+    """Tokens that are scored at a time at most."""
     tally: Tally = field(default_factory=Tally)
     openings: dict[str, Openings] = field(default_factory=dict)
 
@@ -56,7 +57,8 @@ class Answering:
         loaded.forget_trunks({arm})
         shared = batch.shared if network.packs else 0
         texts = [
-            [scoring.text_of(one, self.max_length, shared) for one in row] for row in batch.rows
+            [scoring.text_of(one, self.window, shared) for one in scoring.ordered(row, network)]
+            for row in batch.rows
         ]
         whole = texts[0][0].item.request.kind == "whole"
         waiting = list(scoring.laid(texts, shared, network))
@@ -161,7 +163,7 @@ class Answering:
             mine = [one for one in items if one.request.arm in some]
             if loaded.networks[some[0]].desks:
                 yield from self._decoded(loaded, some, mine)
-            elif self.rules.text_start:
+            elif loaded.networks[some[0]].decoder_start:
                 yield from self._in_step(loaded, some[0], mine)
             else:
                 for row in generation.rows_for(mine, self.rules):
@@ -193,7 +195,7 @@ class Answering:
             network=network,
             use=partial(loaded.arms.use, arm),
             rules=self.rules,
-            places=self._places(items) if network.in_step else 1,
+            places=self._abreast(network, items),
             read_tokens=max(LEAST, self.budget.score_tokens),
             spent=self.tally.spent,
         )
@@ -205,6 +207,15 @@ class Answering:
         tokens = max(map(plan.width, items))
         most = min(self.budget.decode_rows, self.budget.decode_tokens // tokens, len(items))
         return max(1, most)
+
+    def _abreast(self, network: Network, items: Sequence[Prepared]) -> int:
+        """How many texts are written in step; where the model encodes their prompts by itself, it
+        does so in one forward."""
+        if not network.in_step:
+            return 1
+        fitting = self.budget.score_tokens // max(map(plan.width, items))
+        places = self._places(items)
+        return places if network.encoder is not None else max(1, min(places, fitting))
 
     def _run(
         self, writer: decoding.Decoder | Writer, rows: Sequence[Row], tokens: int
@@ -283,7 +294,8 @@ def completion(item: Prepared, **answer: Any) -> Completion:
 
 
 def _too_long(lane: Lane) -> str:
+    tokens = len(lane) + len(lane.encoded)
     return (
-        f"One text of {len(lane)} tokens does not fit in memory. Use a smaller max_length, a "
-        "smaller dtype, or quantization."
+        f"One text of {tokens} tokens does not fit in memory. Use a smaller max_length, a smaller "
+        "dtype, or quantization."
     )

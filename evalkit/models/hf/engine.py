@@ -56,7 +56,7 @@ class HFEngine:
             estimate.weights_bytes(self._shape, self._placement),
         )
         self._rules = generation.rules_of(loader.folder, loader.tokens)
-        self._answering = Answering(self._budget, self._rules, self._tokens.max_length)
+        self._answering = Answering(self._budget, self._rules, self._tokens.window)
 
     @classmethod
     def open(cls, configs: Mapping[str, HFModel], *, offline: bool, progress: Progress) -> HFEngine:
@@ -142,7 +142,7 @@ class HFEngine:
             raise AssertionError(f"no arm {arm!r} in this engine")
         stems = {arm: identity.key_stem(self._identities[arm]) for arm in self.arms}
         return [
-            identity.keyed(request, ids, stems[request.arm], self._rules, self._tokens.max_length)
+            identity.keyed(request, ids, stems[request.arm], self._rules, self._tokens.window)
             for request, ids in zip(requests, encoded, strict=True)
         ]
 
@@ -169,10 +169,11 @@ class HFEngine:
 
     def _sizes(self, batches: Sequence[Batch]) -> tuple[sizes.Size, sizes.Size, set[str]]:
         """What the work is, what has to be read for it, and whose texts are written one by one."""
-        longest = self._tokens.max_length
+        longest = self._tokens.window
         if self._tokens.decoder_start:
-            size = sizes.paired(batches, longest, len(self._tokens.text_start))
-            return size, size, set()
+            started, soft = len(self._tokens.text_start), self._loader.soft
+            size = sizes.paired(batches, longest, started)
+            return size, sizes.paired(batches, longest, started, soft) if soft else size, soft
         size = sizes.size(batches, longest)
         whole = {arm for arm in self.arms if self._loader.shares(arm) is False}
         return size, sizes.size(batches, longest, whole) if whole else size, whole
@@ -219,9 +220,9 @@ class HFEngine:
                 return "" if item.prompt_ids else "the text has fewer than two tokens"
             case "loglikelihood" if not scored:
                 return "the continuation has no tokens"
-            case "loglikelihood" if scored > self._tokens.max_length:
+            case "loglikelihood" if scored > self._tokens.window:
                 return (
-                    f"the continuation has {scored} tokens, more than the {self._tokens.max_length}"
+                    f"the continuation has {scored} tokens, more than the {self._tokens.window}"
                     " the model can read"
                 )
             case _:

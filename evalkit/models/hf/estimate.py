@@ -1,6 +1,6 @@
 """How much work a plan is, and how long it will take here, told before the weights are loaded.
 
-Nearly all the time of a causal language model goes into matrix products with its weights. Two
+Nearly all the time of a language model goes into matrix products with its weights. Two
 such products of the model's own shape are timed on this device, one as wide as a scored batch and
 one as narrow as a decoding step, and scaled to the number of weights and tokens.
 """
@@ -21,6 +21,7 @@ import torch
 
 from evalkit.errors import ModelError
 from evalkit.models.base import Batch
+from evalkit.models.hf.configs import is_encoder_decoder, text_part
 from evalkit.models.hf.loading import Placement, stored_quantization
 from evalkit.models.hf.memory import wait_for
 from evalkit.models.hf.plan import Budget
@@ -61,14 +62,14 @@ class Shape:
 
 def shape_of(folder: Path, config: Any) -> Shape:
     """From the configuration and the headers of the safetensors files alone."""
-    inner = getattr(config, "text_config", None) or config
+    inner = text_part(config)
     width = int(getattr(inner, "hidden_size", 0) or 1024)
     heads = int(getattr(inner, "num_attention_heads", 0) or 1)
     layers = int(getattr(inner, "num_hidden_layers", 0) or 1)
     head = int(getattr(inner, "vocab_size", 0) or 32_000) * width
     bits = _stored_bits(config)
     weights, of_experts, of_encoder, stored = _weights(weight_files(folder), bits)
-    encoder = of_encoder if getattr(config, "is_encoder_decoder", False) else 0
+    encoder = of_encoder if is_encoder_decoder(config) else 0
     tied = bool(getattr(config, "tie_word_embeddings", False))
     # Looking a token's embedding up costs nothing, so it counts only where it is the head too.
     body = weights - head if tied else weights - 2 * head
@@ -177,7 +178,7 @@ def _headers(files: Sequence[Path]) -> Iterator[tuple[str, int, str]]:
 _OF_EXPERTS = re.compile(r"(^|\.)experts\.")
 """In the names of weights of which a token meets some only; experts that all share are others."""
 
-_OF_ENCODER = re.compile(r"(^|\.)encoder\.(?!embed)")
+_OF_ENCODER = re.compile(r"^(?!decoder)(\w+\.)?encoder\.(?!embed)")
 """In the names of weights that prompts meet where an encoder reads them."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ NEUTRAL = {
     "exponential_decay_length_penalty": None,
     "stop_strings": None,
     "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
     "encoder_repetition_penalty": 1.0,
     "min_length": 0,
     "min_new_tokens": None,
@@ -84,6 +85,8 @@ class Rules:
     stop_ids: frozenset[int]
     end_of_turn: int | None = None
     repetition_penalty: float = 1.0
+    banned: tuple[int, ...] = ()
+    """Tokens that are never written (Marian's models ban their padding)."""
     text_start: tuple[int, ...] = ()
     """What a decoder goes on from where an encoder reads the prompt."""
     special: Mapping[str, int] = field(default_factory=dict)
@@ -99,15 +102,24 @@ class Rules:
 
 def rules_of(folder: Path, tokens: Tokens) -> Rules:
     """The rules of a model folder: its end tokens, and its own repetition penalty."""
-    penalty = generation_defaults(folder).get("repetition_penalty")
+    told = generation_defaults(folder)
     return Rules(
         tokenizer=tokens.tokenizer,
         stop_ids=tokens.stop_ids,
         end_of_turn=tokens.end_of_turn,
-        repetition_penalty=float(penalty or 1.0),
+        repetition_penalty=float(told.get("repetition_penalty") or 1.0),
+        banned=_banned(told, tokens.stop_ids)[0],
         text_start=tokens.text_start,
         special=_hidden(tokens.tokenizer),
     )
+
+
+def _banned(told: Mapping[str, Any], stop_ids: Collection[int]) -> tuple[tuple[int, ...], bool]:
+    """The single tokens of `bad_words_ids`, but for those that end a text, as transformers reads
+    them; and whether it bans sequences, too, which is not followed."""
+    words = told.get("bad_words_ids") or []
+    single = {word[0] for word in words if len(word) == 1} - set(stop_ids)
+    return tuple(sorted(single)), any(len(word) > 1 for word in words)
 
 
 def _hidden(tokenizer: Any) -> dict[str, int]:
@@ -124,7 +136,8 @@ def _hidden(tokenizer: Any) -> dict[str, int]:
 def ignored_defaults(folder: Path, tokens: Tokens) -> list[str]:
     """Settings of generation_config.json that would change texts and are not followed."""
     declared = generation_defaults(folder)
-    followed = ("forced_bos_token_id",) if tokens.text_start else ()
+    followed = ["forced_bos_token_id"] if tokens.text_start else []
+    followed += [] if _banned(declared, tokens.stop_ids)[1] else ["bad_words_ids"]
     ignored = [
         f"{name}: {declared[name]}"
         for name, neutral in NEUTRAL.items()
@@ -168,6 +181,9 @@ def _chosen(plain: Tensor, rows: Sequence[Row], rules: Rules) -> tuple[Tensor, T
     logits = plain
     if rules.repetition_penalty != 1.0:
         logits = _penalised(plain, rows, rules.repetition_penalty)
+    if rules.banned:
+        banned = torch.tensor(rules.banned, device=plain.device)
+        logits = logits.index_fill(1, banned, -torch.inf)
     chosen = logits.argmax(1)
     drawn = [index for index, row in enumerate(rows) if row.decoding.temperature > 0]
     most = max(1, _SORTED // logits.shape[1])

@@ -129,6 +129,8 @@ def _manner(request: Request, rules: Rules, max_length: int) -> bytes:
     if decoding.stop and decoding.thinking:  # which says where stop strings count
         material.append(decoding.thinking)
     material += [sorted(rules.ending(decoding)), rules.repetition_penalty]
+    if rules.banned:
+        material.append({"banned": rules.banned})
     if decoding.temperature > 0:  # a greedy text depends on no seed
         material += [decoding.temperature, decoding.top_p, decoding.seed, request.index]
     return json.dumps(material, ensure_ascii=True).encode()

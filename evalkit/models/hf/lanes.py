@@ -50,11 +50,6 @@ class Lane:
         """Tokens in the row."""
         return len(self.ids)
 
-    @property
-    def held(self) -> int:
-        """Tokens that are in memory for it."""
-        return len(self.ids) + len(self.encoded)
-
 
 def lay(spans: Sequence[Span], shared: int) -> Lane:
     """Lay the spans into one row that goes on from their first `shared` tokens.
@@ -135,18 +130,26 @@ def _seen(paths: Sequence[list[int]], size: int) -> NDArray[np.bool_] | None:
 
 
 def amount(lanes: Sequence[Lane], *, chained: bool) -> int:
-    """Tokens of one forward of the lanes: in one row, or side by side with their padding."""
-    sizes = [lane.held for lane in lanes]
-    return sum(sizes) if chained else max(sizes, default=0) * len(sizes)
+    """Tokens of one forward of the lanes: in one row, or side by side with their padding; and those
+    of the prompts that an encoder reads for them, equal ones once."""
+    sizes = [len(lane) for lane in lanes]
+    prompts = {lane.encoded for lane in lanes}
+    rows = sum(sizes) if chained else max(sizes, default=0) * len(sizes)
+    return rows + max(map(len, prompts), default=0) * len(prompts)
 
 
 def first_part(lanes: Sequence[Lane], tokens: int, *, chained: bool) -> list[Lane]:
     """As many of the lanes, in their order, as `tokens` hold in one forward; one at least."""
-    count, total, widest = 0, 0, 0
+    count, total, widest, longest = 0, 0, 0, 0
+    prompts: set[Ids] = set()
     for lane in lanes:
-        total += lane.held
-        widest = max(widest, lane.held)
-        if count and (total if chained else widest * (count + 1)) > tokens:
+        total += len(lane)
+        widest = max(widest, len(lane))
+        if lane.encoded:
+            prompts.add(lane.encoded)
+            longest = max(longest, len(lane.encoded))
+        rows = total if chained else widest * (count + 1)
+        if count and rows + longest * len(prompts) > tokens:
             break
         count += 1
     return list(lanes[:count])

@@ -74,11 +74,14 @@ class Loader:
 
     def shares(self, arm: str) -> bool | None:
         """Whether the arm's texts are read on shared starts; None before a model's first trial."""
-        if arm in self.adapters and self.adapters[arm].virtual_tokens:
-            return False
-        if self.tokens.decoder_start:
+        if arm in self.soft or self.tokens.decoder_start:
             return False
         return shares(self.trial)
+
+    @property
+    def soft(self) -> set[str]:
+        """The arms that are soft prompts."""
+        return {arm for arm, adapter in self.adapters.items() if adapter.virtual_tokens}
 
     @property
     def name(self) -> str:
@@ -105,7 +108,7 @@ class Loader:
 
     @property
     def _probe(self) -> list[int]:
-        ids: list[int] = self.tokens.tokenizer.encode(PROBE)[: self.tokens.max_length - 1]
+        ids: list[int] = self.tokens.tokenizer.encode(PROBE)[: self.tokens.window - 1]
         return ids
 
     @contextmanager

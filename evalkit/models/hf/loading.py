@@ -14,6 +14,7 @@ import torch
 
 from evalkit.config import HFModel
 from evalkit.errors import MissingExtraError, ModelError
+from evalkit.models.hf.configs import is_encoder_decoder, text_part
 from evalkit.models.hf.memory import is_out_of_memory
 from evalkit.models.hf.products import multiply_sooner
 
@@ -74,10 +75,17 @@ def open_config(folder: Path, *, trust_remote_code: bool) -> Any:
                 "it set model.trust_remote_code: true."
             ) from error
         raise ModelError(f"{folder / 'config.json'} cannot be read: {error}") from error
-    if getattr(config, "is_encoder_decoder", False) and not _gives_text(config):
+    if is_encoder_decoder(config) and not _gives_text(config):
         raise ModelError(
             f"{folder} is an encoder-decoder model that does not turn text into text "
             f"({config.model_type}). Record its answers and use model.kind: recorded."
+        )
+    sparse = getattr(config, "attention_type", "") == "block_sparse"  # BigBird's
+    if is_encoder_decoder(config) and sparse:
+        raise ModelError(
+            f"{folder} looks at a part of long texts only (attention_type: block_sparse), and "
+            "transformers gives that up for good with the first short one: numbers would depend on "
+            "what was asked before. Set attention_type: original_full in its config.json."
         )
     return config
 
@@ -157,7 +165,7 @@ def _dtype(wanted: str, config: Any, device: torch.device) -> torch.dtype:
     """
     if wanted != "auto":
         return DTYPES[wanted]
-    inner = getattr(config, "text_config", None) or config
+    inner = text_part(config)
     stored = getattr(config, "dtype", None) or getattr(inner, "dtype", None) or torch.float32
     if isinstance(stored, str):
         stored = DTYPES.get(stored, torch.float32)
@@ -174,7 +182,7 @@ def auto_class(config: Any) -> Any:
     """The class of transformers that opens language models of this kind."""
     import transformers
 
-    if getattr(config, "is_encoder_decoder", False):
+    if is_encoder_decoder(config):
         return transformers.AutoModelForSeq2SeqLM
     return transformers.AutoModelForCausalLM
 

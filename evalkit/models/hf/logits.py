@@ -22,15 +22,18 @@ cache of a processor, in room that the C library keeps."""
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """What some models do to their logits after the head: a factor, and a soft cap."""
+    """What some models do to their logits after the head: a factor, a bias, and a soft cap."""
 
     scale: float = 1.0
     cap: float | None = None
+    bias: Tensor | None = None
 
     def __call__(self, logits: Tensor) -> Tensor:
         """The logits as the model gives them."""
         if self.scale != 1.0:
             logits = logits * self.scale
+        if self.bias is not None:
+            logits = logits + self.bias.to(logits.device)
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
 
@@ -38,11 +41,15 @@ UNCHANGED = Finish()
 
 
 def finish_of(model: Any) -> Finish:
-    """What the configuration tells of it: Cohere and Granite scale, Gemma caps."""
+    """What configuration and buffers tell of it: Cohere and Granite scale, Gemma caps, Marian has
+    a bias."""
     config = model.config.get_text_config(decoder=True)
     scale = float(getattr(config, "logit_scale", None) or 1.0)
     scale /= float(getattr(config, "logits_scaling", None) or 1.0)
-    return Finish(scale, getattr(config, "final_logit_softcapping", None))
+    bias = getattr(model, "final_logits_bias", None)
+    if bias is not None and not bool(bias.any()):
+        bias = None
+    return Finish(scale, getattr(config, "final_logit_softcapping", None), bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import torch
 
+from evalkit.models.hf.configs import text_part
 from evalkit.models.hf.plan import Budget
 
 CACHE_SHARE = 0.25
@@ -99,7 +100,7 @@ def _cards(device: torch.device) -> list[int]:
 
 def cache_bytes(config: Any, dtype: torch.dtype) -> int:
     """Bytes that keys and values of one token occupy in all layers; 0 where nobody can tell."""
-    inner = getattr(config, "text_config", None) or config
+    inner = text_part(config)
     layers, width, heads = (
         getattr(inner, name, None) or 0
         for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")

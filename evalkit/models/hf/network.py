@@ -29,10 +29,10 @@ class Network:
     in one row under a tree mask, on a shared start's keys. `chains`: all rows stand in one, without
     padding, and see that start in one product, without copies of it. `singly`: what a text
     computes depends on how long its neighbours are, so that it has none. `desks`: many texts are
-    decoded at once, in places of their own. `steps`: a text goes on from the model's own cache,
-    one alone. `trimmed`: the part of the last layer that is computed only where logits are read.
-    `encoder`: what reads prompts, where its states may be handed to the decoder; `in_step`: several
-    texts of such a decoder may be written at once, if they begin together.
+    decoded at once, in places of their own. `steps`: a text goes on from the model's own cache.
+    `trimmed`: the part of the last layer that is computed only where logits are read. `encoder`:
+    what reads prompts, where its states may be handed to the decoder. `in_step`: several texts of
+    a decoder may be written at once, if they begin together.
     """
 
     model: Any

@@ -45,6 +45,13 @@ class Text(NamedTuple):
     spans: tuple[Span, ...]
 
 
+def ordered(row: Sequence[Prepared], network: Network) -> Sequence[Prepared]:
+    """The requests of a row as they share most: a decoder's by what it reads of their answers."""
+    if not network.decoder_start:
+        return row
+    return sorted(row, key=lambda one: (one.prompt_ids, one.continuation_ids[:-1]))
+
+
 def text_of(item: Prepared, max_length: int, shared: int) -> Text:
     """The spans of a request; a rolling text is cut where the model's reach ends.
 

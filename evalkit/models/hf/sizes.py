@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from evalkit.models.base import Batch, Prepared
@@ -86,14 +86,16 @@ def _add_rolled(total: Size, one: Prepared, max_length: int) -> None:
         total.add_text(0, read, len(text))
 
 
-def paired(batches: Sequence[Batch], max_length: int, started: int) -> Size:
+def paired(
+    batches: Sequence[Batch], max_length: int, started: int, anew: Collection[str] = ()
+) -> Size:
     """The same where an encoder reads the prompts, equal ones once, and a decoder what follows.
 
-    `started` are the tokens that a decoder reads before it writes.
+    `started` are the tokens that a decoder reads before it writes; `anew` are arms of which a
+    prompt is read for each of its choices.
     """
     total = Size()
-    prompts: set[tuple[str, str, Ids]] = set()
-    read: set[tuple[str, Ids, Ids]] = set()
+    read: dict[tuple[str, str, Ids], list[Ids]] = {}
     for one in (one for batch in batches for one in batch):
         request = one.request
         total.tokens += len(one.prompt_ids) + len(one.continuation_ids)
@@ -102,19 +104,29 @@ def paired(batches: Sequence[Batch], max_length: int, started: int) -> Size:
                 total.add_encoded(len(prompt))
                 total.add_decoded(len(text), len(prompt), len(text))
             continue
-        known = len(prompts)
-        prompts.add((request.arm, request.kind, one.prompt_ids))
-        if len(prompts) > known:
+        on_prompt = read.setdefault((request.arm, request.kind, one.prompt_ids), [])
+        if not on_prompt or request.arm in anew:
             total.add_encoded(len(one.prompt_ids))
-        if request.kind == "generate":
-            total.add_decoded(started, len(one.prompt_ids), 1)
+        on_prompt.append(one.continuation_ids[:-1])
+    for (_, kind, prompt), texts in read.items():
+        if kind == "generate":
+            for _ in texts:
+                total.add_decoded(started, len(prompt), 1)
             continue
-        known = len(read)
-        read.add((request.arm, one.prompt_ids, one.continuation_ids[:-1]))
-        if len(read) > known:
-            scored = len(one.continuation_ids)
-            total.add_decoded(scored, len(one.prompt_ids), scored)
+        for text in _longest(texts):
+            total.add_decoded(1 + len(text), len(prompt), 1 + len(text))
     return total
+
+
+def _longest(texts: Sequence[Ids]) -> Iterator[Ids]:
+    """The texts in their order, without those that another begins with."""
+    last: Ids | None = None
+    for text in sorted(texts):
+        if last is not None and text[: len(last)] != last:
+            yield last
+        last = text
+    if last is not None:
+        yield last
 
 
 def _tree_size(items: Sequence[Prepared]) -> Size:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import ModelError
+from evalkit.models.hf.configs import is_encoder_decoder, text_part
 from evalkit.models.hf.seq2seq.tokens import Seq2SeqTokens
 from evalkit.models.hf.texts import Ids
 from evalkit.models.hf.tokens import Tokens
@@ -36,28 +37,30 @@ def open_tokens(
     template = _template(tokenizer, chat_template)
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     prefix, suffix = _added(tokenizer)
-    given: dict[str, Any] = {
-        "tokenizer": tokenizer,
-        "template": template,
-        "max_length": _max_length(config, tokenizer, max_length) - reserved,
-        "added_prefix": prefix,
-        "empty_prefix": bos if bos is not None else eos,
-        "stop_ids": _stop_ids(folder, config, tokenizer),
-        "end_of_turn": _end_of_turn(tokenizer, template),
-        "unembedded_from": _unembedded_from(config, tokenizer),
-        "tokenizer_hash": tokenizer_hash(tokenizer),
-        "template_hash": template_hash(template),
-        "warn": _once(warn),
-    }
-    if not getattr(config, "is_encoder_decoder", False):
-        return Tokens(**given)
+    tokens = Tokens(
+        tokenizer=tokenizer,
+        template=template,
+        max_length=_max_length(config, tokenizer, max_length) - reserved,
+        added_prefix=prefix,
+        empty_prefix=bos if bos is not None else eos,
+        stop_ids=_stop_ids(folder, config, tokenizer),
+        end_of_turn=_end_of_turn(tokenizer, template),
+        unembedded_from=_unembedded_from(config, tokenizer),
+        tokenizer_hash=tokenizer_hash(tokenizer),
+        template_hash=template_hash(template),
+        warn=_once(warn),
+    )
+    if not is_encoder_decoder(config):
+        return tokens
     start, written = _decoder_starts(folder, config, tokenizer)
-    return Seq2SeqTokens(**given, added_suffix=suffix, decoder_start=start, text_start=written)
+    return Seq2SeqTokens.of(
+        tokens, suffix=suffix, decoder_length=reach_of(config, "decoder"), start=start, text=written
+    )
 
 
 def _unembedded_from(config: Any, tokenizer: Any) -> int | None:
     """Where tokens were added and the model was not resized, the number of its embeddings."""
-    rows = getattr(getattr(config, "text_config", None) or config, "vocab_size", None)
+    rows = getattr(text_part(config), "vocab_size", None)
     highest = max(tokenizer.vocab_size - 1, *tokenizer.added_tokens_decoder, 0)
     return rows if rows and highest >= rows else None
 
@@ -127,19 +130,32 @@ def read_template(file: Path) -> str:
 
 
 def _max_length(config: Any, tokenizer: Any, wanted: int | None) -> int:
-    """The longest input in tokens: of the (text) config, else of the tokenizer, else 2048."""
+    """The longest input in tokens: of the (text) config, else of the tokenizer, else 2048; these
+    are the places where lm-eval looks."""
     inner = getattr(config, "text_config", None) or config
     found = next(
         (int(n) for name in LENGTH_NAMES if (n := getattr(inner, name, None)) is not None), None
     )
-    if wanted is not None and found is not None and wanted > found:
+    bound = reach_of(config, "encoder") if is_encoder_decoder(config) else found
+    if wanted is not None and bound is not None and wanted > bound:
         raise ModelError(
-            f"model.max_length is {wanted}, but the model was made for at most {found} tokens."
+            f"model.max_length is {wanted}, but the model was made for at most {bound} tokens."
         )
     limit = getattr(tokenizer, "model_max_length", None)
     if found is None and limit is not None and limit < UNSET_MAX_LENGTH:
         found = int(limit)
-    return wanted or found or DEFAULT_MAX_LENGTH
+    longest = wanted or found or DEFAULT_MAX_LENGTH
+    return longest if bound is None else min(longest, bound)
+
+
+def reach_of(config: Any, half: str) -> int | None:
+    """How many tokens the encoder or the decoder has positions for; None where it reckons by
+    distance alone, as T5 and its kin do, and reads longer texts than it was trained on."""
+    own = getattr(config, half, None) or config
+    if getattr(own, "relative_attention_num_buckets", None) is not None:
+        return None
+    names = (f"max_{half}_position_embeddings", *LENGTH_NAMES)
+    return next((int(n) for name in names if (n := getattr(own, name, None)) is not None), None)
 
 
 def _added(tokenizer: Any) -> tuple[Ids, Ids]:
@@ -158,42 +174,47 @@ def _decoder_starts(folder: Path, config: Any, tokenizer: Any) -> tuple[Ids, Ids
     Labels are shifted behind the configuration's token; `generate` asks generation_config.json, and
     goes on with the first token that this forces.
     """
-    declared = generation_defaults(folder)
-    own = [getattr(config, "decoder_start_token_id", None), declared.get("decoder_start_token_id")]
-    others = [getattr(config, "bos_token_id", None), tokenizer.bos_token_id]
+    told = generation_defaults(folder)
+    own = [getattr(config, name, None) for name in _STARTS]
+    theirs = [told.get(name) for name in _STARTS]
     scored, written = (
-        next((token for token in (*order, *others) if token is not None), None)
-        for order in (own, own[::-1])
+        next((token for token in (*order, tokenizer.bos_token_id) if token is not None), None)
+        for order in ([*own, *theirs], [*theirs, *own])
     )
     if scored is None or written is None:
         raise ModelError(
             f"{folder} does not say which token its decoder begins with: set "
             "decoder_start_token_id in its config.json."
         )
-    forced = declared.get("forced_bos_token_id", getattr(config, "forced_bos_token_id", None))
+    forced = told.get("forced_bos_token_id")
     return (scored,), (written,) if forced is None else (written, forced)
+
+
+_STARTS = ("decoder_start_token_id", "bos_token_id")
 
 
 def _stop_ids(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
     found = {tokenizer.eos_token_id}
     declared = generation_defaults(folder).get("eos_token_id")
     if declared is None:
-        inner = getattr(config, "text_config", None) or config
-        declared = getattr(inner, "eos_token_id", None)
+        declared = getattr(text_part(config), "eos_token_id", None)
     found.update(declared if isinstance(declared, list | tuple) else [declared])
     return frozenset(token for token in found if token is not None)
 
 
 def generation_defaults(folder: Path) -> dict[str, Any]:
-    """What the model's generation_config.json says; empty where there is none."""
-    file = folder / "generation_config.json"
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file} is not valid JSON: {error}") from error
-    return content if isinstance(content, dict) else {}
+    """What the model's files say of how it writes: generation_config.json, or config.json where
+    there is none (as older models have it, and transformers reads them)."""
+    for name in ("generation_config.json", "config.json"):
+        file = folder / name
+        if not file.is_file():
+            continue
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelError(f"{file} is not valid JSON: {error}") from error
+        return content if isinstance(content, dict) else {}
+    return {}
 
 
 def _end_of_turn(tokenizer: Any, template: str | None) -> int | None:

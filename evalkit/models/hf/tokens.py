@@ -89,6 +89,15 @@ class Tokens:
         assert all(done), "a request was not encoded"
         return [one for number in order if (one := done[number])]
 
+    @property
+    def window(self) -> int:
+        """Tokens that are scored at a time at most."""
+        return self.max_length
+
+    def room(self, new: int) -> int:
+        """Tokens of a prompt that fit beside so many new ones."""
+        return self.max_length - new
+
     def problem(self, *texts: Ids) -> str:
         """Why the model cannot read these tokens; empty if it can."""
         first = self.unembedded_from
@@ -205,18 +214,14 @@ class Tokens:
 
     def _cut_prompt(self, request: Request, text: str, prompt: Ids) -> Encoded:
         new = request.decoding.max_new_tokens if request.decoding else 0
-        room = self._room(new)
+        room = self.room(new)
         if room < 1:
             raise ModelError(
                 f"{request.suite} asks for up to {new} new tokens, but the model holds "
-                f"{self.max_length} in all. Set decoding.max_new_tokens below that."
+                f"{self.window} in all. Set decoding.max_new_tokens below that."
             )
         cut = max(0, len(prompt) - room)
         return Encoded(self._shown(text, prompt, cut), (), cut)
-
-    def _room(self, new: int) -> int:
-        """Tokens of a prompt that fit beside so many new ones."""
-        return self.max_length - new
 
     def _shown(self, text: str, prompt: Ids, cut: int) -> Seen:
         """What is left of a prompt, in tokens and as the model sees it."""

@@ -63,13 +63,11 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
     if not bool(torch.isfinite(plain).all()):
         raise ModelError(not_finite(network.model))
     tolerance = tolerance_of(network, plain)
-    # LLM.int8 looks at all tokens before it rounds any, which is not what is meant here.
-    rounds = bool(getattr(network.model, "is_quantized", False))
-    close = 0.05 * float(plain.abs().max()) if rounds else tolerance
+    close = causal_tolerance(network, plain)
     if not network.singly and not near(known.of_short[:COMMON], plain[:COMMON], close):
         raise ModelError(
             f"{type(network.model).__name__} is not causal: its logits depend on what comes after. "
-            "Only causal language models can be evaluated here."
+            "Such models cannot be evaluated here."
         )
     notes: list[str] = []
 
@@ -186,6 +184,14 @@ def tolerance_of(network: Network, logits: Tensor) -> float:
     they were computed in."""
     scale = float(logits.abs().max()) + 1e-6
     return scale * (1e-4 if network.model.dtype == torch.float32 else 5e-2)
+
+
+def causal_tolerance(network: Network, logits: Tensor) -> float:
+    """How far logits may move when tokens come after them."""
+    # LLM.int8 looks at all tokens before it rounds any, which is not what is meant here.
+    if getattr(network.model, "is_quantized", False):
+        return 0.05 * float(logits.abs().max())
+    return tolerance_of(network, logits)
 
 
 def near(got: Tensor, wanted: Tensor, tolerance: float) -> bool:

@@ -51,7 +51,8 @@ class Oracle:
                 settings = self.model.peft_config["default"]
                 self.virtual = getattr(settings, "num_virtual_tokens", 0)
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.room = LENGTH
+        reach = getattr(self.model.config, "max_decoder_position_embeddings", LENGTH)
+        self.room = min(LENGTH, reach)
         self._written: dict[tuple[tuple[int, ...], int], list[int]] = {}
 
     def logits(self, ids: Sequence[int]) -> torch.Tensor:

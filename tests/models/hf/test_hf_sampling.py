@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import copytree
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 import torch
 
 from evalkit.errors import ModelError
-from evalkit.models.hf import generation
+from evalkit.models.hf import generation, open_hf
 from evalkit.models.hf.engine import HFEngine
 from evalkit.models.hf.generation import Row, Rules, choose, rows_for
 from evalkit.records import Decoding
-from tests.models.hf.tiny_models import Tiny, open_arms, writing
+from tests.models.hf.oracle import oracle_of
+from tests.models.hf.tiny_models import Tiny, answers, config, open_arms, writing
 
 VOCABULARY = 300
 SHAPES = [(1.0, 1.0), (0.7, 0.9), (2.0, 0.5), (0.0, 1.0), (1.3, 1e-6), (0.2, 0.95)]
@@ -128,6 +130,8 @@ def test_what_is_no_number_is_an_error_and_no_token(rows: Callable[[], list[Row]
         ({"stop_strings": ["\n"]}, "stop_strings"),
         ({"penalty_alpha": 0.6, "top_k": 4}, "penalty_alpha: 0.6"),
         ({"forced_bos_token_id": 5}, "forced_bos_token_id: 5"),
+        ({"bad_words_ids": [[7], [9]]}, None),
+        ({"bad_words_ids": [[7], [9, 8]]}, "bad_words_ids: [[7], [9, 8]]"),
         ({"repetition_penalty": 1.1, "temperature": 0.7, "do_sample": True}, None),
     ],
 )
@@ -140,3 +144,25 @@ def test_settings_that_would_change_greedy_texts_are_told(
     notes = generation.ignored_defaults(tmp_path, engine.tokens)
     assert [note for note in notes if told and told in note] == notes
     assert bool(notes) == bool(told)
+
+
+@pytest.mark.parametrize("settings", [{"repetition_penalty": 1.7}, {"bad_words_ids": [[65], [70]]}])
+def test_an_older_folder_tells_in_its_config_how_it_writes(
+    tiny: Callable[..., Tiny], tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    folder = tmp_path / "model"
+    copytree(tiny().model, folder)
+    (folder / "generation_config.json").unlink()
+    plain = oracle_of(folder)
+    asked = [writing(text, Decoding(max_new_tokens=12)) for text in ("The", "Hello 🙂", "北京")]
+    if "bad_words_ids" in settings:  # what it would write first
+        first = [plain.written(plain.tokenizer(str(one.prompt)).input_ids, 12)[0] for one in asked]
+        settings = {"bad_words_ids": [[token] for token in first]}
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    oracle = oracle_of(folder)
+    engine = open_hf({"base": config(folder)}, offline=True)
+    for one, item in zip(answers(engine, asked), engine.prepare(asked), strict=True):
+        new = oracle.written(item.prompt_ids, 12)
+        assert list(one.token_ids) == new[: len(one.token_ids)]
+        assert new != plain.written(item.prompt_ids, 12)

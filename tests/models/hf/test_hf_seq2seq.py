@@ -16,12 +16,14 @@ import pytest
 import torch
 
 from evalkit.errors import ModelError
+from evalkit.models.base import Outline
 from evalkit.models.hf import estimate, generation, open_hf
 from evalkit.models.hf.engine import HFEngine
-from evalkit.models.hf.seq2seq import writing as pace
+from evalkit.models.hf.seq2seq import writing as seq2seq_writing
 from evalkit.models.hf.sizes import Size
 from evalkit.records import Decoding, Request
 from tests.models.hf.oracle import PROMPTS, PairOracle, check
+from tests.models.hf.test_hf_adapter_kinds import settings
 from tests.models.hf.tiny_models import (
     GREEDY,
     LENGTH,
@@ -31,6 +33,7 @@ from tests.models.hf.tiny_models import (
     config,
     likelihood,
     make_tokenizer,
+    make_tuned,
     open_whole,
     rolling,
     writing,
@@ -74,7 +77,7 @@ def counted(engine: HFEngine) -> Iterator[dict[str, list[tuple[int, ...]]]]:
 
 
 @pytest.mark.parametrize("architecture", ["t5", "bart"])
-def test_a_prompt_is_encoded_once_for_its_choices_and_read_once_for_those_of_one_token(
+def test_a_prompt_is_encoded_once_for_its_choices_and_one_row_has_those_of_one_token(
     tiny: Callable[..., Tiny], architecture: str
 ) -> None:
     engine = opened(tiny(architecture).model)
@@ -88,12 +91,34 @@ def test_a_prompt_is_encoded_once_for_its_choices_and_read_once_for_those_of_one
     assert sum(rows for rows, _ in given["encoder"]) == len(QUESTIONS)
     long = engine.prepare(asked[3:4])[0].continuation_ids
     assert len(long) > 1
-    assert sum(rows for rows, _ in given["decoder"]) == 2 * len(QUESTIONS), "A, B and C are one"
+    assert sum(rows for rows, _ in given["decoder"]) == len(QUESTIONS), "before any of its answers"
+    _agree(engine, outline)
+
+
+def _agree(engine: HFEngine, outline: Outline) -> None:
+    """What was done is what was planned."""
     done = engine.measures("base")
     assert done["tokens_packed"] == outline.unique_tokens == outline.read_tokens
     assert done["flop_done"] == pytest.approx(outline.flop)
     assert not outline.assumed
     assert (outline.seconds or 0) > 0
+
+
+def test_long_prompts_are_encoded_once_and_answers_that_begin_alike_are_one_row(
+    tiny: Callable[..., Tiny],
+) -> None:
+    model = tiny("t5").model
+    engine = opened(model, batch_tokens=128)
+    choices = ("A", "B", "Ab", "Abc", "Ac", "Bc", "C")
+    asked = [likelihood(f"{n} " + "The fox. " * 12, choice) for n in range(6) for choice in choices]
+    long = len(engine.prepare(asked[:1])[0].prompt_ids)
+    assert 2 * long < 128 < 4 * long, "few prompts fit, and none with a prompt for each choice"
+    outline = engine.outline(engine.batches(engine.prepare(asked)))
+    with counted(engine) as given:
+        check(engine, asked, {"base": PairOracle(model)})
+    assert sum(rows for rows, _ in given["encoder"]) == 6
+    assert sum(rows for rows, _ in given["decoder"]) == 6 * 2, "A, C, Ab, Ac, Abc; and B, Bc"
+    _agree(engine, outline)
 
 
 def test_texts_are_written_in_step_and_those_that_ended_are_not_written_on(
@@ -141,6 +166,28 @@ def test_new_tokens_leave_a_prompt_its_room_and_have_the_decoders(
     assert answers(engine, [kept.request])[0].tokens_out == LENGTH
     with pytest.raises(ModelError, match="asks for up to 65 new tokens"):
         engine.prepare([writing("The", Decoding(max_new_tokens=LENGTH + 1))])
+    free = opened(tiny("t5").model)  # by distance: any number
+    assert answers(free, [writing("The", Decoding(max_new_tokens=80))])[0].tokens_out == 80
+
+
+def test_a_model_that_reckons_by_distance_may_be_given_longer_texts(
+    tiny: Callable[..., Tiny],
+) -> None:
+    model = tiny("t5").model
+    check(
+        opened(model, max_length=3 * LENGTH),
+        [likelihood("The quick brown fox. " * 20, " A"), rolling("Hello " * 80)],
+        {"base": longer_oracle(model)},
+    )
+    with pytest.raises(ModelError, match="made for at most 64 tokens"):
+        opened(tiny("bart").model, max_length=LENGTH + 1)
+
+
+def longer_oracle(folder: Path) -> PairOracle:
+    """One that rolls through windows of three times the usual length."""
+    oracle = PairOracle(folder)
+    oracle.room = 3 * LENGTH
+    return oracle
 
 
 def test_whole_texts_are_refused_by_the_name_of_the_suite(tiny: Callable[..., Tiny]) -> None:
@@ -181,13 +228,107 @@ def test_texts_begin_as_generate_has_them_begin_and_scores_as_labels_are_shifted
     if "repetition_penalty" not in settings:  # a text's log-probabilities are the model's own
         check(engine, [*asked, likelihood("The", " A"), rolling("Hello")], {"base": oracle})
     got, others = answers(engine, asked), answers(plain, asked)
-    for one, item in zip(got, engine.prepare(asked), strict=True):
-        assert item.decoding is not None
-        new = oracle.written(item.prompt_ids, item.decoding.max_new_tokens)
-        assert list(one.token_ids) == new[: len(one.token_ids)]
+    _write_alike(engine, oracle, asked)
     assert [one.text for one in got] != [one.text for one in others]
     assert {one.key for one in got}.isdisjoint(one.key for one in others)
     assert not any("is not followed" in note for note in notes(said))
+
+
+@pytest.mark.parametrize("architecture", ["t5", "bart"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"forced_bos_token_id": 77},
+        {"repetition_penalty": 1.7, "forced_bos_token_id": 77, "bad_words_ids": [[5], [3]]},
+    ],
+)
+def test_an_older_folder_tells_in_its_config_how_it_writes(
+    tiny: Callable[..., Tiny], tmp_path: Path, architecture: str, settings: dict[str, Any]
+) -> None:
+    """As saved before generation_config.json was: transformers reads the other file then."""
+    folder, said = tmp_path / "model", Heard()
+    copytree(tiny(architecture).model, folder)
+    (folder / "generation_config.json").unlink()
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings | {"num_beams": 4}))
+    engine, oracle = opened(folder, said), PairOracle(folder)
+    asked = [writing(text, Decoding(max_new_tokens=limit)) for text, limit in PROMPTS]
+    _write_alike(engine, oracle, asked)
+    assert "num_beams: 4" in notes(said)[0]
+
+
+def _write_alike(engine: HFEngine, oracle: PairOracle, asked: Sequence[Request]) -> None:
+    for one, item in zip(answers(engine, asked), engine.prepare(asked), strict=True):
+        assert item.decoding is not None
+        new = oracle.written(item.prompt_ids, item.decoding.max_new_tokens)
+        assert list(one.token_ids) == new[: len(one.token_ids)]
+
+
+def test_where_no_start_of_a_decoder_is_told_the_bos_is_one(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    copytree(tiny("bart").model, folder)
+    (folder / "generation_config.json").write_text(json.dumps({"bos_token_id": 1}))
+    engine, oracle = opened(folder), PairOracle(folder)
+    assert engine.tokens.decoder_start == (3,)
+    assert engine.tokens.text_start == (1,)
+    _write_alike(engine, oracle, [writing(text) for text in QUESTIONS])
+
+
+def test_single_tokens_that_a_model_bans_are_not_written(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    plain = answers(opened(tiny("marian").model), [writing(text) for text in QUESTIONS])
+    banned = [[one.token_ids[0]] for one in plain] + [[3]]
+    said = Heard()
+    engine = opened(declared(tiny("marian"), tmp_path / "model", bad_words_ids=banned), said)
+    asked = [writing(text) for text in QUESTIONS]
+    _write_alike(engine, PairOracle(tmp_path / "model"), asked)
+    got = answers(engine, asked)
+    assert not {token for one in got for token in one.token_ids} & {one[0] for one in banned[:-1]}
+    assert {one.key for one in got}.isdisjoint(one.key for one in plain)
+    sampled = Decoding(max_new_tokens=12, temperature=2.0)
+    drawn = answers(engine, [writing("The", sampled, index=index) for index in range(20)])
+    assert not {token for one in drawn for token in one.token_ids} & {b[0] for b in banned[:-1]}
+    assert not notes(said)[1:], "nothing is said of what is followed"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_bias_behind_the_head_is_part_of_the_logits(
+    tiny: Callable[..., Tiny], tmp_path: Path, dtype: str
+) -> None:
+    """A small one too, which the trial in 16 bits would not miss."""
+    model = open_whole(tiny("marian").model)
+    chance = torch.Generator().manual_seed(2)
+    scale = 0.2 if dtype == "bfloat16" else 2.0
+    model.final_logits_bias.copy_(scale * torch.randn(1, 400, generator=chance))
+    model.save_pretrained(tmp_path / "model")
+    make_tokenizer(eos=True).save_pretrained(tmp_path / "model")
+    engine = opened(tmp_path / "model", dtype=dtype)
+    oracle = PairOracle(tmp_path / "model", dtype=getattr(torch, dtype))
+    asked = [likelihood(text, end) for text in QUESTIONS for end in (" A", "北京", " the dog")]
+    check(engine, asked, {"base": oracle}, near=2e-4 if dtype == "float32" else 0.05)
+    assert engine._loaded is not None
+    network = engine._loaded.networks["base"]
+    assert network.logits_from == "head"
+    assert network.finish.bias is not None
+
+
+def test_a_decoder_of_less_reach_than_its_encoder_has_windows_and_texts_of_its_own(
+    tiny: Callable[..., Tiny],
+) -> None:
+    engine, oracle = opened(tiny("led").model), PairOracle(tiny("led").model)
+    (long,) = engine.prepare([likelihood("The " * 60, " A")])
+    assert len(long.prompt_ids) == LENGTH
+    check(engine, [rolling("Hello 🙂 dear friends " * 8)], {"base": oracle})
+    text = writing("The", Decoding(max_new_tokens=LENGTH // 2))
+    _write_alike(engine, oracle, [text])
+    with pytest.raises(ModelError, match="33 new tokens, but the model holds 32 in all"):
+        engine.prepare([writing("The", Decoding(max_new_tokens=LENGTH // 2 + 1))])
+    (too_long,) = answers(engine, [likelihood("The", "the fox " * 20)])
+    assert "more than the 32" in too_long.error
 
 
 def test_a_beam_search_that_a_model_asks_for_is_said_not_to_be_made(
@@ -245,7 +386,7 @@ def test_texts_that_do_not_fit_together_are_gone_on_with_half_as_many_and_lose_n
     ]
     expected = answers(opened(tiny("t5").model), asked)
     short = Short(2, after)
-    monkeypatch.setattr(pace, "choose", short)
+    monkeypatch.setattr(seq2seq_writing, "choose", short)
     engine = opened(tiny("t5").model)
     got = answers(engine, asked)
     assert short.failures == 2, "six, three, one"
@@ -259,7 +400,7 @@ def test_texts_that_do_not_fit_together_are_gone_on_with_half_as_many_and_lose_n
 def test_a_single_text_that_does_not_fit_is_an_error_that_says_what_to_do(
     tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "choose", Short(0, 0))
+    monkeypatch.setattr(seq2seq_writing, "choose", Short(0, 0))
     with pytest.raises(ModelError, match="Not even one text at a time fits"):
         answers(opened(tiny("t5").model), [writing("The")])
 
@@ -315,6 +456,7 @@ def test_a_model_that_minds_padding_reads_one_text_at_a_time(
     check(opened(model, said), trial_requests(), {"base": oracle})
     (note,) = notes(said)
     assert "one text at a time: others beside it would change its numbers" in note
+    assert "once for each of its choices" not in note, "the states of one prompt serve all"
 
 
 def test_a_cache_that_cannot_be_parted_serves_one_text_at_a_time(
@@ -338,6 +480,18 @@ def test_a_model_too_short_for_the_trial_is_computed_plainly(tiny: Callable[...,
     oracle.room = 39
     check(opened(model, said, max_length=39), trial_requests(), {"base": oracle})
     assert "too short" in notes(said)[0]
+
+
+def test_an_encoder_that_changes_for_good_is_refused(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    import transformers as t
+
+    copytree(tiny("pegasus").model, tmp_path / "model")
+    bird = t.BigBirdPegasusConfig(vocab_size=400, d_model=32)
+    bird.save_pretrained(tmp_path / "model")
+    with pytest.raises(ModelError, match="attention_type: original_full"):
+        opened(tmp_path / "model")
 
 
 def test_two_halves_that_were_put_together_are_one_model(tmp_path: Path) -> None:
@@ -370,6 +524,25 @@ def test_a_decoder_that_sees_what_comes_after_is_refused(
         answers(opened(tiny("t5").model), [likelihood("The", " A")])
 
 
+def test_soft_prompts_have_a_prompt_read_for_each_choice_and_the_plan_counts_it(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    model = tiny("t5").model
+    adapter = make_tuned(model, tmp_path / "soft", settings("prompt tuning", "t5"))
+    arms = {"base": config(model), "tuned": config(model, adapter)}
+    engine = open_hf(arms, offline=True)
+    asked = [
+        likelihood(text, choice, arm)
+        for arm in arms
+        for text in QUESTIONS
+        for choice in (" dog over", " the fox", "北京 is")
+    ]
+    outline = engine.outline(engine.batches(engine.prepare(asked)))
+    prompts = sum(len(one.prompt_ids) for one in engine.prepare(asked[:9]))
+    assert outline.read_tokens - outline.unique_tokens == prompts - prompts // 3
+    assert not outline.assumed
+
+
 def test_each_half_is_counted_with_the_weights_that_its_tokens_meet(
     tiny: Callable[..., Tiny],
 ) -> None:
@@ -384,6 +557,10 @@ def test_each_half_is_counted_with_the_weights_that_its_tokens_meet(
     assert shape.encoder == encoder
     assert shape.weights == sum(weight.numel() for weight in model.parameters())
     assert shape.body + shape.encoder + shape.head == shape.weights
+    names = ("encoder.block.0.w", "model.encoder.layers.0.w", "encoder.encoder.layer.0.w")
+    assert all(estimate._OF_ENCODER.search(name) for name in names)
+    others = ("decoder.bert.encoder.layer.0.w", "encoder.embed_tokens.w", "decoder.encoder.w")
+    assert not any(estimate._OF_ENCODER.search(name) for name in others)
     size = Size()
     size.add_encoded(10)
     size.add_decoded(3, prompt=10, reads=2)

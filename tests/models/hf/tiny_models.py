@@ -223,7 +223,7 @@ ENCODER_DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
             **ENCODED,
             "attention_window": [8, 8],
             "max_encoder_position_embeddings": LENGTH,
-            "max_decoder_position_embeddings": LENGTH,
+            "max_decoder_position_embeddings": LENGTH // 2,
         },
     ),
     "t5gemma": ("T5GemmaConfig", {"encoder": HALF, "decoder": HALF}),

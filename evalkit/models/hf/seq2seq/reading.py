@@ -12,20 +12,24 @@ from torch import Tensor
 from evalkit.models.hf.lanes import Ids, Lane, Span, lay
 from evalkit.models.hf.network import Network
 
+STATES = "encoder_outputs"
+"""The name under which a model takes what its encoder made of the prompts."""
+
 
 def laid(spans: Iterable[Span], start: Ids) -> Iterator[Lane]:
     """Lanes of a decoder that begins with `start`, each with a prompt for its encoder.
 
-    Neighbours on one prompt whose decoder reads the same share a lane, as choices of one token.
+    Neighbours share a lane where one's text begins with all that the decoder reads of the other's:
+    choices of one token, and in the order of their tokens many more.
     """
-    together: list[Span] = []
+    lane: list[Span] = []
     for span in spans:
-        if together and _read(span) != _read(together[0]):
-            yield _lane(together, start)
-            together = []
-        together.append(span)
-    if together:
-        yield _lane(together, start)
+        if lane and not _goes_on(span, lane[-1]):
+            yield _lane(lane, start)
+            lane = []
+        lane.append(span)
+    if lane:
+        yield _lane(lane, start)
 
 
 def apart(lane: Lane, start: Ids) -> list[Lane]:
@@ -33,14 +37,20 @@ def apart(lane: Lane, start: Ids) -> list[Lane]:
     return [_lane([span], start) for span in lane.spans]
 
 
-def _read(span: Span) -> tuple[Ids, Ids]:
-    return span.prompt, span.continuation[:-1]
+def _goes_on(span: Span, last: Span) -> bool:
+    read = last.continuation[:-1]
+    return span.prompt == last.prompt and span.continuation[:-1][: len(read)] == read
 
 
 def _lane(spans: Sequence[Span], start: Ids) -> Lane:
-    """Spans of which the decoder reads the same."""
+    """Spans on one prompt, each of which reads what the one before it does, and on."""
     lane = lay([Span(start, span.continuation) for span in spans], 0)
     return replace(lane, spans=tuple(spans), encoded=spans[0].prompt)
+
+
+def prompts_of(network: Network, lanes: Sequence[Lane]) -> dict[str, Any]:
+    """What the model is given beside the lanes: of their prompts, where an encoder reads them."""
+    return encoded(network, [lane.encoded for lane in lanes]) if network.decoder_start else {}
 
 
 def encoded(network: Network, prompts: Sequence[Ids], most: int | None = None) -> dict[str, Any]:
@@ -52,35 +62,26 @@ def encoded(network: Network, prompts: Sequence[Ids], most: int | None = None) -
         return {"input_ids": ids, "attention_mask": mask}
     places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
     ids, mask = _padded(list(places), network.device)
-    some = len(ids) if most is None else max(1, most // ids.shape[1])
+    rows = len(ids) if most is None else max(1, most // ids.shape[1])
     parts = [
-        network.encoder(input_ids=some_ids, attention_mask=its_mask, return_dict=True)
-        for some_ids, its_mask in zip(torch.split(ids, some), torch.split(mask, some), strict=True)
+        network.encoder(input_ids=part, attention_mask=its_mask, return_dict=True)
+        for part, its_mask in zip(torch.split(ids, rows), torch.split(mask, rows), strict=True)
     ]
-    states = torch.cat([part.last_hidden_state for part in parts])
-    every = {_STATES: type(parts[0])(last_hidden_state=states), "attention_mask": mask}
-    return rows_of(every, [places[prompt] for prompt in prompts])
+    states = type(parts[0])(last_hidden_state=torch.cat([out.last_hidden_state for out in parts]))
+    unique = {STATES: states, "attention_mask": mask}
+    return of_rows(unique, [places[prompt] for prompt in prompts])
 
 
-_STATES = "encoder_outputs"
-
-
-def rows_of(inputs: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
-    """What a model is given of some of its rows, in this order."""
-
-    def some(given: Any) -> Tensor:
-        taken: Tensor = given[torch.tensor(rows, device=given.device)]
-        return taken
-
-    taken: dict[str, Any] = {name: some(one) for name, one in inputs.items() if name != _STATES}
-    if states := inputs.get(_STATES):
-        taken[_STATES] = type(states)(last_hidden_state=some(states.last_hidden_state))
-    return taken
-
-
-def prompts_of(network: Network, lanes: Sequence[Lane]) -> dict[str, Any]:
-    """What the model is given beside the lanes: of their prompts, where an encoder reads them."""
-    return encoded(network, [lane.encoded for lane in lanes]) if network.decoder_start else {}
+def of_rows(inputs: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    """What a model is given (as `encoded` tells) of some of its rows, in this order."""
+    index = torch.tensor(rows)  # on the CPU: parts of a model may lie on several devices
+    chosen: dict[str, Any] = {}
+    for name, given in inputs.items():
+        if name == STATES:
+            chosen[name] = type(given)(last_hidden_state=given.last_hidden_state[index])
+        else:
+            chosen[name] = given[index]
+    return chosen
 
 
 def _padded(prompts: Sequence[Ids], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -3,14 +3,15 @@
 The rules are those of lm-eval's HFLM for such models: a continuation is encoded by itself, without
 special tokens; a prompt gets those that the tokenizer writes in front and behind, and loses tokens
 on the left where it is too long for the encoder, whatever follows; a text that is rolled through
-is scored with its special tokens. As elsewhere none is doubled, which HFLM does where a prompt ends
-with one.
+is scored with its special tokens. As elsewhere none is doubled, and none is left out: HFLM doubles
+one that a prompt ends with, and leaves those behind it out where it begins with one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 from evalkit.errors import ModelError
 from evalkit.models.hf.texts import Encoded, Ids, Seen, Texts
@@ -24,6 +25,22 @@ class Seq2SeqTokens(Tokens):
 
     added_suffix: Ids
     """Special tokens the tokenizer itself writes behind every text (usually EOS)."""
+    decoder_length: int | None
+    """Tokens that the decoder has positions for; None: any number."""
+
+    @classmethod
+    def of(
+        cls, tokens: Tokens, *, suffix: Ids, decoder_length: int | None, start: Ids, text: Ids
+    ) -> Self:
+        """The tokens of a causal model with what an encoder and a decoder need beyond."""
+        own = {one.name: getattr(tokens, one.name) for one in fields(Tokens)}
+        own |= {"decoder_start": start, "text_start": text}
+        return cls(**own, added_suffix=suffix, decoder_length=decoder_length)
+
+    @property
+    def window(self) -> int:
+        """Tokens that are scored at a time at most."""
+        return min(self.max_length, self.decoder_length or self.max_length)
 
     def encode(self, requests: Sequence[Request]) -> list[Encoded]:
         """Token ids of the requests, in their order."""
@@ -58,9 +75,11 @@ class Seq2SeqTokens(Tokens):
     def _rolled(self, ids: Ids) -> tuple[Ids, Ids]:
         return (self._empty_token(),), self._marked(ids) if ids else ()
 
-    def _room(self, new: int) -> int:
-        """The encoder's reach, unless the decoder's is too short for the new tokens."""
-        return self.max_length if len(self.text_start) - 1 + new <= self.max_length else 0
+    def room(self, new: int) -> int:
+        """All of the encoder's, unless the decoder has no positions for the new tokens."""
+        read = len(self.text_start) + new - 1  # the last one is written, and not read again
+        fits = self.decoder_length is None or read <= self.decoder_length
+        return self.max_length if fits else 0
 
     def _shown(self, text: str, prompt: Ids, cut: int) -> Seen:
         seen = Tokens._shown(self, text, prompt, cut)

@@ -14,7 +14,15 @@ from evalkit.models.hf.logits import finish_of
 from evalkit.models.hf.network import Network, not_finite
 from evalkit.models.hf.seq2seq.reading import laid, plain_answer, prompts_of
 from evalkit.models.hf.seq2seq.writing import Text, in_step
-from evalkit.models.hf.trials import TOKENS, Way, agrees, near, random_ids, tolerance_of
+from evalkit.models.hf.trials import (
+    TOKENS,
+    Way,
+    agrees,
+    causal_tolerance,
+    near,
+    random_ids,
+    tolerance_of,
+)
 
 FRESH = 4
 """Tokens of a text that are read together before it is written on, one by one."""
@@ -35,28 +43,29 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
     `soft`: a soft prompt stands before every prompt, so that the model must read them by itself.
     """
     if max_length < TOKENS:
-        return network, ["is too short for the trial of shortcuts: everything is computed plainly"]
+        too_short = "is too short for the trial of shortcuts: everything is computed plainly"
+        return replace(network, singly=True), [too_short]
     known = _known(network)
     first = known.logits[0]
     if not bool(torch.isfinite(first).all()):
         raise ModelError(not_finite(network.model))
     tolerance = tolerance_of(network, first)
     early = plain_answer(network, known.prompts[0], known.read[0][:FRESH])
-    if not near(early, first[:FRESH], tolerance):
+    if not near(early, first[:FRESH], causal_tolerance(network, first)):
         raise ModelError(
             f"The decoder of {type(network.model).__name__} is not causal: its logits depend on "
-            "what comes after. Such models cannot be evaluated here."
+            "what comes after, or on how much does. Such models cannot be evaluated here."
         )
 
     def works(way: Way[Known], trial: Network) -> bool:
         return agrees(way, trial, known, tolerance)
 
-    network = next(
-        one for one in _halves(network, soft=soft) if one.singly or works(_answered, one)
-    )
-    ways = [
-        replace(network, logits_from="head"),
+    alone = replace(network, singly=True)
+    halves = _halves(network, soft=soft)
+    network = next((one for one in halves if works(_answered, one)), alone)
+    ways = [  # in 16 bits a small bias might be overlooked: the first would pass without it
         replace(network, logits_from="head", finish=finish_of(network.model)),
+        replace(network, logits_from="head"),
         replace(network, logits_from="tail"),
     ]
     network = next((one for one in ways if works(_answered, one)), network)
@@ -66,12 +75,14 @@ def survey(network: Network, max_length: int, *, soft: bool = False) -> tuple[Ne
 
 
 def _halves(network: Network, *, soft: bool) -> Iterator[Network]:
-    """Ways to have a prompt read, the best first; the last is the plain one."""
-    if not soft and not network.singly:
-        yield replace(network, encoder=network.model.get_encoder())
+    """Ways to have prompts read that beat the plain one, the best first."""
+    handed = None if soft else replace(network, encoder=network.model.get_encoder())
+    if handed and not network.singly:
+        yield handed
     if not network.singly:
         yield network
-    yield replace(network, singly=True)
+    if handed:
+        yield replace(handed, singly=True)
 
 
 def _paces(network: Network) -> Iterator[Network]:
@@ -126,7 +137,7 @@ def _answered(network: Network, known: Known) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(slots=True, eq=False)
-class _Known:
+class _Told:
     """A text that is known before it is written, up to the last of so many tokens."""
 
     prompt: Ids
@@ -145,7 +156,7 @@ def _written(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     """Texts go on token by token from the cache the model made for itself: one, or two in step, of
     which the first leaves before the other."""
     given = zip(known.prompts, known.read, known.logits, (FRESH + 1, FRESH + 3), strict=True)
-    texts = [_Known(*one) for one in given][: 2 if network.in_step else 1]
+    texts = [_Told(*one) for one in given][: 2 if network.in_step else 1]
     left: list[Text] = list(texts)
     got, wanted = [], []
     for logits in in_step(network, left):

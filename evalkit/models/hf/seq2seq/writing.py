@@ -20,7 +20,7 @@ from evalkit.models.hf.decoding import NO_ROOM, Spent
 from evalkit.models.hf.generation import Row, Rules, choose
 from evalkit.models.hf.lanes import Ids
 from evalkit.models.hf.network import Network
-from evalkit.models.hf.seq2seq.reading import encoded, rows_of
+from evalkit.models.hf.seq2seq.reading import encoded, of_rows
 
 
 class Text(Protocol):
@@ -49,7 +49,7 @@ def in_step(network: Network, texts: Sequence[Text], most: int | None = None) ->
     while texts:
         if len(texts) < len(present):
             kept = [present.index(text) for text in texts]
-            inputs, cache = rows_of(inputs, kept), _left(cache, kept, network.device)
+            inputs, cache = of_rows(inputs, kept), _left(cache, kept)
             present = list(texts)
         ids = torch.tensor(fresh, device=network.device)
         everyone = torch.arange(len(texts), device=network.device)
@@ -62,10 +62,10 @@ def in_step(network: Network, texts: Sequence[Text], most: int | None = None) ->
         fresh = [text.read[-1:] if network.steps else text.read for text in texts]
 
 
-def _left(cache: dict[str, Any], kept: list[int], device: torch.device) -> dict[str, Any]:
+def _left(cache: dict[str, Any], kept: list[int]) -> dict[str, Any]:
     """A model's own cache of some of its rows."""
     for one in cache.values():
-        one.batch_select_indices(torch.tensor(kept, device=device))
+        one.batch_select_indices(torch.tensor(kept))  # on the CPU: its layers lie on any device
     return cache
 
 
