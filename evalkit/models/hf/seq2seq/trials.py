@@ -160,7 +160,7 @@ def _written(network: Network, known: Known) -> tuple[Tensor, Tensor]:
     left: list[Text] = list(texts)
     got, wanted = [], []
     for logits in in_step(network, left):
-        got.append(logits)
+        got.append(logits.whole())
         for text in (one for one in texts if one.count <= one.last):
             wanted.append(text.logits[text.count - 1])
             text.count += 1

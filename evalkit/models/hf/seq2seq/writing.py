@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from evalkit.errors import ModelError
 from evalkit.models.hf import caches, memory
 from evalkit.models.hf.decoding import NO_ROOM, Spent
 from evalkit.models.hf.generation import Row, Rules, choose
 from evalkit.models.hf.lanes import Ids
+from evalkit.models.hf.logits import Logits
 from evalkit.models.hf.network import Network
 from evalkit.models.hf.seq2seq.reading import encoded, of_rows
 
@@ -35,7 +35,7 @@ class Text(Protocol):
         """What the decoder has read, and the token it is to read next."""
 
 
-def in_step(network: Network, texts: Sequence[Text], most: int | None = None) -> Iterator[Tensor]:
+def in_step(network: Network, texts: Sequence[Text], most: int | None = None) -> Iterator[Logits]:
     """Logits [B, V] of the next token of texts that are of one length, a step at a time.
 
     Those that are taken out of `texts` between two steps are not written on. Prompts are encoded
@@ -57,7 +57,7 @@ def in_step(network: Network, texts: Sequence[Text], most: int | None = None) ->
         logits, out = network.logits_at(
             ids, everyone, last, use_cache=network.steps, **inputs, **cache
         )
-        yield logits.whole()
+        yield logits
         cache = caches.own(out) if network.steps else {}
         fresh = [text.read[-1:] if network.steps else text.read for text in texts]
 
@@ -111,7 +111,7 @@ class Writer:
             started = time.perf_counter()
             self.use()
             with torch.inference_mode():
-                choose(self.network.model, [next(steps)], left, self.rules)
+                choose(self.network.model, next(steps).parts(), left, self.rules)
             self._count(left, time.perf_counter() - started, reading=reading)
             ended = [row for row in left if row.stop_reason is not None]
             left[:] = [row for row in left if row.stop_reason is None]
