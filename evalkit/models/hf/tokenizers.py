@@ -53,8 +53,13 @@ def open_tokens(
     if not is_encoder_decoder(config):
         return tokens
     start, written = _decoder_starts(folder, config, tokenizer)
+    reach = reach_of(config, "decoder")
     return Seq2SeqTokens.of(
-        tokens, suffix=suffix, decoder_length=reach_of(config, "decoder"), start=start, text=written
+        tokens,
+        suffix=suffix,
+        decoder_length=None if reach is None else reach - reserved,
+        start=start,
+        text=written,
     )
 
 

@@ -543,6 +543,19 @@ def test_soft_prompts_have_a_prompt_read_for_each_choice_and_the_plan_counts_it(
     assert not outline.assumed
 
 
+def test_soft_prompts_that_stand_before_the_decoder_leave_its_texts_less_room(
+    tiny: Callable[..., Tiny], tmp_path: Path
+) -> None:
+    model = tiny("bart").model
+    adapter = make_tuned(model, tmp_path / "soft", settings("prefix tuning", "bart"))
+    arms = {"base": config(model), "tuned": config(model, adapter)}
+    engine = open_hf(arms, offline=True)
+    asked = [writing("The", Decoding(max_new_tokens=LENGTH - 5), arm) for arm in arms]
+    assert [one.tokens_out for one in answers(engine, asked)] == [LENGTH - 5] * 2
+    with pytest.raises(ModelError, match="60 new tokens, but the model holds 59 in all"):
+        engine.prepare([writing("The", Decoding(max_new_tokens=LENGTH - 4))])
+
+
 def test_each_half_is_counted_with_the_weights_that_its_tokens_meet(
     tiny: Callable[..., Tiny],
 ) -> None:
